@@ -1,0 +1,53 @@
+"""fpsolve: training a quantized linear model with the straight-through estimator, in high dimension.
+
+One `Problem`, a few verbs. Public names are loaded on first use, so that importing the package
+costs no more than importing NumPy and Numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fpsolve._version import __version__
+
+if TYPE_CHECKING:
+    from fpsolve.density.solve import solve_pde
+    from fpsolve.density.trajectory import DensityTrajectory
+    from fpsolve.errors import FpsolveError, ParameterError, SolveError, StoreError
+    from fpsolve.order_parameters import OrderParameters, macroscopic_rates
+    from fpsolve.problem.initial import GaussianInitial
+    from fpsolve.problem.problem import Problem
+    from fpsolve.problem.quantizer import StepQuantizer, UniformQuantizer
+    from fpsolve.problem.teacher import Teacher
+
+# Public name -> module that defines it; the same names as the imports above.
+_HOME = {
+    "DensityTrajectory": "fpsolve.density.trajectory",
+    "FpsolveError": "fpsolve.errors",
+    "GaussianInitial": "fpsolve.problem.initial",
+    "OrderParameters": "fpsolve.order_parameters",
+    "ParameterError": "fpsolve.errors",
+    "Problem": "fpsolve.problem.problem",
+    "SolveError": "fpsolve.errors",
+    "StepQuantizer": "fpsolve.problem.quantizer",
+    "StoreError": "fpsolve.errors",
+    "Teacher": "fpsolve.problem.teacher",
+    "UniformQuantizer": "fpsolve.problem.quantizer",
+    "macroscopic_rates": "fpsolve.order_parameters",
+    "solve_pde": "fpsolve.density.solve",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fpsolve' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

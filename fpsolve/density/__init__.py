@@ -1,0 +1,1 @@
+"""The density: mesh, discretization, time integration, driver."""

@@ -1,0 +1,50 @@
+"""`ParticleTrajectory`: what `simulate_ste` and `simulate_sde` return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.order_parameters import OrderParameters
+from fpsolve.problem.problem import Problem
+
+__all__ = ["ParticleTrajectory"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleTrajectory:
+    """Weights of independent runs at the requested times, and their order parameters.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was simulated.
+    times : ndarray, shape (T,)
+        Times τ = steps/d (dimensionless).
+    weights : ndarray, shape (runs, T, d)
+        Weights w at those times.
+    teacher_weights : ndarray, shape (runs, d)
+        Teacher weights w*.
+    order_parameters : OrderParameters
+        Each of shape (runs, T), exact for the given weights.
+    dense_times : ndarray, shape (M,)
+        Finer times at which order parameters were recorded along the way.
+    dense_order_parameters : OrderParameters
+        Each of shape (runs, M).
+    stats : dict
+        "kind" ("ste" or "sde"), "seed" (entropy of the random streams), steps and settings.
+    """
+
+    problem: Problem
+    times: Array
+    weights: Array
+    teacher_weights: Array
+    order_parameters: OrderParameters
+    dense_times: Array
+    dense_order_parameters: OrderParameters
+    stats: dict[str, Any]

@@ -1,0 +1,75 @@
+"""Checks shared by everything the user chooses: one line, the value, what is allowed."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.errors import ParameterError
+
+__all__ = ["finite", "integer", "readonly_vector", "requested_times"]
+
+
+def finite(
+    field: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    hint: str = "",
+) -> float:
+    """Return `value` as a finite float that is > `above` and >= `least`, or raise."""
+    bound = f" > {above:g}" if above > -math.inf else f" >= {least:g}" if least > -math.inf else ""
+    allowed = f"must be a finite number{bound}{'; ' + hint if hint else ''}"
+    if isinstance(value, bool | str | bytes):
+        raise ParameterError(field, value, allowed)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ParameterError(field, value, allowed) from None
+    if not math.isfinite(number) or number <= above or number < least:
+        raise ParameterError(field, value, allowed)
+    return number
+
+
+def integer(field: str, value: object, *, least: int, most: int | None = None) -> int:
+    """Return `value` as an int within [least, most], or raise."""
+    bound = f">= {least}" if most is None else f"from {least} to {most}"
+    allowed = f"must be an integer {bound}"
+    if isinstance(value, bool):
+        raise ParameterError(field, value, allowed)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        if not (isinstance(value, float) and value.is_integer()):
+            raise ParameterError(field, value, allowed) from None
+        number = int(value)
+    if number < least or (most is not None and number > most):
+        raise ParameterError(field, value, allowed)
+    return number
+
+
+def readonly_vector(field: str, values: ArrayLike, *, least_length: int = 1) -> NDArray[np.float64]:
+    """Return a read-only 1-D float copy of `values`, all finite, or raise."""
+    allowed = f"must be a list of at least {least_length} finite number(s)"
+    try:
+        vector = np.array(values, dtype=np.float64, ndmin=1)
+    except (TypeError, ValueError):
+        raise ParameterError(field, values, allowed) from None
+    if vector.ndim != 1 or vector.size < least_length or not np.isfinite(vector).all():
+        raise ParameterError(field, values, allowed)
+    vector.flags.writeable = False
+    return vector
+
+
+def requested_times(times: ArrayLike) -> NDArray[np.float64]:
+    """Return the requested times τ (dimensionless): finite, >= 0, strictly increasing."""
+    vector = readonly_vector("times", times)
+    if vector[0] < 0:
+        raise ParameterError("times", float(vector[0]), "must be >= 0; training starts at tau = 0")
+    if (np.diff(vector) <= 0).any():
+        raise ParameterError("times", times, "must increase strictly; sort them, drop duplicates")
+    return vector

@@ -1,0 +1,199 @@
+"""Quantizers: step functions ψ with levels v_0 < … < v_L and thresholds θ_1 < … < θ_L."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.errors import ParameterError
+from fpsolve.problem.checks import finite, integer, readonly_vector
+from fpsolve.problem.inputs import InputDistribution, input_distribution
+from fpsolve.problem.relaxation import relaxed_primitive, relaxed_step
+
+__all__ = ["StepQuantizer", "UniformQuantizer"]
+
+_MOST_BITS = 16
+# Quadrature panels around a smoothed threshold, in units of the temperature.
+_PANELS = np.array([-9.0, -4.5, -2.0, 0.0, 2.0, 4.5, 9.0])
+
+
+class StepQuantizer:
+    """A quantizer with any increasing levels and thresholds (sign, ternary, non-uniform …).
+
+    At temperature T = 0 it is the right-continuous step ψ(w) = v_k for w ∈ [θ_k, θ_{k+1});
+    at T > 0 the relaxation ψ_T(w) = v_0 + Σ_k (v_k − v_{k−1}) Φ((w − θ_k)/T).
+
+    Parameters
+    ----------
+    levels : array_like, shape (L + 1,)
+        Output values v_0 < … < v_L, at least two (dimensionless).
+    thresholds : array_like, shape (L,), optional
+        Decision thresholds θ_1 < … < θ_L (dimensionless); midpoints of the levels by default.
+    temperature : float, default 0
+        Width T ≥ 0 of the smoothed steps (dimensionless).
+
+    Raises
+    ------
+    ParameterError
+        If the levels or thresholds are not finite, not increasing, or do not match in number.
+
+    Notes
+    -----
+    Source: paper §II-C, Eq. (1), with the thresholds of any step function.
+    """
+
+    def __init__(
+        self, levels: ArrayLike, thresholds: ArrayLike | None = None, temperature: float = 0.0
+    ) -> None:
+        self._levels = readonly_vector("levels", levels, least_length=2)
+        if (np.diff(self._levels) <= 0).any():
+            raise ParameterError("levels", levels, "must increase strictly; sort them")
+        if thresholds is None:
+            middle = 0.5 * (self._levels[1:] + self._levels[:-1])
+            middle.flags.writeable = False
+            self._thresholds = middle
+        else:
+            self._thresholds = readonly_vector("thresholds", thresholds)
+        if self._thresholds.size != self._levels.size - 1:
+            allowed = f"must be one fewer than the {self._levels.size} levels"
+            raise ParameterError("thresholds", thresholds, allowed)
+        if (np.diff(self._thresholds) <= 0).any():
+            raise ParameterError("thresholds", thresholds, "must increase strictly; sort them")
+        self._temperature = finite("temperature", temperature, least=0.0)
+
+    @property
+    def levels(self) -> NDArray[np.float64]:
+        """Levels v_k, shape (L + 1,), increasing, read-only (dimensionless)."""
+        return self._levels
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """Thresholds θ_k, shape (L,), increasing, read-only (dimensionless)."""
+        return self._thresholds
+
+    @property
+    def temperature(self) -> float:
+        """Width T of the smoothed steps; 0 for sharp steps (dimensionless)."""
+        return self._temperature
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether ψ(−w) = −ψ(w) off the thresholds."""
+        scale = max(abs(self.levels[0]), abs(self.levels[-1]), float(np.abs(self.thresholds).max()))
+        tolerance = 1e-12 * scale
+        return bool(
+            np.allclose(self.levels, -self.levels[::-1], rtol=0, atol=tolerance)
+            and np.allclose(self.thresholds, -self.thresholds[::-1], rtol=0, atol=tolerance)
+        )
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return ψ(x) elementwise, same shape as `x`; NaN raises `ParameterError`."""
+        points = np.asarray(x, dtype=np.float64)
+        if np.isnan(points).any():
+            raise ParameterError("x", x, "must not contain NaN")
+        if self.temperature == 0:
+            return self.levels[np.searchsorted(self.thresholds, points, side="right")]
+        out = np.empty(points.size)
+        relaxed_step(points.ravel(), self.levels, self.thresholds, self.temperature, out)
+        return out.reshape(points.shape)
+
+    def primitive(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return an antiderivative of ψ elementwise, same shape as `x`."""
+        points = np.asarray(x, dtype=np.float64)
+        out = np.empty(points.size)
+        relaxed_primitive(points.ravel(), self.levels, self.thresholds, self.temperature, out)
+        return out.reshape(points.shape)
+
+    def gaussian_moments(self) -> tuple[float, float]:
+        """Return κ = E[x ψ(x)] and S = E[ψ(x)²] for x ~ N(0, 1).
+
+        Source: paper Prop. II.1 with v_k − v_{k−1} in κ and the sum of S from k = 0.
+        """
+        return self.moments(input_distribution("gaussian"))
+
+    def moments(self, law: InputDistribution) -> tuple[float, float]:
+        """Return κ = E[x ψ(x)] and S = E[ψ(x)²] under another input law of unit variance."""
+        if self.temperature == 0:
+            kappa = np.diff(self.levels) @ law.upper_mean(self.thresholds)
+            cdf = np.concatenate([[0.0], law.cdf(self.thresholds), [1.0]])
+            return float(kappa), float(np.square(self.levels) @ np.diff(cdf))
+        smooth = np.add.outer(self.thresholds, self.temperature * _PANELS).ravel()
+        breaks = np.concatenate([smooth, np.linspace(-law.extent, law.extent, 41), law.kinks])
+        breaks = np.unique(np.clip(breaks, -law.extent, law.extent))
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        half = 0.5 * np.diff(breaks)[:, None]
+        x = (breaks[:-1, None] + half * (1 + nodes)).ravel()
+        measure = (half * weights).ravel() * law.pdf(x)
+        values = self(x)
+        return float(measure @ (x * values)), float(measure @ np.square(values))
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.levels.tobytes(), self.thresholds.tobytes(), self.temperature)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        parts: Sequence[str] = [f"levels={self.levels.tolist()}"]
+        parts = [*parts, f"thresholds={self.thresholds.tolist()}"]
+        if self.temperature:
+            parts = [*parts, f"temperature={self.temperature}"]
+        return f"StepQuantizer({', '.join(parts)})"
+
+
+class UniformQuantizer(StepQuantizer):
+    """The symmetric b-bit quantizer: 2^b − 1 equally spaced levels on [−ω, ω], 0 among them.
+
+    Parameters
+    ----------
+    bit_width : int
+        b, from 2 to 16.
+    omega : float
+        Range ω > 0: the outermost levels are ±ω (dimensionless).
+    temperature : float, default 0
+        Width T ≥ 0 of the smoothed steps (dimensionless).
+
+    Raises
+    ------
+    ParameterError
+        If `bit_width` is not an integer from 2 to 16 or `omega` is not positive.
+
+    Notes
+    -----
+    Source: paper §II-C. With L = 2^b − 2: v_k = −ω + kΔ, Δ = 2ω/L, θ_k = −ω + (k − ½)Δ.
+    """
+
+    def __init__(self, bit_width: int, omega: float, temperature: float = 0.0) -> None:
+        if bit_width == 1:
+            allowed = "one bit leaves the single level 0; use 2 or more, or StepQuantizer([-1, 1])"
+            raise ParameterError("bit_width", bit_width, allowed)
+        self._bit_width = integer("bit_width", bit_width, least=2, most=_MOST_BITS)
+        self._omega = finite("omega", omega, above=0.0)
+        steps = 2**self._bit_width - 2
+        # Counted from the centre outwards, so that the grid is odd to the last bit.
+        index = np.arange(-steps, steps + 1) / steps
+        super().__init__(self._omega * index[::2], self._omega * index[1::2], temperature)
+
+    @property
+    def bit_width(self) -> int:
+        """Number of bits b."""
+        return self._bit_width
+
+    @property
+    def omega(self) -> float:
+        """Quantization range ω (dimensionless)."""
+        return self._omega
+
+    @property
+    def scale(self) -> float:
+        """Quantization step Δ = 2ω/L (dimensionless)."""
+        return self._omega / (2 ** (self._bit_width - 1) - 1)
+
+    def __repr__(self) -> str:
+        tail = f", temperature={self.temperature}" if self.temperature else ""
+        return f"UniformQuantizer(bit_width={self.bit_width}, omega={self.omega}{tail})"
