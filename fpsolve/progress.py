@@ -81,7 +81,7 @@ def progress_to(total: float, label: str, *, shown: bool, unit: str = "") -> Ite
         layout = (
             "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} {unit} [{elapsed}<{remaining}]"
         )
-        with tqdm(total=total, desc=label, unit=unit, bar_format=layout, leave=False) as bar:
+        with tqdm(total=total, desc=label, unit=unit, bar_format=layout) as bar:
             yield _Bar(bar, total)
         return
     lines = _Lines(label, total, unit)
