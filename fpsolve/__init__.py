@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fpsolve.problem.problem import Problem
     from fpsolve.problem.quantizer import StepQuantizer, UniformQuantizer
     from fpsolve.problem.teacher import Teacher
+    from fpsolve.store.files import load, save
+    from fpsolve.sweeps import SweepResult, sweep
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
@@ -32,10 +34,14 @@ _HOME = {
     "SolveError": "fpsolve.errors",
     "StepQuantizer": "fpsolve.problem.quantizer",
     "StoreError": "fpsolve.errors",
+    "SweepResult": "fpsolve.sweeps",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
+    "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.order_parameters",
+    "save": "fpsolve.store.files",
     "solve_pde": "fpsolve.density.solve",
+    "sweep": "fpsolve.sweeps",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604

@@ -1,0 +1,40 @@
+"""Problems and exact results shared by several tests."""
+
+from __future__ import annotations
+
+import pytest
+from closed_forms import exact_density, exact_macro, sampled_particles
+
+from fpsolve import GaussianInitial, Problem, Teacher, UniformQuantizer
+
+TIMES = [0.0, 1.0, 5.0, 20.0]
+
+
+@pytest.fixture(scope="session")
+def linear_problem() -> Problem:
+    """Full-precision weights: the density is Gaussian at all times."""
+    return Problem(
+        weight_quantizer=None,
+        input_quantizer=UniformQuantizer(bit_width=3, omega=1.0),
+        learning_rate=0.4,
+        ridge=0.1,
+        noise_variance=0.05,
+        teacher=Teacher([-1.0, 0.5], [0.25, 0.75]),
+        initial=GaussianInitial(mean=0.2, variance=0.7, overlap=-0.3),
+        batch_size=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def density(linear_problem):
+    return exact_density(linear_problem, TIMES)
+
+
+@pytest.fixture(scope="session")
+def macro(linear_problem):
+    return exact_macro(linear_problem, TIMES)
+
+
+@pytest.fixture(scope="session")
+def particles(linear_problem):
+    return sampled_particles(linear_problem, TIMES)
