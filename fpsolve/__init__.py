@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fpsolve.density.trajectory import DensityTrajectory
     from fpsolve.errors import FpsolveError, ParameterError, SolveError, StoreError
     from fpsolve.order_parameters import OrderParameters, macroscopic_rates
+    from fpsolve.plots.density import plot_densities
+    from fpsolve.plots.figures import plot, save_figure
+    from fpsolve.plots.order_parameters import plot_order_parameters
     from fpsolve.problem.initial import GaussianInitial
     from fpsolve.problem.problem import Problem
     from fpsolve.problem.quantizer import StepQuantizer, UniformQuantizer
@@ -39,7 +42,11 @@ _HOME = {
     "UniformQuantizer": "fpsolve.problem.quantizer",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.order_parameters",
+    "plot": "fpsolve.plots.figures",
+    "plot_densities": "fpsolve.plots.density",
+    "plot_order_parameters": "fpsolve.plots.order_parameters",
     "save": "fpsolve.store.files",
+    "save_figure": "fpsolve.plots.figures",
     "solve_pde": "fpsolve.density.solve",
     "sweep": "fpsolve.sweeps",
 }

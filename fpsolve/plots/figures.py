@@ -1,0 +1,86 @@
+"""`plot`: the picture that fits a result; `save_figure`: a picture into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.errors import ParameterError, StoreError
+from fpsolve.macro.trajectory import MacroTrajectory
+from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.plots.order_parameters import plot_order_parameters
+from fpsolve.plots.overview import plot_overview
+from fpsolve.plots.sweep import plot_sweep
+from fpsolve.store.files import Result
+from fpsolve.store.target import check_target
+from fpsolve.sweeps import SweepResult
+
+__all__ = ["check_figure_target", "plot", "save_figure"]
+
+
+def plot(result: Result, *, log_time: bool = False) -> Figure:
+    """Draw a result: densities with ε_g below, order parameters, or a sweep.
+
+    Parameters
+    ----------
+    result : DensityTrajectory, ParticleTrajectory, MacroTrajectory or SweepResult
+        What to draw.
+    log_time : bool, default False
+        Whether τ is on a logarithmic axis; a sweep has none.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Not known to pyplot; write it with `save_figure`, or show it in a notebook.
+
+    Raises
+    ------
+    ParameterError
+        If `result` is of no kind that can be drawn.
+    """
+    if isinstance(result, DensityTrajectory):
+        return plot_overview(result, log_time=log_time)
+    if isinstance(result, ParticleTrajectory | MacroTrajectory):
+        return plot_order_parameters(result, log_time=log_time)
+    if isinstance(result, SweepResult):
+        return plot_sweep(result)
+    allowed = "must be a density, particles, macroscopic or sweep result"
+    raise ParameterError("result", result, allowed)
+
+
+def check_figure_target(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Return `path` if a picture can be written there, or raise `StoreError`."""
+    path = Path(path)
+    formats = FigureCanvasAgg(Figure()).get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        allowed = ", ".join(f".{ending}" for ending in sorted(formats))
+        raise StoreError(f"{path}: the ending must be one of {allowed}")
+    return check_target(path, overwrite=overwrite)
+
+
+def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a figure to `path`; the ending chooses the format (png, pdf, svg …).
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What a plotting function returned.
+    path : str or Path
+        File to be written.
+    overwrite : bool, default False
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    StoreError
+        If the file exists or cannot be written, or its ending names no format.
+    """
+    path = check_figure_target(path, overwrite=overwrite)
+    try:
+        figure.savefig(path, dpi=160)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
