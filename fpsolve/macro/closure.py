@@ -1,0 +1,185 @@
+"""The isotropic closure: the paper's macroscopic ODE (Eqs. 6–7), and its state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.errors import ParameterError, SolveError
+from fpsolve.macro.closure_kernel import (
+    FAILED_STEPS,
+    Law,
+    closure_averages,
+    closure_rates,
+    integrate_closure,
+)
+from fpsolve.macro.trajectory import MacroTrajectory
+from fpsolve.order_parameters import OrderParameters
+from fpsolve.problem.checks import finite, requested_times
+from fpsolve.problem.problem import Problem
+
+__all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
+
+Array = NDArray[np.float64]
+
+_TIGHTEST = 1e-13
+_LOOSEST = 1e-2
+
+
+@dataclass(frozen=True)
+class Closure:
+    """The closed macroscopic dynamics of a problem, as arrays for the compiled right-hand side.
+
+    It assumes w | w* ~ N(m w*/ρ, s²) for every teacher value (paper Assumption V.1, with s² = q −
+    m²/ρ). The state is (m, v = s²); at ρ = 0 all weights are centred and m stays 0.
+
+    Attributes
+    ----------
+    law : tuple of ndarray
+        Teacher values (K,), probabilities (K,), w*/ρ (K,), levels (L + 1,), thresholds (L,), and
+        (η, S + λ, κ, S, ρ, σ², B, T); no levels stand for full precision.
+    """
+
+    law: Law
+
+    @classmethod
+    def of(cls, problem: Problem) -> Closure:
+        """Return the closed dynamics of `problem`."""
+        quantizer = problem.weight_quantizer
+        values = problem.teacher.values
+        rho = problem.rho
+        levels = np.empty(0) if quantizer is None else quantizer.levels
+        thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
+        constants = np.array(
+            [
+                problem.learning_rate,
+                problem.sigma2 + problem.ridge,
+                problem.kappa,
+                problem.sigma2,
+                rho,
+                problem.noise_variance,
+                float(problem.batch_size),
+                0.0 if quantizer is None else quantizer.temperature,
+            ]
+        )
+        direction = values / rho if rho > 0 else np.zeros_like(values)
+        # Writable copies: read-only arrays are another type to the compiler, and compile again.
+        value, probability = values.copy(), problem.teacher.probabilities.copy()
+        steps = levels.copy(), thresholds.copy()
+        return cls((value, probability, direction, *steps, constants))
+
+    def averages(self, m: float, v: float) -> Array:
+        """Return the nine averages named in `closure_kernel.AVERAGES` at (m, v), v ≥ 0."""
+        out = np.empty(9)
+        closure_averages(m, v, self.law, out)
+        return out
+
+    def rates(self, m: float, v: float) -> tuple[Array, Array]:
+        """Return (dm/dτ, dv/dτ, ε_g), shape (3,), and their derivatives by (m, v), shape (3, 2)."""
+        rates, jacobian = np.empty(3), np.empty((3, 2))
+        closure_rates(m, v, self.law, np.empty(9), rates, jacobian)
+        return rates, jacobian
+
+
+def initial_state(problem: Problem) -> tuple[float, float]:
+    """Return m and v = q − m²/ρ of the initial law.
+
+    v is summed as the variance plus the mean square of the conditional means off the teacher's
+    direction, so that it is never a difference of large numbers.
+    """
+    teacher, start = problem.teacher, problem.initial
+    means = start.mean + start.overlap * teacher.values
+    m = float(teacher.probabilities @ (teacher.values * means))
+    aligned = m / problem.rho * teacher.values if problem.rho > 0 else np.zeros_like(means)
+    return m, start.variance + float(teacher.probabilities @ np.square(means - aligned))
+
+
+def closure_order_parameters(problem: Problem, m: Array, v: Array) -> OrderParameters:
+    """Return the order parameters of the closure at the states (m, v), each of shape (T,)."""
+    closure = Closure.of(problem)
+    states = zip(m, v, strict=True)
+    averages = np.array([closure.averages(mi, vi)[:3] for mi, vi in states])
+    m_psi, pull, q_psi = averages.T
+    rho = problem.rho
+    along = m / rho if rho > 0 else np.zeros_like(m)
+    error = problem.sigma2 * q_psi - 2 * problem.kappa * m_psi + rho + problem.noise_variance
+    return OrderParameters(
+        m=m,
+        q=v + along * m,
+        s=np.sqrt(v),
+        m_psi=m_psi,
+        q_psi=q_psi,
+        r_psi=along * m_psi + pull,
+        generalization_error=error,
+    )
+
+
+def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> MacroTrajectory:
+    """Integrate the isotropic closure, the paper's macroscopic ODE.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to solve; any weight quantizer, temperature, teacher law and batch size.
+    times : array_like, shape (T,)
+        Times τ ≥ 0 to report, strictly increasing (dimensionless); training starts at τ = 0.
+    rtol : float, default 1e-8
+        Tolerated local error per step from 1e-13 to 1e-2: of s² relative to itself, of m relative
+        to (ρ q)^½, of ε_g relative to ε_g + ρ + σ².
+
+    Returns
+    -------
+    MacroTrajectory
+        Order parameters of shape (T,).
+
+    Raises
+    ------
+    ParameterError
+        If the times or the tolerance are out of range.
+    SolveError
+        If the state overflows, as it does for unquantized weights past the stability boundary.
+
+    Notes
+    -----
+    The closure takes w | w* ~ N(m w*/ρ, s²) at all times. It is exact for unquantized weights
+    whose initial law is of that form, and an approximation otherwise. An initial mean that is not
+    proportional to w* enters as spread s²; E ψ(w)² and ε_g then differ from the true ones already
+    at τ = 0.
+
+    Source: paper Theorem V.3, Eqs. (6)–(7) and Proposition V.2, with s² = q − m²/ρ; T > 0 from
+    appendix IV-A; batch B divides the η² term.
+    """
+    times = requested_times(times)
+    rtol = finite("rtol", rtol, above=0.0)
+    if not _TIGHTEST <= rtol <= _LOOSEST:
+        raise ParameterError("rtol", rtol, f"must lie from {_TIGHTEST:g} to {_LOOSEST:g}")
+    closure = Closure.of(problem)
+    m, v = initial_state(problem)
+    rho = problem.rho
+    ground = rho + problem.noise_variance
+    floor = 1e-6 * (ground + v + (m * m / rho if rho > 0 else 0.0)) or 1e-6
+    scales = np.array([rtol, math.sqrt(rho), floor, max(ground, floor)])
+    path = np.empty((times.size, 2))
+    counts = np.zeros(3, dtype=np.int64)
+    status, tau, step = integrate_closure(m, v, times.copy(), closure.law, scales, path, counts)
+    if status:
+        raise SolveError(_cure(problem, status), time=tau, step=step)
+    names = ("steps", "rejections", "evaluations")
+    stats = {"method": "rodas4", **dict(zip(names, counts.tolist(), strict=True)), "rtol": rtol}
+    state = closure_order_parameters(problem, path[:, 0].copy(), path[:, 1].copy())
+    return MacroTrajectory(problem, times, state, stats)
+
+
+def _cure(problem: Problem, status: int) -> str:
+    if status == FAILED_STEPS:
+        return "the closure took too many steps; loosen rtol or ask for fewer, earlier times"
+    boundary = 2 * problem.batch_size * (problem.sigma2 + problem.ridge) / problem.sigma2**2
+    if problem.weight_quantizer is None and problem.learning_rate > boundary:
+        return (
+            f"unquantized weights diverge for learning_rate > {boundary:.6g}; "
+            "lower it, or ask for earlier times"
+        )
+    return "the closure's step size fell to rounding; loosen rtol"
