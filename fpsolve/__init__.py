@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fpsolve.density.solve import solve_pde
     from fpsolve.density.trajectory import DensityTrajectory
     from fpsolve.errors import FpsolveError, ParameterError, SolveError, StoreError
+    from fpsolve.macro.closure import solve_ode
+    from fpsolve.macro.events import find_minimum, find_plateau
+    from fpsolve.macro.fixed_points import FixedPoint, isotropic_fixed_points, stability_boundary
+    from fpsolve.macro.trajectory import MacroTrajectory
     from fpsolve.order_parameters import OrderParameters, macroscopic_rates
     from fpsolve.plots.density import plot_densities
     from fpsolve.plots.figures import plot, save_figure
@@ -29,8 +33,10 @@ if TYPE_CHECKING:
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
     "DensityTrajectory": "fpsolve.density.trajectory",
+    "FixedPoint": "fpsolve.macro.fixed_points",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
+    "MacroTrajectory": "fpsolve.macro.trajectory",
     "OrderParameters": "fpsolve.order_parameters",
     "ParameterError": "fpsolve.errors",
     "Problem": "fpsolve.problem.problem",
@@ -40,6 +46,9 @@ _HOME = {
     "SweepResult": "fpsolve.sweeps",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
+    "find_minimum": "fpsolve.macro.events",
+    "find_plateau": "fpsolve.macro.events",
+    "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.order_parameters",
     "plot": "fpsolve.plots.figures",
@@ -47,7 +56,9 @@ _HOME = {
     "plot_order_parameters": "fpsolve.plots.order_parameters",
     "save": "fpsolve.store.files",
     "save_figure": "fpsolve.plots.figures",
+    "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
+    "stability_boundary": "fpsolve.macro.fixed_points",
     "sweep": "fpsolve.sweeps",
 }
 
