@@ -1,0 +1,194 @@
+"""Error-controlled integration in time of a discretized density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.density.element import Element
+from fpsolve.problem.teacher import Teacher
+from fpsolve.density.step import BROKEN, rosenbrock_step
+from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
+from fpsolve.errors import SolveError
+from fpsolve.problem.problem import Problem
+
+__all__ = ["Discretization", "Integrator"]
+
+Array = NDArray[np.float64]
+
+# Share of the promise (10 rtol on ε_g, m, q; 100 rtol in L¹) that one step may use up.
+_STEP_FUNCTIONAL = 4.0
+_STEP_L1 = 40.0
+_MOST_STEPS = 1_000_000
+_FEWEST_PER_MERGE = 4
+
+
+class State(Protocol):
+    """A density at one time; see `Snapshot`."""
+
+    def moments(self, teacher: Teacher) -> dict[str, float]: ...
+    def mass_defect(self) -> float: ...
+    def cell_averages(self, edges: Array) -> Array: ...
+
+
+class Discretization(Protocol):
+    """What the integrator needs of a discretization; see `step` for the layout of the arrays."""
+
+    scheme: int
+    element: Element
+    first: NDArray[np.int64]
+    u: Array
+    mass: Array
+    drift: Array
+    width: Array
+    half: Array
+    functionals: Array
+    regrids: int
+
+    @property
+    def floor(self) -> float: ...
+    @property
+    def unknowns(self) -> int: ...
+    def lowest(self, rtol: float) -> float: ...
+    def adapt(self, new: Array, *, merge: bool) -> bool: ...
+    def snapshot(self) -> State: ...
+
+
+@dataclass
+class Integrator:
+    """Advances a discretization to one time after another.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is solved.
+    grid : Discretization
+        The density, changed in place.
+    rtol : float
+        Promised relative accuracy.
+    time : float
+        Present τ (dimensionless).
+    stats : dict
+        Counters and estimates, see `DensityTrajectory.stats`.
+    """
+
+    problem: Problem
+    grid: Discretization
+    rtol: float
+    time: float = 0.0
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stats.update(steps=0, rejected=0, refined=0, most_unknowns=0, time_error=0.0)
+        problem = self.problem
+        self._dfactor = float(problem.diffusivity(1.0))
+        weights = self.grid.functionals
+        error, _, q = (float(np.vdot(w, self.grid.u)) for w in weights)
+        self._scale = np.array([self.grid.floor + error, 0.0, q])
+        self._report = np.zeros(8)
+        self._elements = 0
+        speed = np.abs(self.grid.drift).max()
+        stir = self._dfactor * max(self._scale[0], 1e-300)
+        narrow = self.grid.width.min()
+        self.step = 0.05 / (speed / narrow + stir / narrow**2)
+
+    def advance(self, until: float, tick: Callable[[float], None] | None = None) -> None:
+        """Integrate to τ = `until`, landing on it."""
+        while self.time < until:
+            left = until - self.time
+            step = left if left <= 1.01 * self.step else min(self.step, 0.5 * left)
+            if step < 4e-16 * max(self.time, 1e-290) or self.stats["steps"] > _MOST_STEPS:
+                raise SolveError(self._why(), time=self.time, step=step)
+            ratio = self._try(step)
+            if ratio <= 1.0:
+                self.time = until if step == left else self.time + step
+                if tick is not None:
+                    tick(self.time)
+            if math.isfinite(ratio):
+                factor = min(6.0, max(0.2, 0.85 * max(ratio, 1e-12) ** (-1.0 / ORDER)))
+                if ratio > 1.0 or step >= self.step or factor < 1.0:
+                    self.step = step * factor
+
+    def _try(self, step: float) -> float:
+        """Try one step; return its error relative to the tolerance, ≤ 1 if it was accepted."""
+        grid = self.grid
+        new = self._compute(step)
+        report = self._report
+        if new is None:
+            self.stats["rejected"] += 1
+            self.step = 0.1 * step
+            return math.inf
+        scale = np.maximum(self._scale, [abs(report[4]), 0.0, report[6]])
+        scale[1] = math.sqrt(max(self.problem.rho * scale[2], 0.0))
+        relative = report[1:4] / np.maximum(scale, 1e-300)
+        functional = float(relative.max()) / (_STEP_FUNCTIONAL * self.rtol)
+        ratio = max(functional, report[0] / (_STEP_L1 * self.rtol))
+        if ratio > 1.0:
+            self.stats["rejected"] += 1
+            return ratio
+        if report[7] < grid.lowest(self.rtol):
+            self.stats["rejected"] += 1
+            return 32.0
+        merge = self.stats["steps"] % _FEWEST_PER_MERGE == 0
+        if not grid.adapt(new, merge=merge):
+            self.stats["refined"] += 1
+            return math.nan
+        self._scale = scale
+        self.stats["steps"] += 1
+        self.stats["time_error"] += float(relative[0])
+        self.stats["most_unknowns"] = max(self.stats["most_unknowns"], grid.unknowns)
+        return ratio
+
+    def _compute(self, step: float) -> Array | None:
+        grid, element = self.grid, self.grid.element
+        nodes, elements = grid.u.shape
+        if elements != self._elements:
+            self._elements = elements
+            self._work = np.empty((STAGES + 3, nodes, elements))
+            self._matrix = np.empty((nodes, nodes, elements))
+            self._lower = np.empty(elements)
+            self._pivot = np.empty(elements + grid.first.size - 1)
+        new = np.empty_like(grid.u)
+        status = rosenbrock_step(
+            grid.scheme,
+            grid.u,
+            step,
+            grid.floor,
+            self._dfactor,
+            grid.mass,
+            grid.functionals,
+            grid.drift,
+            grid.width,
+            grid.half,
+            grid.first,
+            element.derivative,
+            element.weights,
+            element.weak,
+            element.stiffness,
+            GAMMA,
+            STAGE_WEIGHTS,
+            COUPLING,
+            self._work,
+            self._matrix,
+            self._lower,
+            self._pivot,
+            new,
+            self._report,
+        )
+        return None if status == BROKEN else new
+
+    def _why(self) -> str:
+        error = self._scale[0]
+        if not error < 1e100:
+            return (
+                "the generalization error grows without bound; the learning rate is above "
+                "2(S + ridge)/S^2, lower it or shorten the horizon"
+            )
+        if self.stats["steps"] > _MOST_STEPS:
+            return f"{_MOST_STEPS} steps were not enough; loosen rtol or shorten the horizon"
+        return "the step size fell below rounding; loosen rtol or raise noise_variance"
