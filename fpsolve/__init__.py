@@ -1,4 +1,4 @@
-"""fpsolve: training a quantized linear model with the straight-through estimator, in high dimension.
+"""fpsolve: learning dynamics of quantized models with the straight-through estimator.
 
 One `Problem`, a few verbs. Public names are loaded on first use, so that importing the package
 costs no more than importing NumPy and Numba.
@@ -12,23 +12,35 @@ from typing import TYPE_CHECKING, Any
 from fpsolve._version import __version__
 
 if TYPE_CHECKING:
-    from fpsolve.density.solve import solve_pde
-    from fpsolve.density.trajectory import DensityTrajectory
-    from fpsolve.errors import FpsolveError, ParameterError, SolveError, StoreError
-    from fpsolve.macro.closure import solve_ode
-    from fpsolve.macro.events import find_minimum, find_plateau
-    from fpsolve.macro.fixed_points import FixedPoint, isotropic_fixed_points, stability_boundary
-    from fpsolve.macro.trajectory import MacroTrajectory
-    from fpsolve.order_parameters import OrderParameters, macroscopic_rates
-    from fpsolve.plots.density import plot_densities
-    from fpsolve.plots.figures import plot, save_figure
-    from fpsolve.plots.order_parameters import plot_order_parameters
-    from fpsolve.problem.initial import GaussianInitial
-    from fpsolve.problem.problem import Problem
-    from fpsolve.problem.quantizer import StepQuantizer, UniformQuantizer
-    from fpsolve.problem.teacher import Teacher
-    from fpsolve.store.files import load, save
-    from fpsolve.sweeps import SweepResult, sweep
+    # `X as X` tells type checkers that X is public here.
+    from fpsolve.density.solve import solve_pde as solve_pde
+    from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
+    from fpsolve.errors import FpsolveError as FpsolveError
+    from fpsolve.errors import ParameterError as ParameterError
+    from fpsolve.errors import SolveError as SolveError
+    from fpsolve.errors import StoreError as StoreError
+    from fpsolve.macro.closure import solve_ode as solve_ode
+    from fpsolve.macro.events import find_minimum as find_minimum
+    from fpsolve.macro.events import find_plateau as find_plateau
+    from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
+    from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
+    from fpsolve.macro.fixed_points import stability_boundary as stability_boundary
+    from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
+    from fpsolve.order_parameters import OrderParameters as OrderParameters
+    from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
+    from fpsolve.plots.density import plot_densities as plot_densities
+    from fpsolve.plots.figures import plot as plot
+    from fpsolve.plots.figures import save_figure as save_figure
+    from fpsolve.plots.order_parameters import plot_order_parameters as plot_order_parameters
+    from fpsolve.problem.initial import GaussianInitial as GaussianInitial
+    from fpsolve.problem.problem import Problem as Problem
+    from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
+    from fpsolve.problem.quantizer import UniformQuantizer as UniformQuantizer
+    from fpsolve.problem.teacher import Teacher as Teacher
+    from fpsolve.store.files import load as load
+    from fpsolve.store.files import save as save
+    from fpsolve.sweeps import SweepResult as SweepResult
+    from fpsolve.sweeps import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
@@ -62,7 +74,7 @@ _HOME = {
     "sweep": "fpsolve.sweeps",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
