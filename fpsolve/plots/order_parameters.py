@@ -74,23 +74,24 @@ def plot_order_parameters(
 
 
 def draw_order_parameter(
-    axes: Axes, trajectory: Trajectory, name: str, *, color: str, log_time: bool = False
+    axes: Axes,
+    trajectory: Trajectory,
+    name: str,
+    *,
+    color: str,
+    line: str = "-",
+    marked: bool = True,
+    log_time: bool = False,
 ) -> None:
-    """Draw one order parameter into `axes`."""
+    """Draw one order parameter into `axes`; its times are marked if `marked` and not too many."""
     times, values = trajectory.times, getattr(trajectory.order_parameters, name)
     shown = times > 0 if log_time else np.ones(times.size, dtype=bool)
     if not shown.any():
         raise ParameterError("log_time", True, "needs a time > 0 to draw")
     times, values = times[shown], values[..., shown]
-    marker = "o" if times.size <= _MOST_MARKED else ""
-    style: dict[str, Any] = {
-        "color": color,
-        "lw": 1.6,
-        "marker": marker,
-        "ms": 3.5,
-        "label": SYMBOLS[name],
-    }
-    style["clip_on"] = False  # whole markers at the ends
+    marker = "o" if marked and times.size <= _MOST_MARKED else ""
+    style: dict[str, Any] = {"color": color, "ls": line, "lw": 1.6, "label": SYMBOLS[name]}
+    style.update(marker=marker, ms=3.5, clip_on=False)  # whole markers at the ends
     if values.ndim == 1:
         axes.plot(times, values, **style)
     else:

@@ -26,7 +26,7 @@ from fpsolve.store.sweep import read_sweep, write_sweep
 from fpsolve.store.target import check_target
 from fpsolve.sweeps import SweepResult
 
-__all__ = ["Result", "load", "save"]
+__all__ = ["Result", "describe", "load", "save"]
 
 FORMAT = "fpsolve"
 SCHEMA_VERSION = 1
@@ -105,6 +105,21 @@ def load(path: str | Path) -> Result:
             raise StoreError(f"{path}: is damaged: {error}") from None
 
 
+def describe(path: str | Path) -> dict[str, str]:
+    """Return kind, versions, date and array shapes of a stored result, as text.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read or is not one of fpsolve's.
+    """
+    with _opened(Path(path)) as file:
+        names = ("kind", "schema_version", "fpsolve_version", "created")
+        about = {name: str(file.attrs.get(name, "unknown")) for name in names}
+        sizes = [f"{n} {v.size}" for n, v in file.items() if v.is_scale]
+        return {**about, "dimensions": ", ".join(sizes)}
+
+
 def _write(part: Path, kind: str, result: Result) -> None:
     problem = result.base if isinstance(result, SweepResult) else result.problem
     with h5py.File(part, "x") as file:
@@ -145,6 +160,8 @@ def _move(part: Path, path: Path, *, overwrite: bool) -> None:
     try:
         os.link(part, path)
     except FileExistsError:
-        raise StoreError("exists; choose another name, or allow overwriting it") from None
+        raise StoreError(
+            "exists; choose another name, or pass overwrite (--overwrite in the shell)"
+        ) from None
     except OSError:  # file systems without hard links
         part.replace(path)

@@ -32,7 +32,9 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
     if not path.parent.is_dir():
         raise StoreError(f"{path}: {path.parent} is not a directory; create it first")
     if path.exists() and not overwrite:
-        raise StoreError(f"{path}: exists; choose another name, or allow overwriting it")
+        raise StoreError(
+            f"{path}: exists; choose another name, or pass overwrite (--overwrite in the shell)"
+        )
     try:  # permissions alone do not tell: the file system may be read-only or full
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -1,0 +1,57 @@
+"""The command line: `fpsolve COMMAND …`.
+
+Exit codes: 0 done; 1 the results disagree, or some points of a sweep failed; 2 bad input;
+3 a computation could not be finished; 130 interrupted. An error is one line on the error stream.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from fpsolve.cli.parser import UsageError, build_parser
+from fpsolve.errors import FpsolveError, SolveError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process by default.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a file name the terminal cannot show is no failure
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        arguments = build_parser().parse_args(argv)
+    except UsageError as error:
+        return _say(str(error), 2)
+    except SystemExit as error:  # --help and --version have printed what was asked for
+        return int(error.code or 0)
+    name = f"fpsolve {arguments.command}"
+    try:
+        code = int(arguments.execute(arguments))
+        sys.stdout.flush()
+    except SolveError as error:
+        return _say(f"{name}: {error}", 3)
+    except FpsolveError as error:
+        return _say(f"{name}: {error}", 2)
+    except KeyboardInterrupt:
+        return _say(f"{name}: interrupted; nothing half-written was left", 130)
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _say(f"{name}: not enough memory; ask for fewer times, values or coordinates", 3)
+    return code
+
+
+def _say(message: str, code: int) -> int:
+    print(" ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,46 @@
+"""`fpsolve compare`: whether a density and particles agree."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import fpsolve
+from fpsolve.errors import StoreError
+
+NAME = "compare"
+SUMMARY = "compare a stored density with stored particles; exit code 1 when they disagree"
+EXAMPLE = "fpsolve compare density.h5 particles.h5 --plot compare.png"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fpsolve compare`."""
+    parser.add_argument("density", metavar="DENSITY.h5", type=Path, help="from `fpsolve run`")
+    parser.add_argument(
+        "particles", metavar="PARTICLES.h5", type=Path, help="from `fpsolve simulate`"
+    )
+    parser.add_argument("--plot", metavar="OUT.png", type=Path, help="draw both there")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Compare, print the verdict, draw if asked to."""
+    if arguments.plot is not None:
+        from fpsolve.plots.figures import check_figure_target
+
+        check_figure_target(arguments.plot, overwrite=arguments.overwrite)
+    density = fpsolve.load(arguments.density)
+    particles = fpsolve.load(arguments.particles)
+    if not isinstance(density, fpsolve.DensityTrajectory):
+        raise StoreError(f"{arguments.density}: holds no density; put the density file first")
+    if not isinstance(particles, fpsolve.ParticleTrajectory):
+        raise StoreError(f"{arguments.particles}: holds no particles; put the particle file second")
+    comparison = fpsolve.compare(density, particles)
+    print(comparison)
+    if arguments.plot is not None:
+        from fpsolve.plots.particles import plot_comparison
+
+        figure = plot_comparison(density, particles)
+        fpsolve.save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
+        print(f"wrote {arguments.plot}")
+    return 0 if comparison.agree else 1

@@ -1,0 +1,55 @@
+"""The parser: one subcommand a file, one line an error."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from fpsolve._version import __version__
+from fpsolve.cli import compare, info, ode, plot, run, simulate, stationary, sweep
+
+__all__ = ["UsageError", "build_parser"]
+
+_COMMANDS = (run, simulate, compare, ode, stationary, sweep, plot, info)
+
+_DESCRIPTION = (
+    "Learning dynamics of quantized linear models trained with the straight-through estimator, "
+    "in the limit of high dimension."
+)
+_EPILOG = "example:\n  fpsolve run\n\n`fpsolve COMMAND --help` shows an example of every command."
+
+
+class UsageError(Exception):
+    """Arguments that do not fit together."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are exceptions that fit a line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`."""
+        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = OneLineParser(
+        prog="fpsolve",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fpsolve {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        command = commands.add_parser(
+            module.NAME,
+            help=module.SUMMARY,
+            description=module.SUMMARY[0].upper() + module.SUMMARY[1:] + ".",
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.configure(command)
+        command.set_defaults(execute=module.execute)
+    return parser

@@ -1,0 +1,81 @@
+"""`fpsolve run`: the density and its order parameters."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from fpsolve.cli.options import (
+    add_output,
+    add_problem,
+    add_times,
+    check_outputs,
+    read_problem,
+    solver_options,
+    write_outputs,
+)
+from fpsolve.cli.tables import order_parameter_table
+
+NAME = "run"
+SUMMARY = "solve the PDE of the weight density"
+EXAMPLE = "fpsolve run problem.toml --times 0:120:61 -o out.h5 --plot out.png"
+
+_FIGURE_1_TIMES = [0.0, 10.0, 25.0, 50.0, 100.0]
+# The curve of ε_g in the picture: points, and an accuracy no eye can tell from a better one.
+_CURVE_POINTS = 200
+_CURVE_RTOL = 1e-4
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fpsolve run`."""
+    add_problem(parser, default="the paper's Fig. 1, written to fig1.h5 and fig1.png")
+    add_times(parser)
+    parser.add_argument("--rtol", type=float, help="relative tolerance (default 1e-6)")
+    schemes = ("auto", "spectral-volume", "scharfetter-gummel")
+    parser.add_argument("--scheme", choices=schemes, help="discretization (default auto)")
+    add_output(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Solve, print the order parameters, write what was asked for."""
+    if arguments.problem is None:
+        arguments.output = arguments.output or Path("fig1.h5")
+        arguments.plot = arguments.plot or Path("fig1.png")
+    check_outputs(arguments)
+    if arguments.problem is None:
+        problem = figure_1()
+        options = solver_options(arguments, {"times": _FIGURE_1_TIMES}, source="Fig. 1")
+    else:
+        problem, options = read_problem(arguments)
+    result = fpsolve.solve_pde(problem, progress=True, **options)
+    print(order_parameter_table(result.times, result.order_parameters))
+    figure = None if arguments.plot is None else _figure(result, log_time=arguments.log_time)
+    write_outputs(arguments, result, figure)
+    return 0
+
+
+def figure_1() -> Any:
+    """Return the problem of the paper's Fig. 1: b = b_x = 2, ω = ω_x = 2, η = 0.04, w* = 1."""
+    return fpsolve.Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=2.0),
+        input_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=2.0),
+        learning_rate=0.04,
+    )
+
+
+def _figure(result: Any, *, log_time: bool) -> Any:
+    """Draw the result, ε_g between few times from a second solve, exact enough for the eye."""
+    from fpsolve.plots.overview import plot_overview
+
+    first, last = result.times[0], result.times[-1]
+    curve = None
+    if 1 < result.times.size < _CURVE_POINTS:
+        times = np.linspace(first, last, _CURVE_POINTS)
+        if log_time:
+            times = np.geomspace(result.times[result.times > 0][0], last, _CURVE_POINTS)
+        curve = fpsolve.solve_pde(result.problem, times, rtol=_CURVE_RTOL)
+    return plot_overview(result, curve=curve, log_time=log_time)

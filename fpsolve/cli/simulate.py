@@ -1,0 +1,46 @@
+"""`fpsolve simulate`: the STE itself, or its limiting particles."""
+
+from __future__ import annotations
+
+import argparse
+
+from fpsolve.cli.options import (
+    add_output,
+    add_problem,
+    add_simulation,
+    add_times,
+    check_outputs,
+    read_problem,
+    simulation,
+    write_outputs,
+)
+from fpsolve.cli.tables import order_parameter_table
+
+NAME = "simulate"
+SUMMARY = "run the STE at finite dimension, or the limiting particle system"
+EXAMPLE = (
+    "fpsolve simulate problem.toml --dimension 900 --runs 5 --seed 1 --times 0:120:61 -o ste.h5"
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fpsolve simulate`."""
+    add_problem(parser)
+    add_times(parser)
+    add_simulation(parser)
+    add_output(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Simulate, print the order parameters, write what was asked for."""
+    check_outputs(arguments)
+    problem, options = read_problem(arguments)
+    simulate, size = simulation(arguments)
+    times = options["times"]
+    result = simulate(
+        problem, times, **size, runs=arguments.runs, seed=arguments.seed, progress=True
+    )
+    print(order_parameter_table(result.times, result.order_parameters))
+    print(f"seed {result.stats['seed']}")
+    write_outputs(arguments, result)
+    return 0
