@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
     from fpsolve.order_parameters import OrderParameters as OrderParameters
     from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
+    from fpsolve.particles.sde import simulate_sde as simulate_sde
+    from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.plots.density import plot_densities as plot_densities
     from fpsolve.plots.figures import plot as plot
     from fpsolve.plots.figures import save_figure as save_figure
@@ -68,6 +70,8 @@ _HOME = {
     "plot_order_parameters": "fpsolve.plots.order_parameters",
     "save": "fpsolve.store.files",
     "save_figure": "fpsolve.plots.figures",
+    "simulate_sde": "fpsolve.particles.sde",
+    "simulate_ste": "fpsolve.particles.ste",
     "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",

@@ -1,0 +1,96 @@
+"""Several runs on several threads, a chunk at a time, until done or interrupted."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+from fpsolve.problem.checks import integer
+from fpsolve.progress import Progress
+
+__all__ = ["round_robin", "thread_count"]
+
+# Seconds between looks at the progress and at Ctrl-C.
+_PATIENCE = 0.05
+
+
+def thread_count(threads: int | None) -> int:
+    """Return `threads`, or the number of cores this process may use if it is None."""
+    if threads is not None:
+        return integer("threads", threads, least=1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def round_robin(runs: Sequence[Iterator[int]], threads: int, progress: Progress) -> bool:
+    """Advance all `runs` to their ends, each by a chunk in turn; True if interrupted by Ctrl-C.
+
+    Parameters
+    ----------
+    runs : sequence of iterators
+        `next` advances a run by one chunk, compiled and without the interpreter's lock, and
+        returns the work done.
+    threads : int
+        Number of threads; a run is on one of them at a time, so results do not depend on it.
+    progress : Progress
+        Told the total work done, from the calling thread.
+
+    Raises
+    ------
+    Exception
+        Whatever a run raised.
+    """
+    waiting: queue.SimpleQueue[Iterator[int]] = queue.SimpleQueue()
+    for run in runs:
+        waiting.put(run)
+    stop = threading.Event()
+    work: list[int] = []
+    failures: list[BaseException] = []
+
+    def serve() -> None:
+        while not stop.is_set():
+            try:
+                run = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                work.append(next(run))
+            except StopIteration:
+                continue
+            except BaseException as failure:
+                failures.append(failure)
+                stop.set()
+                return
+            waiting.put(run)
+
+    pool = [threading.Thread(target=serve, daemon=True) for _ in range(min(threads, len(runs)))]
+    for thread in pool:
+        thread.start()
+    interrupted = _wait(pool, stop, work, progress)
+    if failures:
+        raise failures[0]
+    return interrupted
+
+
+def _wait(
+    pool: Sequence[threading.Thread], stop: threading.Event, work: list[int], progress: Progress
+) -> bool:
+    interrupted = False
+    done = seen = 0
+    while any(thread.is_alive() for thread in pool):
+        try:
+            for thread in pool:
+                thread.join(_PATIENCE)
+            fresh = work[seen:]
+            seen += len(fresh)
+            done += sum(fresh)
+            progress.reach(done)
+        except KeyboardInterrupt:
+            # The chunk under way is finished, so that every run ends between two steps.
+            interrupted = True
+            stop.set()
+    progress.reach(done + sum(work[seen:]))
+    return interrupted
