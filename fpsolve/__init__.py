@@ -12,36 +12,25 @@ from typing import TYPE_CHECKING, Any
 from fpsolve._version import __version__
 
 if TYPE_CHECKING:
-    # `X as X` tells type checkers that X is public here.
     from fpsolve.density.solve import solve_pde as solve_pde
     from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
-    from fpsolve.errors import FpsolveError as FpsolveError
-    from fpsolve.errors import ParameterError as ParameterError
-    from fpsolve.errors import SolveError as SolveError
     from fpsolve.errors import StoreError as StoreError
     from fpsolve.macro.closure import solve_ode as solve_ode
-    from fpsolve.macro.events import find_minimum as find_minimum
     from fpsolve.macro.events import find_plateau as find_plateau
-    from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
-    from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
     from fpsolve.macro.fixed_points import stability_boundary as stability_boundary
+    from fpsolve.macro.stationary import StationaryState, stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
-    from fpsolve.order_parameters import OrderParameters as OrderParameters
     from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.plots.density import plot_densities as plot_densities
-    from fpsolve.plots.figures import plot as plot
     from fpsolve.plots.figures import save_figure as save_figure
     from fpsolve.plots.order_parameters import plot_order_parameters as plot_order_parameters
     from fpsolve.problem.initial import GaussianInitial as GaussianInitial
     from fpsolve.problem.problem import Problem as Problem
-    from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
     from fpsolve.problem.quantizer import UniformQuantizer as UniformQuantizer
     from fpsolve.problem.teacher import Teacher as Teacher
-    from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
-    from fpsolve.sweeps import SweepResult as SweepResult
     from fpsolve.sweeps import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
@@ -55,6 +44,7 @@ _HOME = {
     "ParameterError": "fpsolve.errors",
     "Problem": "fpsolve.problem.problem",
     "SolveError": "fpsolve.errors",
+    "StationaryState": "fpsolve.macro.stationary",
     "StepQuantizer": "fpsolve.problem.quantizer",
     "StoreError": "fpsolve.errors",
     "SweepResult": "fpsolve.sweeps",
@@ -75,6 +65,7 @@ _HOME = {
     "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",
+    "stationary_states": "fpsolve.macro.stationary",
     "sweep": "fpsolve.sweeps",
 }
 
