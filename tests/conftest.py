@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 from closed_forms import exact_density, exact_macro, sampled_particles
+from hypothesis import settings
 
 from fpsolve import GaussianInitial, Problem, Teacher, UniformQuantizer
+
+# The same examples every time; no deadline, since the first call of a compiled function compiles.
+settings.register_profile("fpsolve", deadline=None, derandomize=True, database=None)
+settings.load_profile("fpsolve")
 
 TIMES = [0.0, 1.0, 5.0, 20.0]
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
+import fpsolve.cli.compare as compare
+import fpsolve.cli.info as info
+import fpsolve.cli.ode as ode
+import fpsolve.cli.plot as plot
+import fpsolve.cli.run as run
+import fpsolve.cli.simulate as simulate
+import fpsolve.cli.stationary as stationary
+import fpsolve.cli.sweep as sweep
 from fpsolve._version import __version__
-from fpsolve.cli import compare, info, ode, plot, run, simulate, stationary, sweep
 
 __all__ = ["UsageError", "build_parser"]
 
