@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from fpsolve.errors import FpsolveError, ParameterError
 from fpsolve.order_parameters import ORDER_PARAMETER_NAMES, OrderParameters
+from fpsolve.problem.initial import GaussianInitial
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.quantizer import StepQuantizer
+from fpsolve.problem.teacher import Teacher
 from fpsolve.progress import progress_to
 
 __all__ = ["SweepResult", "problem_with", "sweep"]
@@ -170,7 +173,8 @@ def problem_with(problem: Problem, name: str, value: Any) -> Problem:
         return replace(problem, **{head: value})
     part = getattr(problem, head)
     # What a part is made of is what its constructor asks for, and it keeps each under that name.
-    arguments = [] if part is None else list(inspect.signature(type(part)).parameters)
+    composed = isinstance(part, StepQuantizer | Teacher | GaussianInitial)
+    arguments = list(inspect.signature(type(part)).parameters) if composed else []
     if tail not in arguments:
         has = ", ".join(f"{head}.{a}" for a in arguments) or "no fields"
         raise ParameterError("axes", name, f"is not a field; {head} = {part!r} has {has}")

@@ -98,6 +98,12 @@ def test_confined_packages(package: str) -> None:
     assert users == CONFINED[package]
 
 
+def test_pictures_have_no_global_state() -> None:
+    # A figure of pyplot stays in memory until closed, and may want a screen.
+    for module in inside():
+        assert not any("pyplot" in name for name, _ in imports(MODULES[module]))
+
+
 def test_importing_the_package_is_cheap() -> None:
     heavy = ("matplotlib", "h5py", "scipy", "xarray", "tqdm", "tomli_w", "pandas")
     code = f"import sys, fpsolve; print([m for m in {heavy} if m in sys.modules])"
