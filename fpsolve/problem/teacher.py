@@ -69,6 +69,46 @@ class Teacher:
         weights = weights[kept] / math.fsum(weights[kept])
         return cls(scale * points[kept], weights)
 
+    @classmethod
+    def from_samples(cls, weights: ArrayLike, nodes: int) -> Teacher:
+        """Return the law of given weights, e.g. of a trained layer, as at most `nodes` values.
+
+        The sorted weights are cut into `nodes` runs that carry equal shares of Σ(1 + w²/E w²), so
+        that rare large weights get values of their own; each run becomes its mean, with its share
+        of the weights. All values are then multiplied by one factor, slightly above 1, that
+        restores E w², which enters ε_g as ρ.
+
+        Parameters
+        ----------
+        weights : array_like, any shape
+            Samples of w*, all finite, not all zero (dimensionless). For a layer in its own units
+            divide by its standard deviation, and multiply ranges found for it by the same.
+        nodes : int
+            Number of values wanted, from 1 to 1024; ties may leave fewer.
+
+        Raises
+        ------
+        ParameterError
+            If a weight is not finite, all are zero, or `nodes` is out of range.
+        """
+        count = integer("nodes", nodes, least=1, most=1024)
+        samples = np.sort(readonly_vector("weights", np.ravel(np.asarray(weights))))
+        power = float(np.mean(np.square(samples)))
+        if power == 0:
+            raise ParameterError("weights", 0.0, "must not all be zero")
+        # Equal weights stay in one run, so that values are distinct.
+        values, repeats = np.unique(samples, return_counts=True)
+        if values.size <= count:
+            return cls(values, repeats / samples.size)
+        share = np.cumsum(repeats * (1 + np.square(values) / power))
+        run = np.minimum((share - 0.5 * np.diff(share, prepend=0.0)) / share[-1] * count, count - 1)
+        starts = np.unique(run.astype(np.int64), return_index=True)[1]
+        sizes = np.add.reduceat(repeats, starts)
+        means = np.add.reduceat(repeats * values, starts) / sizes
+        kept = sizes / samples.size
+        scale = math.sqrt(power / float(kept @ np.square(means)))
+        return cls(scale * means, kept)
+
     @property
     def values(self) -> NDArray[np.float64]:
         """Teacher values w*_k, shape (K,), read-only (dimensionless)."""

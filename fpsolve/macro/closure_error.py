@@ -1,0 +1,90 @@
+"""What the isotropic closure gets wrong: the exact density minus the closure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.density.solve import solve_pde
+from fpsolve.macro.closure import solve_ode
+from fpsolve.order_parameters import OrderParameters
+from fpsolve.problem.problem import Problem
+
+__all__ = ["ClosureError", "closure_error"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClosureError:
+    """Order parameters of the density minus those of the closure.
+
+    It answers the questions of a trajectory, so that `sweep` maps it over any grid.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was solved twice.
+    times : ndarray, shape (T,)
+        Times τ (dimensionless).
+    order_parameters : OrderParameters
+        Differences, exact minus closure, each of shape (T,); `s` too is a difference.
+    exact, closure : OrderParameters
+        The two minuends, each of shape (T,).
+    stats : dict
+        "largest": largest |Δε_g|, and the statistics of both solutions.
+    """
+
+    problem: Problem
+    times: NDArray[np.float64]
+    order_parameters: OrderParameters
+    exact: OrderParameters
+    closure: OrderParameters
+    stats: dict[str, Any]
+
+
+def closure_error(
+    problem: Problem, times: ArrayLike, *, rtol: float = 1e-6, **solve_options: Any
+) -> ClosureError:
+    """Return the exact order parameters minus those of the isotropic closure.
+
+    Parameters
+    ----------
+    problem : Problem
+        What to solve.
+    times : array_like, shape (T,)
+        Times τ ≥ 0, strictly increasing (dimensionless).
+    rtol : float, default 1e-6
+        Tolerance of `solve_pde`; the closure is solved a hundred times tighter.
+    **solve_options
+        Further options of `solve_pde`.
+
+    Returns
+    -------
+    ClosureError
+        For unquantized weights the differences are those of the two solvers alone.
+
+    Notes
+    -----
+    Source: paper Assumption V.1 is the only difference between Eqs. (4) and (6)–(7).
+    """
+    exact = solve_pde(problem, times, rtol=rtol, **solve_options)
+    closed = solve_ode(problem, times, rtol=max(1e-2 * rtol, 1e-12))
+    difference = OrderParameters(
+        **{
+            field.name: getattr(exact.order_parameters, field.name)
+            - getattr(closed.order_parameters, field.name)
+            for field in fields(OrderParameters)
+        }
+    )
+    largest = float(np.abs(difference.generalization_error).max())
+    stats = {"largest": largest, "exact": exact.stats, "closure": closed.stats}
+    return ClosureError(
+        problem,
+        closed.times,
+        difference,
+        exact.order_parameters,
+        closed.order_parameters,
+        stats,
+    )
