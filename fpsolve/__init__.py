@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
     from fpsolve.errors import StoreError as StoreError
     from fpsolve.macro.closure import solve_ode as solve_ode
+    from fpsolve.macro.closure_error import ClosureError, closure_error
     from fpsolve.macro.events import find_plateau as find_plateau
     from fpsolve.macro.fixed_points import stability_boundary as stability_boundary
+    from fpsolve.macro.optimal_range import OptimalRange, optimal_range, range_curve, usual_ranges
+    from fpsolve.macro.small_rate import SmallRateLimit, small_rate_limit
     from fpsolve.macro.stationary import StationaryState, stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
     from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
@@ -35,14 +38,17 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
+    "ClosureError": "fpsolve.macro.closure_error",
     "DensityTrajectory": "fpsolve.density.trajectory",
     "FixedPoint": "fpsolve.macro.fixed_points",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
     "MacroTrajectory": "fpsolve.macro.trajectory",
+    "OptimalRange": "fpsolve.macro.optimal_range",
     "OrderParameters": "fpsolve.order_parameters",
     "ParameterError": "fpsolve.errors",
     "Problem": "fpsolve.problem.problem",
+    "SmallRateLimit": "fpsolve.macro.small_rate",
     "SolveError": "fpsolve.errors",
     "StationaryState": "fpsolve.macro.stationary",
     "StepQuantizer": "fpsolve.problem.quantizer",
@@ -50,23 +56,28 @@ _HOME = {
     "SweepResult": "fpsolve.sweeps",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
+    "closure_error": "fpsolve.macro.closure_error",
     "find_minimum": "fpsolve.macro.events",
     "find_plateau": "fpsolve.macro.events",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.order_parameters",
+    "optimal_range": "fpsolve.macro.optimal_range",
     "plot": "fpsolve.plots.figures",
     "plot_densities": "fpsolve.plots.density",
     "plot_order_parameters": "fpsolve.plots.order_parameters",
+    "range_curve": "fpsolve.macro.optimal_range",
     "save": "fpsolve.store.files",
     "save_figure": "fpsolve.plots.figures",
     "simulate_sde": "fpsolve.particles.sde",
     "simulate_ste": "fpsolve.particles.ste",
+    "small_rate_limit": "fpsolve.macro.small_rate",
     "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",
     "stationary_states": "fpsolve.macro.stationary",
     "sweep": "fpsolve.sweeps",
+    "usual_ranges": "fpsolve.macro.optimal_range",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
