@@ -11,7 +11,13 @@ from scipy.optimize import brentq
 
 from fpsolve.problem.problem import Problem
 
-__all__ = ["NormalDensity", "SmoothDensity", "StepDensity", "conditional_density"]
+__all__ = [
+    "ConditionalDensity",
+    "NormalDensity",
+    "SmoothDensity",
+    "StepDensity",
+    "conditional_density",
+]
 
 Array = NDArray[np.float64]
 
@@ -256,9 +262,10 @@ class NormalDensity:
         return self.center, square, self.center, square, square
 
 
-def conditional_density(
-    problem: Problem, w_star: float, diffusivity: float
-) -> StepDensity | SmoothDensity | NormalDensity:
+ConditionalDensity = StepDensity | SmoothDensity | NormalDensity
+
+
+def conditional_density(problem: Problem, w_star: float, diffusivity: float) -> ConditionalDensity:
     """Return the stationary density given w*, of the form the weight quantizer calls for."""
     quantizer = problem.weight_quantizer
     if quantizer is None:

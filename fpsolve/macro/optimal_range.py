@@ -264,15 +264,23 @@ def _local_minimum(
     error: Callable[[Array], float], start: list[float], box: list[tuple[float, float]]
 ) -> tuple[list[float], float]:
     """Minimize within `box`: by golden section in one dimension, Nelder–Mead in two."""
+    fit: Any
     if len(start) == 1:
         fit = minimize_scalar(
-            lambda x: error(np.array([x])), bounds=box[0], method="bounded", options={"xatol": 1e-7}
+            lambda x: error(np.array([x])),
+            bounds=box[0],
+            method="bounded",
+            options={"xatol": 1e-7},
         )
-        return [float(fit.x)], float(fit.fun)
-    options = {"xatol": 1e-6, "fatol": 1e-12, "maxfev": 200}
-    first: NDArray[Any] = np.array(start)
-    fit: Any = minimize(error, x0=first, method="Nelder-Mead", bounds=box, options=options)  # type: ignore[call-overload]
-    return [float(x) for x in fit.x], float(fit.fun)
+    else:
+        fit = minimize(
+            error,
+            np.array(start),
+            method="Nelder-Mead",
+            bounds=box,
+            options={"xatol": 1e-6, "fatol": 1e-12, "maxfev": 200},
+        )
+    return [float(x) for x in np.atleast_1d(fit.x)], float(fit.fun)
 
 
 def _local_minima(scanned: Array) -> list[tuple[int, ...]]:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
-from fpsolve.macro.conditional_density import conditional_density
+from fpsolve.macro.conditional_density import ConditionalDensity, conditional_density
 from fpsolve.macro.confinement import Confinement
 from fpsolve.macro.fixed_points import input_only_moments
 from fpsolve.macro.stability import StationarySpectrum, stationary_spectrum
 from fpsolve.macro.stationary_error import error_bounds, error_map, stationary_errors
 from fpsolve.order_parameters import OrderParameters
+from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
 
 __all__ = ["StationaryState", "stationary_states"]
@@ -64,21 +65,28 @@ class StationaryState:
             If weights of this teacher value run away, or training has frozen at ε_g = 0: there
             is no (unique) stationary density then.
         """
+        points = np.asarray(w, dtype=np.float64)
+        return np.exp(self._conditional(w_star).log_density(points))
+
+    def moments(self, w_star: float) -> tuple[float, float]:
+        """Return mean and standard deviation of w given w*; exceptions as for `density`."""
+        _, _, mean, square, _ = self._conditional(w_star).moments()
+        return mean, math.sqrt(max(square - mean**2, 0.0))
+
+    def _conditional(self, w_star: float) -> ConditionalDensity:
         if self.diffusivity == 0:
             allowed = "must be > 0 for a density: frozen weights keep whatever density they have"
             raise ParameterError("generalization_error", self.generalization_error, allowed)
+        w_star = finite("w_star", w_star)
         quantizer = self.problem.weight_quantizer
         if quantizer is not None:
             pull = self.problem.sigma2 + self.problem.ridge
             ends = quantizer.levels[[0, -1]] * pull / self.problem.kappa
             if not ends[0] < w_star < ends[1]:
-                allowed = (
-                    f"must lie between {ends[0]:.6g} and {ends[1]:.6g}, or its weights run away"
-                )
+                span = f"{ends[0]:.6g} and {ends[1]:.6g}"
+                allowed = f"must lie between {span}; beyond, its weights run away"
                 raise ParameterError("w_star", w_star, allowed)
-        points = np.asarray(w, dtype=np.float64)
-        density = conditional_density(self.problem, float(w_star), self.diffusivity)
-        return np.exp(density.log_density(points))
+        return conditional_density(self.problem, w_star, self.diffusivity)
 
     @cached_property
     def order_parameters(self) -> OrderParameters:
@@ -97,10 +105,10 @@ class StationaryState:
                 moments[k] = self._escaped(float(w_star), int(state.escapes[k]))
         p, values = problem.teacher.probabilities, problem.teacher.values
         psi, psi2, w, w2, w_psi = moments.T
-        finite = bool(state.confined.all())
-        m = float(p @ (values * w)) if finite else self._runaway_overlap(state)
+        bounded = bool(state.confined.all())
+        m = float(p @ (values * w)) if bounded else self._runaway_overlap(state)
         q = float(p @ w2)
-        aligned = m * m / problem.rho if finite and problem.rho > 0 else 0.0
+        aligned = m * m / problem.rho if bounded and problem.rho > 0 else 0.0
         fields = {
             "m": m,
             "q": q,

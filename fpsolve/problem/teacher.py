@@ -84,15 +84,15 @@ class Teacher:
             Samples of w*, all finite, not all zero (dimensionless). For a layer in its own units
             divide by its standard deviation, and multiply ranges found for it by the same.
         nodes : int
-            Number of values wanted, from 1 to 1024; ties may leave fewer.
+            Number of values wanted, from 2 to 1024; ties may leave fewer.
 
         Raises
         ------
         ParameterError
             If a weight is not finite, all are zero, or `nodes` is out of range.
         """
-        count = integer("nodes", nodes, least=1, most=1024)
-        samples = np.sort(readonly_vector("weights", np.ravel(np.asarray(weights))))
+        count = integer("nodes", nodes, least=2, most=1024)
+        samples = readonly_vector("weights", np.ravel(np.asarray(weights)))
         power = float(np.mean(np.square(samples)))
         if power == 0:
             raise ParameterError("weights", 0.0, "must not all be zero")
@@ -106,8 +106,10 @@ class Teacher:
         sizes = np.add.reduceat(repeats, starts)
         means = np.add.reduceat(repeats * values, starts) / sizes
         kept = sizes / samples.size
-        scale = math.sqrt(power / float(kept @ np.square(means)))
-        return cls(scale * means, kept)
+        left = float(kept @ np.square(means))
+        if left == 0:
+            raise ParameterError("nodes", nodes, "leaves nothing but 0 of these weights; raise it")
+        return cls(math.sqrt(power / left) * means, kept)
 
     @property
     def values(self) -> NDArray[np.float64]:

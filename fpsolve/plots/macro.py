@@ -1,0 +1,191 @@
+"""Pictures of the macroscopic theory: stability boundary, range curves, stationary densities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.errors import ParameterError
+from fpsolve.macro.fixed_points import stability_boundary
+from fpsolve.macro.optimal_range import OptimalRange, range_curve
+from fpsolve.macro.stationary import StationaryState
+from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
+from fpsolve.problem.problem import Problem
+from fpsolve.problem.quantizer import UniformQuantizer
+
+__all__ = [
+    "plot_optimal_range",
+    "plot_range_curves",
+    "plot_stability_boundary",
+    "plot_stationary_density",
+]
+
+Array = NDArray[np.float64]
+
+_LINE = 1.6
+
+
+def plot_optimal_range(result: OptimalRange) -> Figure:
+    """Draw ε_g against the range and mark the optimum; a map where both ranges were varied.
+
+    Parameters
+    ----------
+    result : OptimalRange
+        From `optimal_range`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = new_figure(5.6, 3.8)
+    axes = figure.subplots()
+    when = "stationary" if result.time is None else rf"$\tau = {result.time:g}$"
+    if result.omega is not None and result.omega_x is not None:
+        weights, inputs = result.scanned
+        mesh = axes.pcolormesh(weights, inputs, np.log10(result.scanned_error).T, shading="nearest")
+        figure.colorbar(mesh, ax=axes, label=rf"$\log_{{10}}$ {SYMBOLS['generalization_error']}")
+        axes.plot([result.omega], [result.omega_x], "*", color="white", markersize=12)
+        axes.set(xscale="log", yscale="log", xlabel=r"$\omega$", ylabel=r"$\omega_x$", title=when)
+        return figure
+    best = result.omega if result.which == "weights" else result.omega_x
+    assert best is not None
+    finite = np.isfinite(result.scanned_error)
+    axes.plot(result.scanned[0][finite], result.scanned_error[finite], color=COLORS[0], lw=_LINE)
+    label = f"{best:.4g}: {result.generalization_error:.4g}"
+    axes.plot([best], [result.generalization_error], "o", color=COLORS[1], label=label)
+    _range_axes(axes, r"$\omega$" if result.which == "weights" else r"$\omega_x$")
+    axes.set(xscale="log", yscale="log", title=when)
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_stability_boundary(
+    ranges: ArrayLike,
+    bit_widths: Sequence[int] = (2, 3, 4, 10),
+    *,
+    ridge: float = 0.0,
+    learning_rate: float = 1e-3,
+) -> Figure:
+    """Draw the stability boundary and ε_g of input-only quantization (paper Fig. 5).
+
+    Parameters
+    ----------
+    ranges : array_like, shape (N,)
+        Input ranges ω_x > 0 (dimensionless).
+    bit_widths : sequence of int
+        Input bit widths b_x, one curve each.
+    ridge : float, default 0
+        λ.
+    learning_rate : float, default 1e-3
+        η of the right panel; the paper leaves it open.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Left 2(S + λ)/S² against ω_x, right stationary ε_g; dashed without quantization.
+    """
+    omegas = np.asarray(ranges, dtype=np.float64)
+    figure = new_figure(8.6, 3.6)
+    left, right = figure.subplots(1, 2)
+    plain = Problem(
+        weight_quantizer=None, input_quantizer=None, learning_rate=learning_rate, ridge=ridge
+    )
+    for color, bits in zip(COLORS, bit_widths, strict=False):
+        problems = [replace(plain, input_quantizer=UniformQuantizer(bits, w)) for w in omegas]
+        boundary = [stability_boundary(problem) for problem in problems]
+        left.plot(omegas, boundary, color=color, lw=_LINE, label=f"$b_x = {bits}$")
+        errors = range_curve(problems[0], omegas, which="inputs")
+        right.plot(omegas, errors, color=color, lw=_LINE)
+    left.axhline(stability_boundary(plain), color="0.4", ls="--", lw=1)
+    # Narrow ranges pass hardly any input and put the boundary arbitrarily high.
+    top = 4 * stability_boundary(plain)
+    left.set(ylabel=r"$2(\sigma_\psi^2 + \lambda)/\sigma_\psi^4$", ylim=(0, top))
+    right.set(ylabel=SYMBOLS["generalization_error"], yscale="log")
+    for axes in (left, right):
+        _range_axes(axes, r"$\omega_x$")
+    left.legend(frameon=False)
+    return figure
+
+
+def plot_range_curves(
+    problem: Problem, ranges: ArrayLike, input_bit_widths: Sequence[int | None] = (2, 3, 4, None)
+) -> Figure:
+    """Draw stationary ε_g against the weight range, a curve an input bit width (paper Fig. 6).
+
+    Parameters
+    ----------
+    problem : Problem
+        Its input quantizer gives the range ω_x of all input bit widths.
+    ranges : array_like, shape (N,)
+        Weight ranges ω > 0 (dimensionless).
+    input_bit_widths : sequence of int or None
+        b_x of the curves; None for full precision.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    quantizer = problem.input_quantizer
+    if not isinstance(quantizer, UniformQuantizer):
+        raise ParameterError("input_quantizer", quantizer, "must be a UniformQuantizer")
+    omegas = np.asarray(ranges, dtype=np.float64)
+    figure = new_figure(5.6, 3.8)
+    axes = figure.subplots()
+    for color, bits in zip(COLORS, input_bit_widths, strict=False):
+        inputs = None if bits is None else UniformQuantizer(bits, quantizer.omega)
+        errors = range_curve(replace(problem, input_quantizer=inputs), omegas)
+        label = "unquantized" if bits is None else f"$b_x = {bits}$"
+        axes.plot(omegas, errors, color=color, lw=_LINE, label=label)
+    _range_axes(axes, r"$\omega$")
+    axes.set(ylabel=SYMBOLS["generalization_error"])
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_stationary_density(state: StationaryState, points: int = 1001) -> Figure:
+    """Draw the stationary densities μ(w|w*) of all confined teacher values, thresholds dotted.
+
+    Raises
+    ------
+    ParameterError
+        If no teacher value holds its weights, or training has frozen.
+    """
+    teacher, quantizer = state.problem.teacher, state.problem.weight_quantizer
+    held = teacher.values[state.confined]
+    if held.size == 0:
+        raise ParameterError("teacher", teacher, "runs away altogether: no stationary density")
+    center, spread = _extent(state, held)
+    w = np.linspace(center - spread, center + spread, points)
+    figure = new_figure(5.6, 3.8)
+    axes = figure.subplots()
+    for index, value in enumerate(held):
+        label = f"$w^* = {value:.3g}$" if held.size <= len(COLORS) else None
+        color = COLORS[index % len(COLORS)]
+        axes.plot(w, state.density(w, float(value)), color=color, lw=_LINE, label=label)
+    if quantizer is not None:
+        for threshold in quantizer.thresholds[np.abs(quantizer.thresholds - center) < spread]:
+            axes.axvline(threshold, color="0.6", lw=0.8, ls=":", zorder=0)
+    error = f"{SYMBOLS['generalization_error']} = {state.generalization_error:.4g}"
+    axes.set(xlabel="$w$", ylabel=r"$\mu(w\,|\,w^*)$", ylim=(0, None), title=error)
+    tidy(axes)
+    if held.size <= len(COLORS):
+        axes.legend(frameon=False)
+    return figure
+
+
+def _extent(state: StationaryState, held: Array) -> tuple[float, float]:
+    """Return centre and half-width of the w axis: five standard deviations around every mean."""
+    laws = [state.moments(float(value)) for value in held]
+    low = min(mean - 5 * deviation for mean, deviation in laws)
+    high = max(mean + 5 * deviation for mean, deviation in laws)
+    return 0.5 * (low + high), 0.5 * (high - low)
+
+
+def _range_axes(axes: Axes, symbol: str) -> None:
+    axes.set_xlabel(symbol)
+    tidy(axes)
