@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fpsolve.macro.stationary import StationaryState, stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
     from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
+    from fpsolve.particles.compare import compare as compare
+    from fpsolve.particles.comparison import Comparison as Comparison
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.plots.density import plot_densities as plot_densities
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
     "ClosureError": "fpsolve.macro.closure_error",
+    "Comparison": "fpsolve.particles.comparison",
     "DensityTrajectory": "fpsolve.density.trajectory",
     "FixedPoint": "fpsolve.macro.fixed_points",
     "FpsolveError": "fpsolve.errors",
@@ -57,6 +60,7 @@ _HOME = {
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
     "closure_error": "fpsolve.macro.closure_error",
+    "compare": "fpsolve.particles.compare",
     "find_minimum": "fpsolve.macro.events",
     "find_plateau": "fpsolve.macro.events",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",

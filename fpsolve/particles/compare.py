@@ -1,0 +1,225 @@
+"""`compare`: do particles and a density agree, given sampling noise?
+
+The coordinates of one run are not quite independent: they share every sample's error. A step adds
+to a mean (1/d)Σ f(w_i) the increment −η (ŷ − y)·U/d^½ with U = (1/d^½)Σ f'(w_i) ψ_x(x_i), whose
+variance is E[(ŷ − y)² U²] = ε_g E[U²] + E[(ŷ − y) U]² for the jointly Gaussian local fields (paper
+Prop. II.2). Independent coordinates would have the first term alone, and by Cauchy–Schwarz the
+second is at most as large. So the noise that training adds is at most doubled, that of the
+initial weights not at all, and the covariance of the coordinates is at most
+
+    φ = 1 + min(1, 2∫D dτ / Var w)
+
+times the independent one: the drift does not increase with w, so trajectories contract, and the
+noise contributes 2∫D dτ at most to Var w. What this leaves out (fluctuations of D itself) is
+looked for between the runs: where their distribution functions differ by more than φ allows, the
+larger factor is used.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.errors import ParameterError
+from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
+from fpsolve.particles.comparison import (
+    Comparison,
+    DensityComparison,
+    OrderParameterComparison,
+)
+from fpsolve.particles.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.particles.moments import expected_order_parameters
+from fpsolve.particles.stratify import initial_weights, stratified_order_parameters
+from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.problem.checks import finite
+
+__all__ = ["compare"]
+
+Array = NDArray[np.float64]
+
+# Points at which distribution functions of single runs are compared with each other.
+_QUANTILES = np.arange(1, 32) / 32
+# Bound on the inflation of noise that comes from training alone.
+_TRAINING = 2.0
+
+
+def compare(
+    density: DensityTrajectory,
+    particles: ParticleTrajectory,
+    *,
+    false_alarm_rate: float = 1e-4,
+) -> Comparison:
+    """Compare particles with a density at their common times.
+
+    Parameters
+    ----------
+    density : DensityTrajectory
+        From `solve_pde`.
+    particles : ParticleTrajectory
+        From `simulate_ste` or `simulate_sde`. Runs that share their initial weights count as one
+        in the size of the sampling noise.
+    false_alarm_rate : float, default 1e-4
+        Of the overall verdict, in (0, 0.1]; divided evenly among all tests (Bonferroni).
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ParameterError
+        If there is no common time, or the numbers of teacher values differ.
+
+    Notes
+    -----
+    The limits hold for many coordinates (a hundred or more a teacher value). The density is the
+    limit d → ∞: means over runs differ from it by O(1/d), which sampling noise O((runs·d)^−½)
+    hides while runs ≪ d; with more runs, or with more particles than the Euler step of
+    `simulate_sde` deserves, the comparison will see that difference. Times within half a step of
+    each other are the same. Sources: `distances`, and the head of this module.
+    """
+    rate = finite("false_alarm_rate", false_alarm_rate, above=0.0)
+    if rate > 0.1:
+        raise ParameterError("false_alarm_rate", rate, "must be at most 0.1")
+    values = density.problem.teacher.values
+    if particles.problem.teacher.values.size != values.size:
+        allowed = f"must have the {values.size} teacher value(s) of the density; it is of another"
+        raise ParameterError("particles", particles.problem.teacher, f"{allowed} problem")
+    pairs = _common_times(density, particles)
+    classes = [
+        particles.teacher_weights == value for value in particles.problem.teacher.values.tolist()
+    ]
+    present = [k for k, members in enumerate(classes) if members.any()]
+    alpha = rate / (len(pairs) * (3 * len(present) + len(ORDER_PARAMETER_NAMES)))
+    start = initial_weights(particles)
+    densities: list[DensityComparison] = []
+    order_parameters: list[OrderParameterComparison] = []
+    for i, j in pairs:
+        rows = [_compare_class(density, particles, i, j, k, classes[k], alpha) for k in present]
+        densities += rows
+        inflation = max(row.inflation for row in rows)
+        order_parameters += _compare_order_parameters(
+            density, particles, i, j, inflation, start, alpha
+        )
+    return Comparison(tuple(densities), tuple(order_parameters), rate)
+
+
+def _common_times(
+    density: DensityTrajectory, particles: ParticleTrajectory
+) -> list[tuple[int, int]]:
+    """Return the pairs of indices of common times."""
+    ste = particles.stats.get("kind") == "ste"
+    step = 0.5 / particles.weights.shape[2] if ste else 0.0
+    pairs = []
+    for j, time in enumerate(particles.times.tolist()):
+        i = int(np.abs(density.times - time).argmin())
+        if abs(density.times[i] - time) <= step * (1 + 1e-9) + 1e-9 * time:
+            # Weights that all start at one point have no density there.
+            if time == 0 and particles.problem.initial.variance == 0:
+                continue
+            pairs.append((i, j))
+    if not pairs:
+        allowed = "must share at least one time > 0 with the density; solve both at the same times"
+        raise ParameterError("particles", particles.times.tolist(), allowed)
+    return pairs
+
+
+def _independent_runs(particles: ParticleTrajectory) -> int:
+    return 1 if particles.stats.get("shared_initial") else particles.weights.shape[0]
+
+
+def _compare_class(
+    density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int, k: int,
+    members: NDArray[np.bool_], alpha: float,
+) -> DensityComparison:  # fmt: skip
+    law = Law(density.edges, density.masses[i, k])
+    runs = [w[inside] for w, inside in zip(particles.weights[:, j], members, strict=True)]
+    samples = np.concatenate(runs)
+    samples.sort()
+    inflation = _inflation(law, runs, particles, float(particles.times[j]))
+    # Noise counts as that of the independent coordinates, however many runs share them.
+    scaled = inflation * len(runs) / _independent_runs(particles)
+    return DensityComparison(
+        time=float(density.times[i]),
+        teacher_value=float(density.problem.teacher.values[k]),
+        count=samples.size,
+        inflation=inflation,
+        wasserstein=wasserstein(law, samples, scaled, alpha),
+        kolmogorov_smirnov=kolmogorov_smirnov(law, samples, scaled, alpha),
+        binned_l1=binned_l1(law, samples, scaled, alpha),
+    )
+
+
+def _inflation(law: Law, runs: list[Array], particles: ParticleTrajectory, time: float) -> float:
+    """Return φ: the bound of the module's head, or what the runs show where that is more."""
+    along = particles.dense_times
+    if along.size > 1:
+        errors = particles.dense_order_parameters.generalization_error.mean(axis=0)
+    else:
+        along = particles.times
+        errors = particles.order_parameters.generalization_error.mean(axis=0)
+    before = along <= time
+    noise = particles.problem.diffusivity(errors[before])
+    added = 2 * float(np.trapezoid(noise, along[before])) if before.sum() > 1 else math.inf
+    share = 0.0 if time == 0 else min(1.0, added / law.variance)
+    return max(1.0 + share, _between_runs(law, runs))
+
+
+def _between_runs(law: Law, runs: list[Array]) -> float:
+    """Return the variance of F_n between runs over that of independent draws, 0 if unknown."""
+    filled = [w for w in runs if w.size]
+    if len(filled) < 2:
+        return 0.0
+    points = law.quantiles(_QUANTILES * law.cdf[-1])
+    each = np.array([np.searchsorted(np.sort(w), points, side="right") / w.size for w in filled])
+    size = len(filled) / sum(1 / w.size for w in filled)
+    f = law(points)
+    return float(each.var(axis=0, ddof=1).sum() * size / (f * (1 - f)).sum())
+
+
+def _compare_order_parameters(
+    density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int, inflation: float,
+    start: Array | None, alpha: float,
+) -> list[OrderParameterComparison]:  # fmt: skip
+    """Compare means over runs, in the way that has the smaller standard error."""
+    quantile = -float(ndtri(0.5 * alpha))
+    coordinates = _independent_runs(particles) * particles.weights.shape[2]
+    expected = expected_order_parameters(density, i, particles)
+    rho = float(np.square(particles.teacher_weights).mean())
+    direction = expected["m"][0] / rho if rho > 0 else 0.0
+    strata = None
+    if start is not None and particles.times[j] > 0:
+        strata = stratified_order_parameters(particles, j, start, direction, expected["s"][0])
+    rows = []
+    for name in ORDER_PARAMETER_NAMES:
+        mean = float(getattr(particles.order_parameters, name)[:, j].mean())
+        value, variance, skewness = expected[name]
+        difference, noise = mean - value, inflation * variance
+        if strata is not None and max(inflation, _TRAINING) * strata[1][name] < noise:
+            # All of this noise comes from training, so all of it may be doubled.
+            noise = max(inflation, _TRAINING) * strata[1][name]
+            difference = float(getattr(strata[0], name)) - value
+        # Cornish–Fisher: the tail of a mean of skewed terms reaches further.
+        skew = abs(skewness) / math.sqrt(coordinates)
+        rows.append(
+            OrderParameterComparison(
+                time=float(density.times[i]),
+                name=name,
+                particles=mean,
+                density=value,
+                standard_errors=_score(difference, math.sqrt(noise / coordinates)),
+                limit=quantile + skew * (quantile**2 - 1) / 6,
+            )
+        )
+    return rows
+
+
+def _score(difference: float, error: float) -> float:
+    """Return difference/error; where nothing fluctuates, rounding is no difference."""
+    if error > 0:
+        return difference / error
+    return math.copysign(math.inf, difference) if abs(difference) > 1e-9 else 0.0
