@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from fpsolve.cli.parser import UsageError, build_parser
@@ -49,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except MemoryError:
         return _say(f"{name}: not enough memory; ask for fewer times, values or coordinates", 3)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        return _say(f"{name}: a defect of fpsolve, {type(error).__name__} at {place}: {error}", 3)
     return code
 
 

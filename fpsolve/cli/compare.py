@@ -19,6 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "particles", metavar="PARTICLES.h5", type=Path, help="from `fpsolve simulate`"
     )
+    text = "probability of a disagreement by chance (default 1e-4)"
+    parser.add_argument("--false-alarm-rate", type=float, default=1e-4, metavar="P", help=text)
     parser.add_argument("--plot", metavar="OUT.png", type=Path, help="draw both there")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
 
@@ -35,7 +37,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise StoreError(f"{arguments.density}: holds no density; put the density file first")
     if not isinstance(particles, fpsolve.ParticleTrajectory):
         raise StoreError(f"{arguments.particles}: holds no particles; put the particle file second")
-    comparison = fpsolve.compare(density, particles)
+    rate = arguments.false_alarm_rate
+    comparison = fpsolve.compare(density, particles, false_alarm_rate=rate)
     print(comparison)
     if arguments.plot is not None:
         from fpsolve.plots.particles import plot_comparison
@@ -43,4 +46,4 @@ def execute(arguments: argparse.Namespace) -> int:
         figure = plot_comparison(density, particles)
         fpsolve.save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
         print(f"wrote {arguments.plot}")
-    return 0 if comparison.agree else 1
+    return 0 if comparison.agrees else 1

@@ -9,6 +9,7 @@ from fpsolve.cli.options import (
     add_output,
     add_problem,
     add_times,
+    blame_file,
     check_outputs,
     read_problem,
     write_outputs,
@@ -35,7 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     options.pop("scheme", None)  # the density's
     if arguments.rtol is None:
         options.pop("rtol", None)
-    result = fpsolve.solve_ode(problem, **options)
+    with blame_file(arguments):
+        result = fpsolve.solve_ode(problem, **options)
     print(order_parameter_table(result.times, result.order_parameters))
     write_outputs(arguments, result)
     return 0

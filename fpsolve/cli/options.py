@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "add_problem",
     "add_simulation",
     "add_times",
+    "blame_file",
     "check_outputs",
     "numbers",
     "read_problem",
@@ -106,8 +108,22 @@ def solver_options(
     if "times" not in options:
         allowed = "are missing; pass --times 0:120:61, or set times in the [solve] table"
         raise ParameterError(f"{source} times", None, allowed)
-    options["times"] = requested_times(options["times"])
+    with blame_file(arguments):
+        options["times"] = requested_times(options["times"])
     return options
+
+
+@contextlib.contextmanager
+def blame_file(arguments: argparse.Namespace) -> Iterator[None]:
+    """Name file and table in errors about solver options that the command line did not set."""
+    try:
+        yield
+    except ParameterError as error:
+        set_here = getattr(arguments, error.field, None) is not None
+        if error.field not in ("times", "rtol", "scheme") or set_here or not arguments.problem:
+            raise
+        field = f"{arguments.problem} [solve] {error.field}"
+        raise ParameterError(field, error.value, error.allowed) from None
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 import fpsolve.cli.compare as compare
 import fpsolve.cli.info as info
 import fpsolve.cli.ode as ode
+import fpsolve.cli.optimal_range as optimal_range
 import fpsolve.cli.plot as plot
 import fpsolve.cli.run as run
 import fpsolve.cli.simulate as simulate
@@ -17,7 +18,7 @@ from fpsolve._version import __version__
 
 __all__ = ["UsageError", "build_parser"]
 
-_COMMANDS = (run, simulate, compare, ode, stationary, sweep, plot, info)
+_COMMANDS = (run, simulate, compare, ode, stationary, optimal_range, sweep, plot, info)
 
 _DESCRIPTION = (
     "Learning dynamics of quantized linear models trained with the straight-through estimator, "

@@ -13,6 +13,7 @@ from fpsolve.cli.options import (
     add_output,
     add_problem,
     add_times,
+    blame_file,
     check_outputs,
     read_problem,
     solver_options,
@@ -51,7 +52,8 @@ def execute(arguments: argparse.Namespace) -> int:
         options = solver_options(arguments, {"times": _FIGURE_1_TIMES}, source="Fig. 1")
     else:
         problem, options = read_problem(arguments)
-    result = fpsolve.solve_pde(problem, progress=True, **options)
+    with blame_file(arguments):
+        result = fpsolve.solve_pde(problem, progress=True, **options)
     print(order_parameter_table(result.times, result.order_parameters))
     figure = None if arguments.plot is None else _figure(result, log_time=arguments.log_time)
     write_outputs(arguments, result, figure)

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_problem(parser)
     add_times(parser)
     add_simulation(parser)
+    parser.add_argument("--threads", type=int, help="threads (default: all cores)")
     add_output(parser)
 
 
@@ -36,11 +37,21 @@ def execute(arguments: argparse.Namespace) -> int:
     check_outputs(arguments)
     problem, options = read_problem(arguments)
     simulate, size = simulation(arguments)
-    times = options["times"]
     result = simulate(
-        problem, times, **size, runs=arguments.runs, seed=arguments.seed, progress=True
+        problem,
+        options["times"],
+        **size,
+        runs=arguments.runs,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        progress=True,
     )
+    if result.times.size == 0:
+        raise KeyboardInterrupt
     print(order_parameter_table(result.times, result.order_parameters))
     print(f"seed {result.stats['seed']}")
     write_outputs(arguments, result)
+    if result.stats["interrupted"]:
+        print(f"interrupted at tau = {result.times[-1]:g}; so far is what was kept")
+        return 130
     return 0

@@ -7,6 +7,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
 import fpsolve
 from fpsolve.cli.options import (
     add_output,
@@ -103,13 +105,14 @@ def _pool(workers: int) -> Any:
 
 def _print(result: Any) -> None:
     """Print ε_g at the last time, a line a point (the mean over runs)."""
-    import numpy as np
-
-    print("".join(f"{name:>26}" for name in result.axes) + f"{'eps_g':>16}")
+    widths = [max(len(name), 12) + 2 for name in result.axes]
+    names = "".join(f"{name:>{w}}" for name, w in zip(result.axes, widths, strict=True))
+    print(f"{names}{'eps_g':>16}")
     for index in np.ndindex(*result.shape):
-        values = [v[i] for v, i in zip(result.axes.values(), index, strict=True)]
+        point = zip(result.axes.values(), index, widths, strict=True)
+        values = "".join(f"{values[i]!s:>{w}}" for values, i, w in point)
         last = result.order_parameters.generalization_error[index][..., -1].mean()
         shown = "failed" if index in result.errors else f"{last:.8g}"
-        print("".join(f"{value!s:>26}" for value in values) + f"{shown:>16}")
+        print(f"{values}{shown:>16}")
     for index, error in result.errors.items():
         print(f"failed at {index}: {error}")
