@@ -12,30 +12,49 @@ from typing import TYPE_CHECKING, Any
 from fpsolve._version import __version__
 
 if TYPE_CHECKING:
+    # `X as X` tells type checkers that X is public here; one line a name.
     from fpsolve.density.solve import solve_pde as solve_pde
     from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
+    from fpsolve.errors import FpsolveError as FpsolveError
+    from fpsolve.errors import ParameterError as ParameterError
+    from fpsolve.errors import SolveError as SolveError
     from fpsolve.errors import StoreError as StoreError
     from fpsolve.macro.closure import solve_ode as solve_ode
-    from fpsolve.macro.closure_error import ClosureError, closure_error
+    from fpsolve.macro.closure_error import ClosureError as ClosureError
+    from fpsolve.macro.closure_error import closure_error as closure_error
+    from fpsolve.macro.events import find_minimum as find_minimum
     from fpsolve.macro.events import find_plateau as find_plateau
+    from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
+    from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
     from fpsolve.macro.fixed_points import stability_boundary as stability_boundary
-    from fpsolve.macro.optimal_range import OptimalRange, optimal_range, range_curve, usual_ranges
-    from fpsolve.macro.small_rate import SmallRateLimit, small_rate_limit
-    from fpsolve.macro.stationary import StationaryState, stationary_states
+    from fpsolve.macro.optimal_range import OptimalRange as OptimalRange
+    from fpsolve.macro.optimal_range import optimal_range as optimal_range
+    from fpsolve.macro.optimal_range import range_curve as range_curve
+    from fpsolve.macro.optimal_range import usual_ranges as usual_ranges
+    from fpsolve.macro.small_rate import SmallRateLimit as SmallRateLimit
+    from fpsolve.macro.small_rate import small_rate_limit as small_rate_limit
+    from fpsolve.macro.stationary import StationaryState as StationaryState
+    from fpsolve.macro.stationary import stationary_states as stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
+    from fpsolve.order_parameters import OrderParameters as OrderParameters
     from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
     from fpsolve.particles.compare import compare as compare
     from fpsolve.particles.comparison import Comparison as Comparison
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
+    from fpsolve.particles.trajectory import ParticleTrajectory as ParticleTrajectory
     from fpsolve.plots.density import plot_densities as plot_densities
+    from fpsolve.plots.figures import plot as plot
     from fpsolve.plots.figures import save_figure as save_figure
     from fpsolve.plots.order_parameters import plot_order_parameters as plot_order_parameters
     from fpsolve.problem.initial import GaussianInitial as GaussianInitial
     from fpsolve.problem.problem import Problem as Problem
+    from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
     from fpsolve.problem.quantizer import UniformQuantizer as UniformQuantizer
     from fpsolve.problem.teacher import Teacher as Teacher
+    from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
+    from fpsolve.sweeps import SweepResult as SweepResult
     from fpsolve.sweeps import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
@@ -50,6 +69,7 @@ _HOME = {
     "OptimalRange": "fpsolve.macro.optimal_range",
     "OrderParameters": "fpsolve.order_parameters",
     "ParameterError": "fpsolve.errors",
+    "ParticleTrajectory": "fpsolve.particles.trajectory",
     "Problem": "fpsolve.problem.problem",
     "SmallRateLimit": "fpsolve.macro.small_rate",
     "SolveError": "fpsolve.errors",
