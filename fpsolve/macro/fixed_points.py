@@ -20,7 +20,8 @@ Array = NDArray[np.float64]
 
 # Scanned points per factor e in s; a pair of roots closer than this would be passed over.
 _PER_FOLD = 10
-_SMALLEST = 1e-13
+# Smallest s looked for, in units of the largest threshold: m is then known to 1e-4 of s.
+_SMALLEST = 1e-12
 _TOLERANCE = 1e-9
 
 
@@ -117,8 +118,8 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
     tuple of FixedPoint
         Empty where the overlap runs away (κρ/(S + λ) beyond the reach of m_ψ) or where
         unquantized weights diverge. For given s the overlap equation has exactly one solution
-        m(s), so one unknown remains, scanned in log s with ten points per factor e. Weights frozen
-        at ε_g = 0 are a continuum of fixed points; one of it is listed, with s = 0.
+        m(s), so one unknown remains, scanned in log s with ten points per factor e, down to 1e-12
+        of the largest threshold. Weights frozen at ε_g = 0 are a continuum of fixed points; one of it is listed, with s = 0.
 
     Notes
     -----
@@ -148,11 +149,10 @@ def _spreads(problem: Problem, growth: Callable[[float], float]) -> list[float]:
     """Return every v = s² at which `growth`(log s) changes sign."""
     quantizer = problem.weight_quantizer
     assert quantizer is not None
-    width = float(np.diff(quantizer.levels).min())
     top = math.log(10 * float(np.abs(quantizer.levels).max()) + 10 * quantizer.temperature)
     while growth(top) > 0:
         top += 1.0
-    bottom = math.log(_SMALLEST * min(width, problem.learning_rate * width))
+    bottom = math.log(_SMALLEST * float(np.abs(quantizer.thresholds).max() + quantizer.temperature))
     grid = np.linspace(bottom, top, int(_PER_FOLD * (top - bottom)) + 1)
     values = np.array([growth(x) for x in grid])
     roots = []
