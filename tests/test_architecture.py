@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,8 @@ def test_public_names_are_where_they_are_said_to_be_and_documented(name: str) ->
     assert value is getattr(home, name)
     text = inspect.getdoc(value)
     assert text
+    for other in re.findall(r"as for\s+`(\w+)`", text):
+        text += inspect.getdoc(getattr(fpsolve, other))
     if inspect.isfunction(value) and len(inspect.signature(value).parameters) > 2:
         for parameter in inspect.signature(value).parameters.values():
             assert parameter.name in text, f"{name} does not document {parameter.name}"

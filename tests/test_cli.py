@@ -85,11 +85,12 @@ def test_run_obeys_file_and_options(here, capsys) -> None:
 def test_ode_stationary_and_their_agreement(here, capsys) -> None:
     assert main(["ode", "p.toml", "--times", "0,400", "-o", "m.h5"]) == 0
     late = table(capsys.readouterr().out)[-1, 1]
-    assert main(["stationary", "p.toml"]) == 0
+    assert main(["stationary", "p.toml", "--plot", "s.png"]) == 0
+    assert files(here) == {"m.h5", "s.png"}
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     closure = [float(row[1]) for row in rows if row[0] == "closure"]
     assert min(abs(value - late) for value in closure) < 1e-6
-    assert {row[0] for row in rows} == {"state", "density", "closure"}
+    assert {row[0] for row in rows} == {"state", "density", "closure", "wrote"}
     assert isinstance(fpsolve.load("m.h5"), fpsolve.MacroTrajectory)
 
 
@@ -137,7 +138,8 @@ def test_sweep_on_the_command_line(here, capsys) -> None:
 def test_optimal_range_of_a_layer(here, capsys) -> None:
     np.save("layer.npy", np.random.default_rng(3).normal(scale=0.02, size=400))
     command = ["optimal-range", "p.toml", "--layer", "layer.npy", "--nodes", "8"]
-    assert main([*command, "--points", "40"]) == 0
+    assert main([*command, "--points", "40", "--plot", "r.png"]) == 0
+    assert (here / "r.png").exists()
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     errors = {row[1]: float(row[3]) for row in rows if row[0] == "weights"}
     assert set(errors) == {"optimal", "max_abs", "three_sigma", "mse"}
@@ -190,6 +192,8 @@ BAD = [
     (["optimal-range", "p.toml", "--layer", "taken.h5"], "taken.h5"),
     (["optimal-range", "p.toml", "--bounds", "1"], "--bounds"),
     (["optimal-range", "p.toml", "--bounds", "2,1"], "bounds"),
+    (["stationary", "p.toml", "--plot", "taken.png"], "taken.png: exists"),
+    (["optimal-range", "p.toml", "--plot", "o.doc"], "ending"),
     (["plot", "none.h5", "o.png"], "none.h5"),
     (["plot", "taken.h5", "o.png"], "not an HDF5 file"),
     (["info", "p.toml"], "not an HDF5 file"),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import fpsolve
+from fpsolve.cli.options import add_picture, check_picture, write_picture
 from fpsolve.errors import StoreError
 
 NAME = "compare"
@@ -21,16 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     text = "probability of a disagreement by chance (default 1e-4)"
     parser.add_argument("--false-alarm-rate", type=float, default=1e-4, metavar="P", help=text)
-    parser.add_argument("--plot", metavar="OUT.png", type=Path, help="draw both there")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    add_picture(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Compare, print the verdict, draw if asked to."""
-    if arguments.plot is not None:
-        from fpsolve.plots.figures import check_figure_target
-
-        check_figure_target(arguments.plot, overwrite=arguments.overwrite)
+    check_picture(arguments)
     density = fpsolve.load(arguments.density)
     particles = fpsolve.load(arguments.particles)
     if not isinstance(density, fpsolve.DensityTrajectory):
@@ -43,7 +40,5 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         from fpsolve.plots.particles import plot_comparison
 
-        figure = plot_comparison(density, particles)
-        fpsolve.save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
-        print(f"wrote {arguments.plot}")
+        write_picture(arguments, plot_comparison(density, particles))
     return 0 if comparison.agrees else 1

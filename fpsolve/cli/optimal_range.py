@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fpsolve
-from fpsolve.cli.options import add_problem, numbers
+from fpsolve.cli.options import add_picture, add_problem, check_picture, numbers, write_picture
 from fpsolve.errors import ParameterError
 
 NAME = "optimal-range"
@@ -31,12 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", type=Path, metavar="LAYER.npy", help=text)
     text = "teacher values that stand for the layer (default 64)"
     parser.add_argument("--nodes", type=int, default=64, help=text)
+    add_picture(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Search, print the best range and, for a layer, the ranges in common use."""
     from fpsolve.problem.toml import read_problem_file
 
+    check_picture(arguments)
     problem = read_problem_file(arguments.problem).problem
     unit, layer = 1.0, None
     if arguments.layer is not None:
@@ -58,6 +60,10 @@ def execute(arguments: argparse.Namespace) -> int:
         problem, which=arguments.which, time=arguments.time, bounds=bounds, points=arguments.points
     )
     _print(result, unit, layer)
+    if arguments.plot is not None:
+        from fpsolve.plots.macro import plot_optimal_range
+
+        write_picture(arguments, plot_optimal_range(result))
     return 0
 
 

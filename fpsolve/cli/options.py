@@ -16,16 +16,19 @@ from fpsolve.problem.checks import requested_times
 
 __all__ = [
     "add_output",
+    "add_picture",
     "add_problem",
     "add_simulation",
     "add_times",
     "blame_file",
     "check_outputs",
+    "check_picture",
     "numbers",
     "read_problem",
     "simulation",
     "solver_options",
     "write_outputs",
+    "write_picture",
 ]
 
 
@@ -50,13 +53,17 @@ def add_simulation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of the random numbers; drawn by default")
 
 
-def add_output(
-    parser: argparse.ArgumentParser, *, result: str = "OUT.h5", picture: str = "OUT.png"
-) -> None:
+def add_output(parser: argparse.ArgumentParser) -> None:
     """Add -o, --plot, --log-time and --overwrite."""
-    parser.add_argument("-o", "--output", metavar=result, type=Path, help="write the result there")
-    parser.add_argument("--plot", metavar=picture, type=Path, help="draw the result there")
+    text = "write the result there"
+    parser.add_argument("-o", "--output", metavar="OUT.h5", type=Path, help=text)
     parser.add_argument("--log-time", action="store_true", help="logarithmic time in the picture")
+    add_picture(parser)
+
+
+def add_picture(parser: argparse.ArgumentParser) -> None:
+    """Add --plot and --overwrite."""
+    parser.add_argument("--plot", metavar="OUT.png", type=Path, help="draw the result there")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -134,6 +141,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         from fpsolve.store.target import check_target
 
         check_target(arguments.output, overwrite=arguments.overwrite)
+    check_picture(arguments)
+
+
+def check_picture(arguments: argparse.Namespace) -> None:
+    """Raise `StoreError` now if the picture cannot be written at the end."""
     if arguments.plot is not None:
         from fpsolve.plots.figures import check_figure_target
 
@@ -147,8 +159,13 @@ def write_outputs(arguments: argparse.Namespace, result: Any, figure: Any = None
         print(f"wrote {arguments.output}")
     if arguments.plot is not None:
         figure = fpsolve.plot(result, log_time=arguments.log_time) if figure is None else figure
-        fpsolve.save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
-        print(f"wrote {arguments.plot}")
+        write_picture(arguments, figure)
+
+
+def write_picture(arguments: argparse.Namespace, figure: Any) -> None:
+    """Write a picture where the options say, and say so."""
+    fpsolve.save_figure(figure, arguments.plot, overwrite=arguments.overwrite)
+    print(f"wrote {arguments.plot}")
 
 
 def _distinct(paths: Iterable[Path | None]) -> None:
