@@ -5,11 +5,11 @@ notice when a function it calls in another file has changed. Kernels check nothi
 
 Random numbers are a pure function of (key, counter). Pair n of a stream is
 
-    z = n·G + key_0;  z = (z ^ z>>30)·M_1 ^ key_1;  z = (z ^ z>>27)·M_2;  z ^ z>>31,
+    z = (n·G + key_0) ^ key_1;  z = (z ^ z>>30)·M_1;  z = (z ^ z>>27)·M_2;  z ^ z>>31,
 
-the SplitMix64 finalizer (Steele, Lea & Flood 2014) on a Weyl sequence, with the second key word
-mixed in between its two multiplications so that two streams are different permutations, not
-shifts of one. The upper 32 bits give the Box–Muller radius, the lower 32 its angle; |normal|
+the SplitMix64 generator (Steele, Lea & Flood 2014) with a second key word, by which two streams
+visit different numbers and not the same ones shifted. The upper 32 bits give the Box–Muller
+radius, the lower 32 its angle (low bits of this hash mix least, so none decides a sign); |normal|
 never exceeds (2·33·ln 2)^½ = 6.76. Polynomials are accurate to 2e-10 relative.
 
 `contract` allows fused multiply–add; `reassoc` allows a sum to run in vector lanes. Both are fixed
@@ -95,8 +95,8 @@ _float_of: Any = intrinsic(_reinterpret_as_float)
 
 @njit(cache=True, nogil=True, inline="always")
 def _hash(counter: Any, key_0: Any, key_1: Any) -> Any:
-    z = counter * _GOLDEN + key_0
-    z = ((z ^ (z >> _S30)) * _MIX_1) ^ key_1
+    z = (counter * _GOLDEN + key_0) ^ key_1
+    z = (z ^ (z >> _S30)) * _MIX_1
     z = (z ^ (z >> _S27)) * _MIX_2
     return z ^ (z >> _S31)
 
@@ -139,9 +139,9 @@ def _gaussian_pairs(key_0: Any, key_1: Any, first: Any, even: Array, odd: Array)
         z = _hash(first + np.uint64(j), key_0, key_1)
         radius2 = -2.0 * _log((np.float64(np.int64(z >> _S32)) + 0.5) * 2.0**-32)
         low = np.int64(z & _LOW_HALF)
-        # Half the angle, in units of π/2, within (−½, ½); the last bit turns the pair by π.
-        v = (np.float64(low >> 1) + 0.5) * 2.0**-31 - 0.5
-        radius = np.float64(1 - 2 * (low & 1)) * math.sqrt(radius2)
+        # Half the angle, in units of π/2, within (−½, ½); the leading bit turns the pair by π.
+        v = (np.float64(low & 0x7FFFFFFF) + 0.5) * 2.0**-31 - 0.5
+        radius = np.float64(1 - 2 * (low >> 31)) * math.sqrt(radius2)
         t = v * v
         sine = 0.00015820630355647733 * t - 0.004681266256726245
         sine = (sine * t + 0.07969258272563062) * t - 0.6459640961467954
@@ -168,11 +168,11 @@ def _laplace_pairs(key_0: Any, key_1: Any, first: Any, even: Array, odd: Array) 
         z = _hash(first + np.uint64(j), key_0, key_1)
         high = np.int64(z >> _S32)
         low = np.int64(z & _LOW_HALF)
-        # One bit for the sign, 31 for the magnitude, whose law is exponential.
-        size = _log((np.float64(high >> 1) + 0.5) * 2.0**-31)
-        even[j] = np.float64(2 * (high & 1) - 1) * _ROOT_HALF * size
-        size = _log((np.float64(low >> 1) + 0.5) * 2.0**-31)
-        odd[j] = np.float64(2 * (low & 1) - 1) * _ROOT_HALF * size
+        # The leading bit for the sign, 31 for the magnitude, whose law is exponential.
+        size = _log((np.float64(high & 0x7FFFFFFF) + 0.5) * 2.0**-31)
+        even[j] = np.float64(2 * (high >> 31) - 1) * _ROOT_HALF * size
+        size = _log((np.float64(low & 0x7FFFFFFF) + 0.5) * 2.0**-31)
+        odd[j] = np.float64(2 * (low >> 31) - 1) * _ROOT_HALF * size
 
 
 @njit(cache=True, nogil=True)
