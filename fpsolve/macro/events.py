@@ -82,7 +82,7 @@ def find_minimum(times: ArrayLike, generalization_error: ArrayLike) -> CurveMini
     -------
     CurveMinimum
         The vertex of the parabola through the lowest sample and its neighbours, which errs by
-        O(h³) in τ and O(h⁴) in ε_g for a spacing h; the sample itself at either end.
+        O(h²) in τ and O(h³) in ε_g for a spacing h; the sample itself at either end.
 
     Raises
     ------

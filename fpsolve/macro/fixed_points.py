@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 # Scanned points per factor e in s; a pair of roots closer than this would be passed over.
 _PER_FOLD = 10
-# Smallest s looked for, in units of the largest threshold: m is then known to 1e-4 of s.
+# Smallest s looked for, in units of the largest level or threshold: m is then known to 1e-4 of s.
 _SMALLEST = 1e-12
 _TOLERANCE = 1e-9
 
@@ -119,7 +119,8 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
         Empty where the overlap runs away (κρ/(S + λ) beyond the reach of m_ψ) or where
         unquantized weights diverge. For given s the overlap equation has exactly one solution
         m(s), so one unknown remains, scanned in log s with ten points per factor e, down to 1e-12
-        of the largest threshold. Weights frozen at ε_g = 0 are a continuum of fixed points; one of it is listed, with s = 0.
+        of the largest level or threshold. Weights frozen at ε_g = 0 are a continuum of fixed
+        points; one of it is listed, with s = 0.
 
     Notes
     -----
@@ -152,7 +153,8 @@ def _spreads(problem: Problem, growth: Callable[[float], float]) -> list[float]:
     top = math.log(10 * float(np.abs(quantizer.levels).max()) + 10 * quantizer.temperature)
     while growth(top) > 0:
         top += 1.0
-    bottom = math.log(_SMALLEST * float(np.abs(quantizer.thresholds).max() + quantizer.temperature))
+    reach = max(np.abs(quantizer.thresholds).max(), np.abs(quantizer.levels).max())
+    bottom = math.log(_SMALLEST * float(reach))
     grid = np.linspace(bottom, top, int(_PER_FOLD * (top - bottom)) + 1)
     values = np.array([growth(x) for x in grid])
     roots = []
