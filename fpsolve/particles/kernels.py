@@ -42,6 +42,7 @@ __all__ = [
     "euler_chunks",
     "euler_steps",
     "generalization_error",
+    "moment_sums",
     "quantize",
     "ste_steps",
 ]
@@ -283,17 +284,38 @@ def _gather(gradient: Array, count: Any, image: Array, at: Any, error: float) ->
         gradient[i] += error * image[at + i]
 
 
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def moment_sums(w: Array, w_star: Array, psi: Array, out: Array) -> None:
+    """out = Σ w* w, Σ w², Σ w* ψ, Σ ψ², Σ w ψ."""
+    m = q = m_psi = q_psi = r_psi = 0.0
+    for i in range(w.size):
+        m += w_star[i] * w[i]
+        q += w[i] * w[i]
+        m_psi += w_star[i] * psi[i]
+        q_psi += psi[i] * psi[i]
+        r_psi += w[i] * psi[i]
+    out[0] = m
+    out[1] = q
+    out[2] = m_psi
+    out[3] = q_psi
+    out[4] = r_psi
+
+
 @njit(cache=True, nogil=True)
 def ste_steps(
     key: NDArray[np.uint64], first_step: int, steps: int, batch: int, law: int, noise: Array,
     rate: float, decay: float, weights: Any, inputs: Any, w: Array, psi: Array, w_star: Array,
-) -> None:  # fmt: skip
+    marks: NDArray[np.int64], mark: int, moments: Array,
+) -> int:  # fmt: skip
     """Advance w, and ψ(w) with it, by `steps` STE updates (theory: the model's update).
 
     `noise` holds √d ξ of every sample, `rate` = η/(d B), `decay` = ηλ/d; `weights` and `inputs`
     are (mode, levels, thresholds, temperature). Sample n takes pairs n·half … of the stream: the
     first half of the coordinates the even members, the rest the odd ones, where the half is
     padded to whole vectors. Small samples are drawn several at a time.
+
+    After the steps numbered marks[mark] … the sums of `moment_sums` go to the same rows of
+    `moments`; returned is the number of the next mark.
     """
     mode, levels, thresholds, temperature = weights
     mode_x, levels_x, thresholds_x, temperature_x = inputs
@@ -329,6 +351,10 @@ def ste_steps(
             gradient_even[:] = 0.0
             gradient_odd[:] = 0.0
         quantize(w, mode, levels, thresholds, temperature, psi)
+        if mark < marks.size and first_step + (n + 1) // batch == marks[mark]:
+            moment_sums(w, w_star, psi, moments[mark])
+            mark += 1
+    return mark
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.order_parameters import OrderParameters
+from fpsolve.particles import kernels
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.checks import requested_times
 from fpsolve.problem.problem import Problem
@@ -78,34 +77,49 @@ class Record:
         When to record.
     runs, size : int
         Number of runs, and of coordinates (or particles) in each.
+
+    Attributes
+    ----------
+    teacher_weights, weights : ndarray
+        As in `ParticleTrajectory`, for compiled loops to read and `keep` to write.
+    moments : ndarray, shape (runs, marks, 5)
+        Sums over coordinates, in the order of `kernels.moment_sums`.
     """
 
     def __init__(self, problem: Problem, schedule: Schedule, runs: int, size: int) -> None:
         self._problem, self._schedule, self._size = problem, schedule, size
         self.teacher_weights = np.empty((runs, size))
         self.weights = np.empty((runs, schedule.kept.size, size))
-        self._moments = np.empty((runs, schedule.marks.size, 5))
+        self.moments = np.empty((runs, schedule.marks.size, 5))
         self._reached = np.zeros(runs, dtype=np.int64)
 
     def take(self, run: int, mark: int, w: Array, psi: Array) -> None:
-        """Write down the weights of `run` at mark number `mark`, with their images ψ(w).
+        """Write down all about `run` at mark number `mark`; see `keep`."""
+        kernels.moment_sums(w, self.teacher_weights[run], psi, self.moments[run, mark])
+        self.keep(run, mark + 1, w)
+
+    def keep(self, run: int, marks: int, w: Array | None) -> None:
+        """Write down that `run` has passed its first `marks` marks, and w if that is the last of them.
+
+        None for w says that it is beyond that mark already.
 
         Raises
         ------
         SolveError
             If the weights have left the range of floating-point numbers.
         """
-        time = self._schedule.marks[mark]
-        sums = _moment_sums(w, self.teacher_weights[run], psi)
-        if not all(map(math.isfinite, sums)):
+        schedule, known = self._schedule, int(self._reached[run])
+        bad = np.flatnonzero(~np.isfinite(self.moments[run, known:marks]).all(axis=1))
+        if bad.size:
+            first = known + int(bad[0])
+            before = schedule.marks[max(first - 1, 0)]
             message = "the weights diverge; lower learning_rate or quantize the weights"
-            before = self._schedule.marks[max(mark - 1, 0)]
-            raise SolveError(message, time=float(before), step=float(time - before))
-        self._moments[run, mark] = np.array(sums) / self._size
-        where = np.flatnonzero(self._schedule.kept == time)
-        if where.size:
+            step = float(schedule.marks[first] - before)
+            raise SolveError(message, time=float(before), step=step)
+        where = np.flatnonzero(schedule.kept == schedule.marks[marks - 1])
+        if where.size and w is not None:
             self.weights[run, where[0]] = w
-        self._reached[run] = mark + 1
+        self._reached[run] = marks
 
     def trajectory(self, stats: dict[str, Any], *, interrupted: bool) -> ParticleTrajectory:
         """Return what all runs have reached.
@@ -134,21 +148,8 @@ class Record:
         )
 
     def _order_parameters(self, marks: NDArray[np.intp]) -> OrderParameters:
-        m, q, m_psi, q_psi, r_psi = np.moveaxis(self._moments[:, marks], -1, 0)
+        m, q, m_psi, q_psi, r_psi = np.moveaxis(self.moments[:, marks] / self._size, -1, 0)
         rho = np.square(self.teacher_weights).mean(axis=1, keepdims=True)
         return OrderParameters.from_moments(
             self._problem, m=m, q=q, m_psi=m_psi, q_psi=q_psi, r_psi=r_psi, rho=rho
         )
-
-
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _moment_sums(w: Array, w_star: Array, psi: Array) -> tuple[float, float, float, float, float]:
-    """Return Σ w* w, Σ w², Σ w* ψ, Σ ψ², Σ w ψ."""
-    m = q = m_psi = q_psi = r_psi = 0.0
-    for i in range(w.size):
-        m += w_star[i] * w[i]
-        q += w[i] * w[i]
-        m_psi += w_star[i] * psi[i]
-        q_psi += psi[i] * psi[i]
-        r_psi += w[i] * psi[i]
-    return m, q, m_psi, q_psi, r_psi

@@ -127,18 +127,22 @@ def _train(
     psi = np.empty(d)
     kernels.quantize(w, *weights, psi)
     longest = max(1, _CHUNK // (d * batch))
-    step = 0
-    for mark, last in enumerate(np.rint(schedule.marks * d).astype(int).tolist()):
-        while step < last:
-            steps = min(longest, last - step)
+    # A chunk ends where weights are kept, so that the rest needs no interpreter.
+    stops = np.rint(schedule.kept * d).astype(np.int64)
+    marks = np.rint(schedule.marks * d).astype(np.int64)
+    record.take(run, 0, w, psi)
+    step, mark = 0, 1
+    for stop in stops.tolist():
+        while step < stop:
+            steps = min(longest, stop - step)
             noise = _label_noise(problem, streams, step * batch, steps * batch, d)
-            kernels.ste_steps(
+            mark = kernels.ste_steps(
                 streams.inputs, step, steps, batch, law, noise, rate, decay, weights, inputs,
-                w, psi, w_star,
+                w, psi, w_star, marks, mark, record.moments[run],
             )  # fmt: skip
             step += steps
+            record.keep(run, mark, w if step == stop else None)
             yield steps
-        record.take(run, mark, w, psi)
 
 
 def _label_noise(
