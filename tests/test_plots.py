@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from closed_forms import exact_density, exact_macro
+from closed_forms import exact_density, exact_macro, sampled_particles
 from matplotlib.figure import Figure
 
 from fpsolve import (
@@ -128,6 +128,19 @@ def test_particles_are_drawn_as_the_mean_of_their_runs(particles) -> None:
     expected = particles.order_parameters.q.mean(axis=0)
     np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), expected)
     assert len(axes.collections) == 1, "a band of one standard error"
+
+
+def test_particles_are_drawn_at_their_finer_times(particles) -> None:
+    fine = sampled_particles(particles.problem, np.linspace(0, 20, 9))
+    both = replace(
+        particles,
+        dense_times=fine.times,
+        dense_order_parameters=fine.order_parameters,
+    )
+    line = all_axes(plot(both))[0].get_lines()[0]
+    np.testing.assert_array_equal(line.get_xdata(), fine.times)
+    expected = fine.order_parameters.generalization_error.mean(axis=0)
+    np.testing.assert_allclose(line.get_ydata(), expected)
 
 
 def test_unknown_names_are_refused(macro) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,7 +44,12 @@ def plot(result: Result, *, log_time: bool = False) -> Figure:
     """
     if isinstance(result, DensityTrajectory):
         return plot_overview(result, log_time=log_time)
-    if isinstance(result, ParticleTrajectory | MacroTrajectory):
+    if isinstance(result, ParticleTrajectory):
+        if result.dense_times.size > result.times.size:
+            along = result.dense_order_parameters
+            result = replace(result, times=result.dense_times, order_parameters=along)
+        return plot_order_parameters(result, log_time=log_time)
+    if isinstance(result, MacroTrajectory):
         return plot_order_parameters(result, log_time=log_time)
     if isinstance(result, SweepResult):
         return plot_sweep(result)
