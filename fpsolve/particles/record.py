@@ -99,7 +99,7 @@ class Record:
         self.keep(run, mark + 1, w)
 
     def keep(self, run: int, marks: int, w: Array | None) -> None:
-        """Write down that `run` has passed its first `marks` marks, and w if that is the last of them.
+        """Write down that `run` has passed its first `marks` marks, and w if it is at the last.
 
         None for w says that it is beyond that mark already.
 

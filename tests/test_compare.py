@@ -1,0 +1,233 @@
+"""`compare`: exact distances, honest limits, power.
+
+Seeds are fixed. Where a comparison must agree it is made at a false-alarm rate of 1e-5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from closed_forms import exact_density
+from scipy import stats
+
+from fpsolve import (
+    DensityTrajectory,
+    GaussianInitial,
+    OrderParameters,
+    ParameterError,
+    Problem,
+    Teacher,
+    UniformQuantizer,
+    compare,
+    simulate_ste,
+    solve_pde,
+)
+from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
+from fpsolve.particles.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.particles.stratify import initial_weights
+from fpsolve.plots.particles import plot_comparison, plot_histograms, plot_symbols
+
+TERNARY = UniformQuantizer(bit_width=2, omega=2.0)
+FIG_1 = Problem(weight_quantizer=TERNARY, input_quantizer=TERNARY, learning_rate=0.04)
+# E[w], w ~ μ_τ, for Fig. 1 at λ = 0: independent reference figures.
+FIG_1_M = {5.0: 0.1666219777, 10.0: 0.3006463585, 25.0: 0.6333094975}
+
+UNIT = Law(np.linspace(0, 1, 11), np.full(10, 0.1))
+
+
+def test_distances_of_evenly_spread_points_have_closed_forms():
+    n = 640
+    points = (np.arange(n) + 0.5) / n
+    assert wasserstein(UNIT, points, 1, 0.01).value == pytest.approx(1 / (4 * n), rel=1e-12)
+    assert kolmogorov_smirnov(UNIT, points, 1, 0.01).value == pytest.approx(0.5 / n, rel=1e-9)
+    assert binned_l1(UNIT, points, 1, 0.01).value == pytest.approx(0, abs=1e-12)
+
+
+def test_distances_of_shifted_and_concentrated_points():
+    n = 3200
+    points = (np.arange(n) + 0.5) / n
+    assert wasserstein(UNIT, points + 0.25, 1, 0.01).value == pytest.approx(0.25, rel=1e-9)
+    assert kolmogorov_smirnov(UNIT, points + 0.25, 1, 0.01).value == pytest.approx(
+        0.25 + 0.5 / n, rel=1e-9
+    )
+    # A quarter of the mass has moved to where there was none.
+    assert binned_l1(UNIT, points + 0.25, 1, 0.01).value == pytest.approx(0.5, rel=1e-9)
+    middle = np.full(n, 0.5)
+    assert wasserstein(UNIT, middle, 1, 0.01).value == pytest.approx(0.25, rel=1e-9)
+    assert kolmogorov_smirnov(UNIT, middle, 1, 0.01).value == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("distance", [wasserstein, kolmogorov_smirnov, binned_l1])
+def test_limits_are_honest_and_expectations_right(distance):
+    """Independent draws exceed the limit with probability α at most; the mean is as expected."""
+    rng, n, trials, alpha = np.random.default_rng(7), 500, 600, 0.05
+    edges = np.linspace(-8, 8, 201)
+    law = Law(edges, np.diff(stats.norm.cdf(edges)))
+    found = [distance(law, np.sort(rng.normal(size=n)), 1.0, alpha) for _ in range(trials)]
+    alarms = sum(not d.within for d in found)
+    assert stats.binom.sf(alarms - 1, trials, alpha) > 1e-6
+    values = np.array([d.value for d in found])
+    # The asymptotic mean of the Kolmogorov statistic is approached like n^-1/2 from below.
+    assert values.mean() == pytest.approx(found[0].expected, rel=0.06)
+
+
+def test_law_follows_the_curvature_inside_cells():
+    edges = np.linspace(-6, 6, 61)
+    law = Law(edges, np.diff(stats.norm.cdf(edges)))
+    x = np.linspace(-3, 3, 1001)
+    assert np.abs(law(x) - stats.norm.cdf(x)).max() < 2e-4
+    assert np.abs(np.interp(x, edges, stats.norm.cdf(edges)) - stats.norm.cdf(x)).max() > 1e-3
+    assert law.variance == pytest.approx(1, rel=1e-3)
+
+
+def test_full_precision_weights_agree_with_the_closed_form(linear_problem):
+    times = [0.0, 0.5, 2.0, 10.0]
+    result = simulate_ste(linear_problem, times, dimension=1000, runs=8, seed=5)
+    verdict = compare(exact_density(linear_problem, times), result, false_alarm_rate=1e-5)
+    assert verdict.agrees, verdict.table()
+    assert len(verdict.densities) == 4 * 2
+    assert len(verdict.order_parameters) == 4 * len(ORDER_PARAMETER_NAMES)
+
+
+def test_batches_and_uniform_inputs_agree_with_the_density():
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 1.0),
+        input_quantizer=TERNARY,
+        learning_rate=0.4,
+        ridge=0.3,
+        noise_variance=0.2,
+        teacher=Teacher([-1.0, 0.5], [0.3, 0.7]),
+        batch_size=4,
+        input_distribution="uniform",
+    )
+    times = [0.0, 0.5, 2.0, 6.0]
+    result = simulate_ste(problem, times, dimension=1000, runs=6, seed=5)
+    verdict = compare(solve_pde(problem, times), result, false_alarm_rate=1e-5)
+    assert verdict.agrees, verdict.table()
+    for change in ({"batch_size": 1}, {"input_distribution": "laplace"}):
+        other = solve_pde(dataclasses.replace(problem, **change), times)
+        assert not compare(dataclasses.replace(other, problem=problem), result).agrees
+
+
+def stronger(factor: float, times) -> DensityTrajectory:
+    """The density of Fig. 1 if the drift's constant ηκ were `factor` times what it is."""
+    wrong = solve_pde(dataclasses.replace(FIG_1, teacher=Teacher.constant(factor)), times)
+    known = wrong.order_parameters
+    read = OrderParameters.from_moments(
+        FIG_1,
+        m=known.m / factor,
+        q=known.q,
+        m_psi=known.m_psi / factor,
+        q_psi=known.q_psi,
+        r_psi=known.r_psi,
+    )
+    return dataclasses.replace(wrong, problem=FIG_1, order_parameters=read)
+
+
+@pytest.fixture(scope="module")
+def fig_1():
+    times = [0.0, 5.0, 10.0, 25.0]
+    return times, simulate_ste(FIG_1, times, dimension=1500, runs=24, seed=17)
+
+
+def test_fig_1_agrees(fig_1):
+    times, result = fig_1
+    density = solve_pde(FIG_1, times)
+    verdict = compare(density, result, false_alarm_rate=1e-5)
+    assert verdict.agrees, verdict.table()
+    assert verdict.table().endswith("* marks a failure)")
+    assert "agree (false-alarm rate at most 1e-05" in str(verdict)
+    for row in verdict.order_parameters:
+        if row.name == "m" and row.time in FIG_1_M:
+            assert row.density == pytest.approx(FIG_1_M[row.time], abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.98, 1.02])
+def test_drift_off_by_two_percent_is_rejected(fig_1, factor):
+    times, result = fig_1
+    verdict = compare(stronger(factor, times), result)
+    assert not verdict.agrees
+    assert "DISAGREE (false-alarm rate" in verdict.table()
+    # At the start nothing is wrong yet, and nothing is said to be.
+    assert all(
+        row.agrees for row in (*verdict.densities, *verdict.order_parameters) if not row.time
+    )
+
+
+def test_noise_of_coordinates_stays_within_its_bound():
+    """Coordinates of a run share its errors: variances between runs, against φ times independent.
+
+    A strong learning rate, where dependence is large: between 1 and the bound 2 for both means.
+    """
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 1.0),
+        input_quantizer=None,
+        learning_rate=1.0,
+        ridge=1.0,
+    )
+    d, runs = 200, 400
+    result = simulate_ste(problem, [8.0], dimension=d, runs=runs, seed=8, dense_times=[0])
+    w = result.weights[:, 0]
+    slack = 5 * math.sqrt(2 / (runs - 1))
+    for term in (w, w**2):
+        ratio = term.mean(axis=1).var(ddof=1) * d / term.var()
+        assert 1 < ratio < 2 * (1 + slack)
+
+
+def test_initial_weights_are_found_again_from_the_seed():
+    options = {"dimension": 300, "runs": 3, "seed": 2, "teacher_assignment": "random"}
+    kept = simulate_ste(FIG_1, [0, 1], **options)
+    lost = simulate_ste(FIG_1, [1], **options)
+    np.testing.assert_array_equal(initial_weights(lost), kept.weights[:, 0])
+    forged = dataclasses.replace(lost, stats={**lost.stats, "seed": 3})
+    assert initial_weights(forged) is None
+
+
+def test_shared_initial_weights_count_once():
+    options = {"dimension": 500, "runs": 4, "seed": 2}
+    density = solve_pde(FIG_1, [1.0])
+    own = compare(density, simulate_ste(FIG_1, [1.0], **options)).densities[0]
+    shared = compare(density, simulate_ste(FIG_1, [1.0], shared_initial=True, **options))
+    row = shared.densities[0]
+    assert row.kolmogorov_smirnov.limit == pytest.approx(
+        2 * own.kolmogorov_smirnov.limit * math.sqrt(row.inflation / own.inflation), rel=1e-9
+    )
+
+
+def test_initial_point_mass_is_not_compared():
+    problem = dataclasses.replace(FIG_1, initial=GaussianInitial(mean=0.3, variance=0.0))
+    result = simulate_ste(problem, [0, 3.0], dimension=400, runs=4, seed=2)
+    verdict = compare(solve_pde(problem, [0, 3.0]), result, false_alarm_rate=1e-5)
+    assert {row.time for row in verdict.densities} == {3.0}
+    assert verdict.agrees, verdict.table()
+
+
+def test_what_cannot_be_compared_is_refused(density, linear_problem):
+    with pytest.raises(ParameterError, match="share at least one time"):
+        compare(density, simulate_ste(linear_problem, [3.0], dimension=50, seed=1))
+    with pytest.raises(ParameterError, match="teacher value"):
+        compare(density, simulate_ste(FIG_1, [1.0], dimension=50, seed=1))
+    result = simulate_ste(linear_problem, [1.0], dimension=50, seed=1)
+    for rate in (0.0, 0.5, "high"):
+        with pytest.raises(ParameterError, match="false_alarm_rate"):
+            compare(density, result, false_alarm_rate=rate)
+
+
+def test_histograms_have_unit_area_and_symbols_sit_at_the_means(density, linear_problem, macro):
+    result = simulate_ste(linear_problem, density.times, dimension=400, runs=3, seed=1)
+    figure = plot_histograms(density, result)
+    bars = [patch.get_data() for axes in figure.axes for patch in axes.patches]
+    assert len(bars) == density.times.size * 2
+    for bar in bars:
+        assert bar.values @ np.diff(bar.edges) == pytest.approx(1, abs=0.02)
+    symbols = plot_symbols(result, [density, macro], names=["q"]).axes[0]
+    line = symbols.containers[0].lines[0]
+    at = np.searchsorted(result.dense_times, line.get_xdata())
+    means = result.dense_order_parameters.q.mean(axis=0)
+    np.testing.assert_allclose(line.get_ydata(), means[at], rtol=1e-12)
+    assert len(plot_comparison(density, result, times=[1.0, 5.0]).axes) == 2 + 3
+    with pytest.raises(ParameterError, match="names"):
+        plot_symbols(result, [density], names=["loss"])
