@@ -24,7 +24,8 @@ Array = NDArray[np.float64]
 # Share of the promise (10 rtol on ε_g, m, q; 100 rtol in L¹) that one step may use up.
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 40.0
-_MOST_STEPS = 1_000_000
+_LEAST_DIFFUSION = 0.02
+_MOST_STEPS = 30_000
 _FEWEST_PER_MERGE = 4
 
 
@@ -49,13 +50,16 @@ class Discretization(Protocol):
     half: Array
     functionals: Array
     regrids: int
+    finest: float
+    largest_psi: float
 
     @property
     def floor(self) -> float: ...
     @property
     def unknowns(self) -> int: ...
+    def prepare(self, step: float) -> float: ...
     def lowest(self, rtol: float) -> float: ...
-    def adapt(self, new: Array, *, merge: bool) -> bool: ...
+    def adapt(self, new: Array, *, step: float, merge: bool) -> bool: ...
     def snapshot(self) -> State: ...
 
 
@@ -71,6 +75,8 @@ class Integrator:
         The density, changed in place.
     rtol : float
         Promised relative accuracy.
+    horizon : float
+        Last requested τ (dimensionless).
     time : float
         Present τ (dimensionless).
     stats : dict
@@ -80,6 +86,7 @@ class Integrator:
     problem: Problem
     grid: Discretization
     rtol: float
+    horizon: float
     time: float = 0.0
     stats: dict[str, Any] = field(default_factory=dict)
 
@@ -89,7 +96,16 @@ class Integrator:
         self._dfactor = float(problem.diffusivity(1.0))
         weights = self.grid.functionals
         error, _, q = (float(np.vdot(w, self.grid.u)) for w in weights)
-        self._scale = np.array([self.grid.floor + error, 0.0, q])
+        # ε_g is a difference of terms of this size; below its rounding no accuracy can be asked.
+        natural = self.grid.floor + problem.sigma2 * max(self.grid.largest_psi**2, problem.rho)
+        self._scale = np.array([max(self.grid.floor + error, 1e-13 * natural / self.rtol), 0.0, q])
+        # Where ε_g → 0 its layers become thinner than any mesh. Diffusion is held at a level that
+        # moves the density, over the whole horizon, by less than the tolerance.
+        self._least = self.rtol * min(
+            _LEAST_DIFFUSION * self._dfactor * natural, self.grid.finest**2 / self.horizon
+        )
+        self.stats["least_diffusivity"] = self._least
+        self._tolerated = self._last_minimum = 0.0
         self._report = np.zeros(8)
         self._elements = 0
         speed = np.abs(self.grid.drift).max()
@@ -102,6 +118,7 @@ class Integrator:
         while self.time < until:
             left = until - self.time
             step = left if left <= 1.01 * self.step else min(self.step, 0.5 * left)
+            step = self.grid.prepare(step)
             if step < 4e-16 * max(self.time, 1e-290) or self.stats["steps"] > _MOST_STEPS:
                 raise SolveError(self._why(), time=self.time, step=step)
             ratio = self._try(step)
@@ -131,11 +148,11 @@ class Integrator:
         if ratio > 1.0:
             self.stats["rejected"] += 1
             return ratio
-        if report[7] < grid.lowest(self.rtol):
+        if self._ripples(report[7]):
             self.stats["rejected"] += 1
             return 32.0
         merge = self.stats["steps"] % _FEWEST_PER_MERGE == 0
-        if not grid.adapt(new, merge=merge):
+        if not grid.adapt(new, step=step, merge=merge):
             self.stats["refined"] += 1
             return math.nan
         self._scale = scale
@@ -143,6 +160,24 @@ class Integrator:
         self.stats["time_error"] += float(relative[0])
         self.stats["most_unknowns"] = max(self.stats["most_unknowns"], grid.unknowns)
         return ratio
+
+    def _ripples(self, minimum: float) -> bool:
+        """Whether a step is to be rejected for negative density.
+
+        A shorter step cures ripples of time stepping. Those that it does not lessen come from the
+        mesh; they are let pass, at their size, until they are gone.
+        """
+        if minimum >= min(self.grid.lowest(self.rtol), 2.0 * self._tolerated):
+            if minimum > 0.5 * self._tolerated:
+                self._tolerated = 0.0
+            self._last_minimum = 0.0
+            return False
+        if minimum < 0.5 * self._last_minimum < 0.0:
+            self._tolerated = minimum
+            self._last_minimum = 0.0
+            return False
+        self._last_minimum = minimum
+        return True
 
     def _compute(self, step: float) -> Array | None:
         grid, element = self.grid, self.grid.element
@@ -160,6 +195,7 @@ class Integrator:
             step,
             grid.floor,
             self._dfactor,
+            self._least,
             grid.mass,
             grid.functionals,
             grid.drift,

@@ -28,17 +28,20 @@ def positions(
     bins: Indices,
     level: Indices,
     index: Indices,
+    first: Indices,
+    shift: Array,
     nodes: Array,
     left: Array,
     width: Array,
     x: Array,
 ) -> None:
-    """Fill left ends, widths (E,) and node positions (p + 1, E)."""
-    for e in range(bins.size):
-        width[e] = span[bins[e]] * 2.0 ** (-level[e])
-        left[e] = origin[bins[e]] + index[e] * width[e]
-        for j in range(nodes.size):
-            x[j, e] = left[e] + 0.5 * width[e] * (1.0 + nodes[j])
+    """Fill left ends, widths (E,) and node positions (p + 1, E); `shift` (K,) moves the lattice."""
+    for k in range(first.size - 1):
+        for e in range(first[k], first[k + 1]):
+            width[e] = span[bins[e]] * 2.0 ** (-level[e])
+            left[e] = origin[bins[e]] + index[e] * width[e] + shift[k]
+            for j in range(nodes.size):
+                x[j, e] = left[e] + 0.5 * width[e] * (1.0 + nodes[j])
 
 
 @njit(cache=True, nogil=True)
@@ -54,17 +57,18 @@ def weigh(
     kappa: float,
     sigma2: float,
     pull: float,
+    speed: Array,
     mass: Array,
     drift: Array,
     functionals: Array,
 ) -> None:
-    """Fill nodal masses, drift, and the weights of ε_g − ρ − σ², m and q (3, p + 1, E)."""
+    """Fill nodal masses, drift relative to the mesh, and the weights of ε_g − ρ − σ², m and q (3, p + 1, E)."""
     for k in range(first.size - 1):
         for j in range(x.shape[0]):
             for e in range(first[k], first[k + 1]):
                 volume = 0.5 * width[e] * quadrature[j]
                 mass[j, e] = volume
-                drift[j, e] = learning_rate * (kappa * w_star[k] - pull * psi[j, e])
+                drift[j, e] = learning_rate * (kappa * w_star[k] - pull * psi[j, e]) - speed[k]
                 share = probability[k] * volume
                 error = psi[j, e] * (sigma2 * psi[j, e] - 2.0 * kappa * w_star[k])
                 functionals[0, j, e] = share * error

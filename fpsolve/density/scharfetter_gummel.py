@@ -18,6 +18,7 @@ from scipy.special import ndtr
 
 from fpsolve.density.element import reference_element
 from fpsolve.density.start import GaussianStart
+from fpsolve.density.spectral_volume import psi_scales
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
@@ -55,6 +56,7 @@ class ScharfetterGummel:
         self, problem: Problem, *, cells: int, start: GaussianStart, horizon: float
     ) -> None:
         self.problem = problem
+        self.finest, self.largest_psi = psi_scales(problem)
         self.edges = fixed_edges(problem, cells=cells, start=start, horizon=horizon)
         # The step kernel wants a reference element; none of it enters the two-node form.
         self.element = reference_element(4)
@@ -105,11 +107,15 @@ class ScharfetterGummel:
         """Number of cell densities."""
         return self.problem.teacher.values.size * (self.edges.size - 1)
 
+    def prepare(self, step: float) -> float:
+        """Return the step to try: any."""
+        return step
+
     def lowest(self, rtol: float) -> float:
         """Least density accepted: rounding, whatever the tolerance, since the scheme is monotone."""
         return -1e-12 * float(self.u.max())
 
-    def adapt(self, new: Array, *, merge: bool) -> bool:
+    def adapt(self, new: Array, *, step: float, merge: bool) -> bool:
         """Take over the density `new`; the mesh is fixed."""
         self.u = new
         return True

@@ -60,6 +60,19 @@ class Snapshot:
         totals = np.add.reduceat((self.mass * self.u).sum(axis=0), self.first[:-1])
         return float(np.abs(totals - 1).max())
 
+    def evaluate(self, k: int, x: Array) -> Array:
+        """Return the density of teacher value k at points `x`, zero outside its elements."""
+        own = slice(self.first[k], self.first[k + 1])
+        left, width = self.left[own], self.width[own]
+        at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, left.size - 1)
+        xi = 2.0 * (x - left[at]) / width[at] - 1.0
+        modes = (self.element.legendre @ self.u[:, own])[:, at]
+        values = (np.moveaxis(legendre.legvander(xi, self.element.order), -1, 0) * modes).sum(
+            axis=0
+        )
+        outside = (x < left[0]) | (x > left[-1] + width[-1])
+        return np.where(outside, 0.0, values)
+
     def cell_averages(self, edges: Array) -> Array:
         """Return the cell averages on `edges` (N + 1,), shape (K, N); zero outside the elements."""
         # Antiderivative of each Legendre mode, vanishing at the left end of the element.

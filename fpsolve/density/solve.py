@@ -113,7 +113,7 @@ def _run(
     start: GaussianStart,
     progress: bool,
 ) -> DensityTrajectory:
-    integrator = Integrator(problem, grid, rtol, start.time)
+    integrator = Integrator(problem, grid, rtol, float(times[-1]), start.time)
     snapshots = []
     with progress_to(float(times[-1]), "solve_pde", shown=progress, unit="tau") as bar:
         for time in times:

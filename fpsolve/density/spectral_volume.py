@@ -32,8 +32,10 @@ _REACH = 8.3
 _TEMPERATURES = 1.5
 # The domain grows when an end element carries, and shrinks when it carries less than, these shares
 # of the mass that an element may leave unresolved.
-_GROW = 0.2
-_TRIM = 0.01
+_GROW = 0.3
+_TRIM = 0.03
+# An element of this mass, relative to its width and the largest density, counts as one of mass 1.
+_HEIGHT = 4.0
 # Widths of the elements at a threshold, in units of its layer D/|a|, before any adaptation.
 _LAYERS = 4.0
 
@@ -68,6 +70,15 @@ class Bins:
         return cls(origin, span, lower, upper)
 
 
+def psi_scales(problem: Problem) -> tuple[float, float]:
+    """Least distance between thresholds (or levels), and the largest |ψ|; full precision: 1, 0."""
+    quantizer = problem.weight_quantizer
+    if quantizer is None:
+        return 1.0, 0.0
+    gaps = np.diff(quantizer.thresholds if quantizer.thresholds.size > 1 else quantizer.levels)
+    return float(gaps.min()), float(np.abs(quantizer.levels).max())
+
+
 class SpectralVolumes:
     """Conditional densities of all teacher values on their own adaptive meshes.
 
@@ -96,6 +107,9 @@ class SpectralVolumes:
         self.bins_of = Bins.of(problem)
         self.modes = np.ascontiguousarray(self.element.legendre[-2:])
         self.regrids = 0
+        self.finest, self.largest_psi = psi_scales(problem)
+        self.shift, self.speed = np.zeros(mean.size), np.zeros(mean.size)
+        self.detached = np.zeros(mean.size, bool)
         self._start(mean, deviation)
 
     # --- the start -------------------------------------------------------------------------------
@@ -205,6 +219,8 @@ class SpectralVolumes:
             self.bins,
             self.level,
             self.index,
+            self.first,
+            self.shift,
             element.nodes,
             self.left,
             self.width,
@@ -234,6 +250,7 @@ class SpectralVolumes:
             problem.kappa,
             problem.sigma2,
             problem.sigma2 + problem.ridge,
+            self.speed,
             self.mass,
             self.drift,
             self.functionals,
@@ -255,10 +272,17 @@ class SpectralVolumes:
         )
 
     def _importance(self) -> Array:
-        """How often an element's mass counts: by its share in q, if that is more than its own."""
-        q = float(np.vdot(self.functionals[2], self.u))
+        """How often an element's mass counts, so that one tolerance guards all that is promised.
+
+        Once for the L¹ error; by its share in q far out; and where the density is low, so that
+        ripples stay small against it or against its maximum.
+        """
+        q = max(float(np.vdot(self.functionals[2], self.u)), 1e-300)
         far = np.maximum(np.abs(self.left), np.abs(self.left + self.width))
-        return np.maximum(1.0, far**2 / q) if q > 0 else np.ones(far.size)
+        share = np.repeat(self.problem.teacher.probabilities, np.diff(self.first))
+        lowest = self.u.min(axis=0) * (0.5 / self.resolution)
+        height = _HEIGHT / (np.maximum(lowest, max(float(self.u.max()), 1e-300)) * self.width)
+        return np.maximum(np.maximum(1.0, share * far**2 / q), height)
 
     def _narrowest(self) -> float:
         return 1e-13 * max(1.0, float(np.abs(self.left).max()))
@@ -317,67 +341,95 @@ class SpectralVolumes:
         )
         self.regrids += 1
 
-    def adapt(self, new: Array, *, merge: bool) -> bool:
-        """Judge the density `new` reached by a step; accept it, adapted, or refine for a retry.
+    def adapt(self, new: Array, *, step: float, merge: bool) -> bool:
+        """Judge the density `new` reached by a step; accept it, adapted, or prepare for a retry.
 
         Returns
         -------
         bool
-            True if `new` was taken over; False if the mesh was refined under the old density
-            because `new` is unresolved on it.
+            True if `new` was taken over; False if the mesh was refined or extended under the old
+            density because `new` is unresolved on it or has reached its end.
         """
         old, self.u = self.u, new
         action = self._mark(0.3 * self.resolution, 0.01 * self.resolution if merge else 0.0)
-        if self.worst > self.resolution:
+        crowded = bool((self.ends > self.resolution).any())
+        if self.worst > self.resolution or crowded:
             self.u = old
-            action[action == MERGE] = KEEP
-            self._carry_out(action)
-            self._place()
+            if crowded:
+                self._grow(step)
+                self._place()
+            else:
+                action[action == MERGE] = KEEP
+                self._carry_out(action)
+                self._place()
             return False
         changed = bool((action != KEEP).any())
         if changed:
             self._carry_out(action)
+        self.shift = self.shift + self.speed * step
+        if changed or self.detached.any():
             self._place()
         if (self.ends > _GROW * self.resolution).any():
-            self._grow()
+            self._grow(step)
             self._place()
         elif merge and (self.ends < _TRIM * self.resolution).any() and self._trim():
             self._place()
+        if merge:
+            self._detach(step)
         return True
 
-    def _grow(self) -> None:
-        """Add an empty element wherever mass has come near the end of a domain."""
+    def _grow(self, step: float) -> None:
+        """Add empty elements, as far as mass can come in a few steps, where it is near the end."""
+        stir = self._stir(step)
+        drift = self.drift
         self.first = self.first.copy()
         for k in reversed(range(self.first.size - 1)):
             for side, at in ((1, self.first[k + 1]), (0, self.first[k])):
                 if self.ends[side, k] <= _GROW * self.resolution:
                     continue
                 end = at - side
-                cell = (self.bins[end], self.level[end], self.index[end])
-                b, level, index = self._beyond(*cell, outward=1 if side else -1)
-                self.bins = np.insert(self.bins, at, b)
-                self.level = np.insert(self.level, at, level)
-                self.index = np.insert(self.index, at, index)
-                empty = self._empty_element(self.u[-1 if side else 0, end], side)
-                self.u = np.insert(self.u, at, empty, axis=1)
-                self.first[k + 1 :] += 1
+                outward = 1 if side else -1
+                reach = stir + 3.0 * step * max(0.0, outward * drift[-1 if side else 0, end])
+                cells = self._beyond(
+                    self.bins[end],
+                    self.level[end],
+                    self.index[end],
+                    outward,
+                    reach,
+                    self.detached[k],
+                )
+                if not side:
+                    cells = cells[::-1]
+                self.bins = np.insert(self.bins, at, [c[0] for c in cells])
+                self.level = np.insert(self.level, at, [c[1] for c in cells])
+                self.index = np.insert(self.index, at, [c[2] for c in cells])
+                empty = np.zeros((self.element.order + 1, len(cells)))
+                empty[:, 0 if side else -1] = self._empty_element(
+                    self.u[-1 if side else 0, end], side
+                )
+                self.u = np.insert(self.u, [at] * len(cells), empty, axis=1)
+                drift = np.insert(drift, [at] * len(cells), 0.0, axis=1)
+                self.first[k + 1 :] += len(cells)
 
     def _trim(self) -> bool:
-        """Drop end elements that carry nothing; what little they held moves one element inward."""
+        """Drop end elements that, like their neighbour, carry nothing.
+
+        What little they held moves one element inward, so that no mass is lost.
+        """
         first = self.first.copy()
-        q = float(np.vdot(self.functionals[2], self.u))
+        weight = self._importance() * self.width
         for k in reversed(range(first.size - 1)):
-            for side, at in ((1, first[k + 1] - 1), (0, first[k])):
+            for side in (1, 0):
+                at = first[k + 1] - 1 if side else first[k]
                 inner = at - 1 if side else at + 1
-                held = float(np.abs(self.u[:, at]).max()) * self.width[at]
-                reach = max(abs(self.left[at]), abs(self.left[at] + self.width[at]))
-                held *= max(1.0, reach**2 / q)
-                if held >= _TRIM * self.resolution or first[k + 1] - first[k] < 4:
+                held = np.abs(self.u[:, [at, inner]]).max(axis=0) * weight[[at, inner]]
+                if held.max() >= _TRIM * self.resolution or first[k + 1] - first[k] < 4:
                     continue
                 moved = self.element.weights @ self.u[:, at] * self.width[at] / self.width[inner]
                 self.u[:, inner] += moved * self.element.restore[:, 0]
                 self.u = np.delete(self.u, at, axis=1)
-                for name in ("bins", "level", "index", "left", "width"):
+                weight = np.delete(weight, at)
+                for name in ("bins", "level", "index", "width"):
                     setattr(self, name, np.delete(getattr(self, name), at))
                 first[k + 1 :] -= 1
         trimmed = bool((first != self.first).any())
@@ -390,25 +442,146 @@ class SpectralVolumes:
         value[0 if side else -1] = end_value
         return np.asarray(value - self.element.restore[:, 0] * (self.element.weights @ value))
 
-    def _beyond(self, b: int, level: int, index: int, *, outward: int) -> tuple[int, int, int]:
-        """The lattice cell next to a cell, of the same or a similar width."""
+    def _beyond(
+        self, b: int, level: int, index: int, outward: int, reach: float, detached: bool
+    ) -> list[tuple[int, int, int]]:
+        """Lattice cells outward of a cell, widening as they may, until they span `reach`."""
         lattice = self.bins_of
-        width = lattice.span[b] * 2.0 ** -float(level)
-        edge = lattice.origin[b] + (index + (outward > 0)) * width
-        bound = lattice.upper[b] if outward > 0 else lattice.lower[b]
-        if not abs(edge - bound) < 0.5 * width:
-            return b, level, index + outward
-        b += outward
-        level = math.ceil(math.log2(lattice.span[b] / width))
-        inner = math.isfinite(lattice.lower[b]) and math.isfinite(lattice.upper[b])
-        level = max(level, 0) if inner else level
-        if outward > 0:
-            return b, level, 0
-        return b, level, 2**level - 1 if inner else -1
+        cells: list[tuple[int, int, int]] = []
+        spanned = 0.0
+        while not cells or spanned < reach:
+            width = lattice.span[b] * 2.0 ** -float(level)
+            edge = lattice.origin[b] + (index + (outward > 0)) * width
+            bound = lattice.upper[b] if outward > 0 else lattice.lower[b]
+            if not detached and abs(edge - bound) < 0.5 * width:
+                b += outward
+                level = math.ceil(math.log2(lattice.span[b] / width))
+                inner = math.isfinite(lattice.lower[b]) and math.isfinite(lattice.upper[b])
+                level = max(level, 0) if inner else level
+                index = 0 if outward > 0 else (2**level - 1 if inner else -1)
+            else:
+                index += outward
+                # Widen where the dyadic lattice allows it and there is still far to go.
+                while (
+                    (index if outward > 0 else index + 1) % 2 == 0
+                    and 2.0 * width <= reach - spanned
+                    and (
+                        detached
+                        or level > 0
+                        or not math.isfinite(lattice.lower[b] + lattice.upper[b])
+                    )
+                ):
+                    index = index // 2
+                    level -= 1
+                    width *= 2.0
+            cells.append((int(b), int(level), int(index)))
+            spanned += lattice.span[b] * 2.0 ** -float(level)
+        return cells
 
     def lowest(self, rtol: float) -> float:
-        """Least density accepted: −rtol times the largest."""
-        return -rtol * float(self.u.max())
+        """Least density accepted of a step: one that adds at most −rtol times the largest."""
+        return min(float(self.u.min()), 0.0) - rtol * float(self.u.max())
+
+    # --- moving frames ----------------------------------------------------------------------------
+
+    def _stir(self, step: float) -> float:
+        """How far diffusion carries mass in a step, tails included (dimensionless)."""
+        diffusivity = float(self.problem.diffusivity(self.generalization_error))
+        return 4.0 * math.sqrt(2.0 * abs(diffusivity) * step)
+
+    def _gaps(self, k: int) -> tuple[float, float]:
+        """Distance of the domain of teacher value k to the lower and upper end of its bin."""
+        begin, end = self.first[k], self.first[k + 1]
+        b = self.bins[begin]
+        right = self.left[end - 1] + self.width[end - 1]
+        return self.left[begin] - self.bins_of.lower[b], self.bins_of.upper[b] - right
+
+    def _detach(self, step: float) -> None:
+        """Let meshes whose mass lies inside one bin, clear of its ends, move with the drift.
+
+        There the drift is one constant: in its frame only diffusion is left, so that far travel,
+        inward or running away, costs neither steps nor accuracy.
+        """
+        quantizer = self.problem.weight_quantizer
+        if quantizer is None or quantizer.temperature > 0:
+            return
+        stir = self._stir(step)
+        moved = False
+        for k in np.flatnonzero(~self.detached):
+            begin, end = self.first[k], self.first[k + 1]
+            if (self.bins[begin:end] != self.bins[begin]).any():
+                continue
+            speed = self.drift[0, begin]
+            reach = stir + 10.0 * step * abs(speed)
+            below, above = self._gaps(k)
+            if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
+                self.detached[k] = moved = True
+                self.speed[k] = speed
+        if moved:
+            self._place()
+
+    def prepare(self, step: float) -> float:
+        """Return the step to try, shortened or with meshes put back so that none leaves its bin."""
+        if not self.detached.any():
+            return step
+        attached = False
+        for k in np.flatnonzero(self.detached):
+            gap = self._gaps(k)[1 if self.speed[k] > 0 else 0]
+            margin = 2.0 * self._stir(step)
+            if min(self._gaps(k)) < margin:
+                self._attach(k)
+                attached = True
+            elif gap < math.inf and self.speed[k] != 0:
+                step = min(step, 0.9 * (gap - margin) / abs(self.speed[k]) + 1e-3 * step)
+        if attached:
+            self._place()
+        return step
+
+    def _attach(self, k: int) -> None:
+        """Put the density of teacher value k back on the lattice of the bins, mass kept exactly."""
+        old = self.snapshot()
+        begin, end = self.first[k], self.first[k + 1]
+        left, width = old.left[begin:end], old.width[begin:end]
+        cells = self._cover(left[0], left[-1] + width[-1], 0.5 * float(width.max()))
+        lattice = self.bins_of
+        while True:
+            b, level, index = (np.array(part) for part in zip(*cells, strict=True))
+            size = lattice.span[b] * 2.0 ** -level.astype(float)
+            start = lattice.origin[b] + index * size
+            covered = np.searchsorted(left, start, side="right") - 1
+            until = np.searchsorted(left, start + size, side="left")
+            narrow = [
+                width[max(i, 0) : max(j, i + 1, 1)].min()
+                for i, j in zip(covered, until, strict=True)
+            ]
+            wide = size > 1.01 * np.array(narrow)
+            if not wide.any():
+                break
+            cells = [
+                child
+                for cell, split in zip(cells, wide, strict=True)
+                for child in (
+                    [(cell[0], cell[1] + 1, 2 * cell[2] + i) for i in (0, 1)] if split else [cell]
+                )
+            ]
+        x = start + 0.5 * size * (1.0 + self.element.nodes[:, None])
+        edges = np.append(start, start[-1] + size[-1])
+        exact = old.cell_averages(edges)[k] * np.diff(edges)
+        u = old.evaluate(k, x)
+        u[0, 1:] = u[-1, :-1]
+        defect = exact - 0.5 * size * (self.element.weights @ u)
+        u += self.element.restore[:, :1] * (2.0 * defect / size)
+        for name, values in (("bins", b), ("level", level), ("index", index)):
+            whole = getattr(self, name)
+            setattr(self, name, np.concatenate([whole[:begin], values, whole[end:]]))
+        self.u = np.ascontiguousarray(
+            np.concatenate([self.u[:, :begin], u, self.u[:, end:]], axis=1)
+        )
+        self.first = self.first.copy()
+        self.first[k + 1 :] += x.shape[1] - (end - begin)
+        self.shift[k] = self.speed[k] = 0.0
+        self.detached[k] = False
+        self._place()
 
     # --- what is handed on -----------------------------------------------------------------------
 

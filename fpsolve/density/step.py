@@ -10,7 +10,7 @@ A residual is stored unassembled: the two entries of a vertex add up to its valu
 over elements, so every inner loop vectorizes.
 
 Both schemes are one conservative form. Element e pushes flux from node to node, and
-    mass du/dτ = A(D) u,    D = dfactor·ε_g,    ε_g = floor + Σ weights·u,
+    mass du/dτ = A(D) u,    D = max(dfactor·ε_g, least),    ε_g = floor + Σ weights·u,
 so that the Jacobian is A(D) + (A'(D) u) ⊗ (dfactor·weights): banded plus rank one. Interior nodes are
 eliminated element by element, the vertices by one tridiagonal solve, the rank one by the
 Sherman–Morrison formula.
@@ -293,6 +293,7 @@ def rosenbrock_step(
     dt: float,
     floor: float,
     dfactor: float,
+    least: float,
     mass: Array,
     functionals: Array,
     drift: Array,
@@ -325,6 +326,9 @@ def rosenbrock_step(
     column = work[stages + 2]
     weights = functionals[0]
     diffusivity = dfactor * (floor + _dot(weights, u))
+    if diffusivity < least:
+        diffusivity = least
+        dfactor = 0.0
     _assemble(
         scheme, 1.0 / (gamma * dt), diffusivity, mass, drift, width, half, weak, stiffness, matrix
     )
@@ -344,7 +348,7 @@ def rosenbrock_step(
             for j in range(nodes):
                 for e in range(elements):
                     start[j, e] += weight * work[r, j, e]
-        at_stage = dfactor * (floor + _dot(weights, start))
+        at_stage = max(least, dfactor * (floor + _dot(weights, start)))
         _apply(scheme, start, at_stage, drift, width, half, derivative, quadrature, flux, stage)
         for r in range(s):
             weight = coupling[s, r] / dt
