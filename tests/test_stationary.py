@@ -21,6 +21,7 @@ from fpsolve import (
     solve_pde,
     stationary_states,
 )
+from fpsolve.macro import stability
 from fpsolve.macro.conditional_density import conditional_density
 from fpsolve.macro.stationary_error import error_bounds, error_map, stationary_errors
 
@@ -333,3 +334,38 @@ def test_runaways_on_both_sides_have_an_infinite_overlap_with_a_sign():
     )
     (other,) = stationary_states(odd)
     assert float(other.order_parameters.m) == math.inf
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        PROBLEMS["fig1-lam0"],
+        PROBLEMS["two-teachers"],
+        problem(learning_rate=3.0, ridge=0.2),
+        problem(weight_quantizer=UniformQuantizer(3, 1.0, 0.2), learning_rate=1.0),
+        UNEQUAL,
+    ],
+    ids=["fig1", "two-teachers", "fast", "smooth", "unequal"],
+)
+def test_slow_modes_are_those_of_the_dense_matrix(law, monkeypatch):
+    # A coarse mesh, so that all eigenvalues of the whole matrix are within reach.
+    monkeypatch.setattr(stability, "_FALL", 4.0)
+    monkeypatch.setattr(stability, "_CELLS", 80)
+    for state in stationary_states(law):
+        parts = stability._assemble(law, state.diffusivity, 1)
+        matrix = np.outer(parts.u, parts.v) - np.diag(parts.diagonal)
+        matrix -= np.diag(parts.off, 1) + np.diag(parts.off, -1)
+        dense = np.linalg.eigvals(matrix)
+        dense = dense[np.argsort(-dense.real, kind="stable")]
+        found = stability._slowest(parts)
+        assert found[0].real == pytest.approx(dense[0].real, rel=1e-7)
+        assert (dense[0].real > 0) == (not state.stable)
+
+
+def test_growing_modes_go_with_the_slope_of_the_self_consistency():
+    # Crossing F(ε) = ε from below means that a larger error feeds itself.
+    function = error_map(UNEQUAL)
+    for state in stationary_states(UNEQUAL):
+        h = 1e-5 * state.generalization_error
+        rise = function(state.generalization_error + h) - function(state.generalization_error - h)
+        assert (rise / (2 * h) < 1) == state.stable
