@@ -157,6 +157,33 @@ def test_drift_off_by_two_percent_is_rejected(fig_1, factor):
     )
 
 
+@pytest.mark.slow
+def test_fig_1_at_the_papers_size():
+    """d = 3000, τ to 100, ten runs: agreement, and rejection of a drift 2 % off either way."""
+    times = [0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0]
+    result = simulate_ste(FIG_1, times, dimension=3000, runs=10, seed=3)
+    verdict = compare(solve_pde(FIG_1, times), result, false_alarm_rate=1e-5)
+    assert verdict.agrees, verdict.table()
+    for factor in (0.98, 1.02):
+        assert not compare(stronger(factor, times), result).agrees
+
+
+def test_false_alarms_are_no_more_frequent_than_stated():
+    """Twenty-five true comparisons at a rate of 10 %; more than 10 alarms would be one in 10^5."""
+    times = [0.0, 1.0, 4.0]
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 1.0),
+        input_quantizer=None,
+        learning_rate=1.0,
+        ridge=1.0,
+    )
+    density, alarms = solve_pde(problem, times), 0
+    for seed in range(25):
+        result = simulate_ste(problem, times, dimension=200, runs=4, seed=seed)
+        alarms += not compare(density, result, false_alarm_rate=0.1).agrees
+    assert stats.binom.sf(alarms - 1, 25, 0.1) > 1e-4
+
+
 def test_noise_of_coordinates_stays_within_its_bound():
     """Coordinates of a run share its errors: variances between runs, against φ times independent.
 
