@@ -1,7 +1,8 @@
 """Compiled loops of the particle room: random inputs, quantization, STE steps, Euler steps.
 
 Everything a step calls lives in this one file, because a cached compiled function does not
-notice when a function it calls in another file has changed. Kernels check nothing.
+notice when a function it calls in another file has changed: hence the length of the file. Kernels
+check nothing.
 
 Random numbers are a pure function of (key, counter). Pair n of a stream is
 
