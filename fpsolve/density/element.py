@@ -41,6 +41,8 @@ class Element:
         vector each: they set the three moments of an element and leave its end values.
     weak, stiffness : ndarray, shape (p + 1, p + 1)
         ∫ φ_i' φ_j and ∫ φ_i' φ_j' of the nodal basis.
+    primitive : ndarray, shape (p + 2, p + 1)
+        Nodal values to Legendre coefficients of the antiderivative that vanishes at −1.
     """
 
     order: int
@@ -53,6 +55,7 @@ class Element:
     restore: Array
     weak: Array
     stiffness: Array
+    primitive: Array
 
     def interpolation(self, points: Array) -> Array:
         """Return the matrix from nodal values to values at `points` in [−1, 1]."""
@@ -100,4 +103,5 @@ def reference_element(order: int) -> Element:
         restore,
         np.ascontiguousarray((weights[:, None] * derivative).T),
         derivative.T @ (weights[:, None] * derivative),
+        legendre.legint(to_legendre, lbnd=-1),
     )

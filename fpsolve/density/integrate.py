@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpsolve.density.element import Element
 from fpsolve.problem.teacher import Teacher
-from fpsolve.density.step import BROKEN, rosenbrock_step
+from fpsolve.density.step import BROKEN, rosenbrock_step, rosenbrock_step_parallel
 from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
@@ -25,6 +25,10 @@ Array = NDArray[np.float64]
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 40.0
 _LEAST_DIFFUSION = 0.02
+# From so many teacher values on, threads pay for their synchronization.
+_MANY_VALUES = 8
+_MANY_UNKNOWNS = 8000
+_NOTHING = np.empty(0)
 _MOST_STEPS = 30_000
 _FEWEST_PER_MERGE = 4
 
@@ -95,7 +99,7 @@ class Integrator:
         problem = self.problem
         self._dfactor = float(problem.diffusivity(1.0))
         weights = self.grid.functionals
-        error, _, q = (float(np.vdot(w, self.grid.u)) for w in weights)
+        error, _, q = (float((w * self.grid.u).sum()) for w in weights)
         # ε_g is a difference of terms of this size; below its rounding no accuracy can be asked.
         natural = self.grid.floor + problem.sigma2 * max(self.grid.largest_psi**2, problem.rho)
         self._scale = np.array([max(self.grid.floor + error, 1e-13 * natural / self.rtol), 0.0, q])
@@ -108,6 +112,7 @@ class Integrator:
         self._tolerated = self._last_minimum = 0.0
         self._report = np.zeros(8)
         self._elements = 0
+        self._pool: dict[str, Array] = {}
         speed = np.abs(self.grid.drift).max()
         stir = self._dfactor * max(self._scale[0], 1e-300)
         narrow = self.grid.width.min()
@@ -184,12 +189,17 @@ class Integrator:
         nodes, elements = grid.u.shape
         if elements != self._elements:
             self._elements = elements
-            self._work = np.empty((STAGES + 3, nodes, elements))
-            self._matrix = np.empty((nodes, nodes, elements))
-            self._lower = np.empty(elements)
-            self._pivot = np.empty(elements + grid.first.size - 1)
+            sizes = {
+                "work": (STAGES + 3, nodes, elements),
+                "matrix": (nodes, nodes, elements),
+                "lower": (elements,),
+                "pivot": (elements + grid.first.size - 1,),
+            }
+            self._space = {name: self._reserve(name, shape) for name, shape in sizes.items()}
         new = np.empty_like(grid.u)
-        status = rosenbrock_step(
+        parallel = grid.first.size > _MANY_VALUES and grid.u.size > _MANY_UNKNOWNS
+        advance = rosenbrock_step_parallel if parallel else rosenbrock_step
+        status = advance(
             grid.scheme,
             grid.u,
             step,
@@ -209,14 +219,21 @@ class Integrator:
             GAMMA,
             STAGE_WEIGHTS,
             COUPLING,
-            self._work,
-            self._matrix,
-            self._lower,
-            self._pivot,
+            self._space["work"],
+            self._space["matrix"],
+            self._space["lower"],
+            self._space["pivot"],
             new,
             self._report,
         )
         return None if status == BROKEN else new
+
+    def _reserve(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Scratch space of a shape, from memory that is kept: meshes change at every few steps."""
+        size = math.prod(shape)
+        if self._pool.get(name, _NOTHING).size < size:
+            self._pool[name] = np.empty(size + size // 2)
+        return self._pool[name][:size].reshape(shape)
 
     def _why(self) -> str:
         error = self._scale[0]

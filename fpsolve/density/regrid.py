@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["KEEP", "MERGE", "SPLIT", "mark", "positions", "regrid", "weigh"]
+__all__ = ["KEEP", "MERGE", "SPLIT", "mark", "positions", "regrid", "significance", "weigh"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -74,6 +74,41 @@ def weigh(
                 functionals[0, j, e] = share * error
                 functionals[1, j, e] = share * w_star[k] * x[j, e]
                 functionals[2, j, e] = share * x[j, e] * x[j, e]
+
+
+@njit(cache=True, nogil=True)
+def significance(
+    u: Array,
+    left: Array,
+    width: Array,
+    first: Indices,
+    probability: Array,
+    second_moment: Array,
+    lift: float,
+    height: float,
+    out: Array,
+) -> None:
+    """How often an element's mass counts, so that one tolerance guards all that is promised.
+
+    Once for the L¹ error; by its share in q far out; and where the density is low, so that
+    ripples stay small against it (`lift` times) or against its maximum. `second_moment`
+    (p + 1, E) are the weights of q.
+    """
+    q = 0.0
+    peak = 1e-300
+    for j in range(u.shape[0]):
+        for e in range(u.shape[1]):
+            q += second_moment[j, e] * u[j, e]
+            peak = max(peak, u[j, e])
+    q = max(q, 1e-300)
+    for k in range(first.size - 1):
+        for e in range(first[k], first[k + 1]):
+            lowest = u[0, e]
+            for j in range(1, u.shape[0]):
+                lowest = min(lowest, u[j, e])
+            far = max(abs(left[e]), abs(left[e] + width[e]))
+            ripple = height / (max(lift * lowest, peak) * width[e])
+            out[e] = max(1.0, probability[k] * far * far / q, ripple)
 
 
 @njit(cache=True, nogil=True)

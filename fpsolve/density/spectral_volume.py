@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fpsolve.density.element import Element, reference_element
-from fpsolve.density.regrid import KEEP, MERGE, SPLIT, mark, positions, regrid, weigh
+from fpsolve.density.regrid import KEEP, MERGE, SPLIT, mark, positions, regrid, significance, weigh
 from fpsolve.density.snapshot import Snapshot
 from fpsolve.problem.problem import Problem
 
@@ -110,6 +110,7 @@ class SpectralVolumes:
         self.finest, self.largest_psi = psi_scales(problem)
         self.shift, self.speed = np.zeros(mean.size), np.zeros(mean.size)
         self.detached = np.zeros(mean.size, bool)
+        self._floor = problem.rho + problem.noise_variance
         self._start(mean, deviation)
 
     # --- the start -------------------------------------------------------------------------------
@@ -272,17 +273,20 @@ class SpectralVolumes:
         )
 
     def _importance(self) -> Array:
-        """How often an element's mass counts, so that one tolerance guards all that is promised.
-
-        Once for the L¹ error; by its share in q far out; and where the density is low, so that
-        ripples stay small against it or against its maximum.
-        """
-        q = max(float(np.vdot(self.functionals[2], self.u)), 1e-300)
-        far = np.maximum(np.abs(self.left), np.abs(self.left + self.width))
-        share = np.repeat(self.problem.teacher.probabilities, np.diff(self.first))
-        lowest = self.u.min(axis=0) * (0.5 / self.resolution)
-        height = _HEIGHT / (np.maximum(lowest, max(float(self.u.max()), 1e-300)) * self.width)
-        return np.maximum(np.maximum(1.0, share * far**2 / q), height)
+        """See `significance`."""
+        out = np.empty(self.bins.size)
+        significance(
+            self.u,
+            self.left,
+            self.width,
+            self.first,
+            self.problem.teacher.probabilities,
+            self.functionals[2],
+            0.5 / self.resolution,
+            _HEIGHT,
+            out,
+        )
+        return out
 
     def _narrowest(self) -> float:
         return 1e-13 * max(1.0, float(np.abs(self.left).max()))
@@ -290,25 +294,26 @@ class SpectralVolumes:
     @property
     def floor(self) -> float:
         """What is left of ε_g when ψ vanishes: ρ + σ²."""
-        return self.problem.rho + self.problem.noise_variance
+        return self._floor
 
     @property
     def generalization_error(self) -> float:
         """ε_g of the present density."""
-        return self.floor + float(np.vdot(self.functionals[0], self.u))
+        return self.floor + float((self.functionals[0] * self.u).sum())
 
     # --- adaptation ------------------------------------------------------------------------------
 
     def _mark(self, split_above: float, merge_below: float) -> Indices:
         action = np.empty(self.bins.size, np.int64)
         self.ends = np.empty((2, self.first.size - 1))
+        self._marked = self._importance()
         self.worst = mark(
             self.u,
             self.bins,
             self.level,
             self.index,
             self.width,
-            self._importance(),
+            self._marked,
             self.widest,
             self._narrowest(),
             self.first,
@@ -328,7 +333,7 @@ class SpectralVolumes:
             self.level,
             self.index,
             self.width,
-            self._importance(),
+            self._marked,
             self.first,
             action,
             element.halves,
