@@ -359,6 +359,11 @@ def test_the_readme_example_prints_what_it_says(tmp_path) -> None:
     assert done.stdout == output
 
 
+def test_the_readme_lists_every_command() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `fpsolve ([a-z-]+) ", readme, re.MULTILINE) == COMMANDS
+
+
 def test_the_readme_problem_file_is_valid(tmp_path) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     path = tmp_path / "p.toml"
