@@ -1,0 +1,1 @@
+"""Validation: every figure, claim and correction, computed and judged. Run `python -m validation`."""

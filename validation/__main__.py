@@ -1,0 +1,77 @@
+"""`python -m validation`: work out the items, write the report, say whether every gate holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from validation.catalogue import ITEMS, load_item
+from validation.mutations import MUTATIONS, check_mutations
+from validation.report import summary, write_report
+from validation.runner import run
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    told = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
+    told.add_argument("--quick", action="store_true", help="small sizes, at most 90 s on two cores")
+    told.add_argument("--only", nargs="+", metavar="NAME", help="these items alone")
+    told.add_argument("--out", type=Path, default=Path("validation-report"), metavar="DIR")
+    told.add_argument("--list", action="store_true", help="list the items and stop")
+    told.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N")
+    told.add_argument(
+        "--mutations",
+        action="store_true",
+        help=f"break the theory on purpose ({', '.join(MUTATIONS)}) and see that gates turn red",
+    )
+    return told
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0 if every gate holds (or, with --mutations, if every mutation is noticed)."""
+    told = parser()
+    options = told.parse_args(arguments)
+    if options.list:
+        for name in ITEMS:
+            print(f"{name:24} {load_item(name).TITLE}")
+        return 0
+    if options.mutations:
+        return check_mutations()
+    unknown = sorted(set(options.only or ()) - set(ITEMS))
+    if unknown or options.jobs < 1:
+        what = (
+            f"no item is called {', '.join(unknown)}; see --list"
+            if unknown
+            else "--jobs must be ≥ 1"
+        )
+        told.error(what)
+    names = [name for name in ITEMS if not options.only or name in options.only]
+    start = time.perf_counter()
+    results = run(names, options.out, quick=options.quick, jobs=options.jobs, shown=True)
+    elapsed = time.perf_counter() - start
+    told_all = summary(results, quick=options.quick, seconds=elapsed)
+    page = write_report(results, told_all, options.out)
+    for result in results:
+        verdict = "holds" if result.holds else "FAILS"
+        kept = " (kept)" if result.cached else ""
+        print(
+            f"{verdict}  {result.name:24} {len(result.gates):3d} gates {result.seconds:7.1f} s{kept}"
+        )
+        for gate in result.gates:
+            if not gate.holds:
+                print(
+                    f"       {gate.name}: {gate.value:.6g}, allowed {gate.low:.6g} to {gate.high:.6g}"
+                )
+        if result.error:
+            print(result.error, file=sys.stderr)
+    print(
+        f"{'every gate holds' if told_all['holds'] else 'NOT every gate holds'}; {elapsed:.0f} s; {page}"
+    )
+    return 0 if told_all["holds"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

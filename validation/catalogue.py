@@ -1,0 +1,133 @@
+"""What there is to validate, in the order of the report, and how one item is worked out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import math
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from validation.gates import Gate, Table
+from validation.pictures import svg_text
+
+__all__ = ["ITEMS", "Result", "input_hash", "load_item", "work_out"]
+
+ITEMS = (
+    "fig1",
+    "fig2",
+    "fig3",
+    "fig4",
+#5
+#6
+#7
+    "fig8",
+)
+
+HERE = Path(__file__).parent
+PACKAGE = Path(fpsolve.__file__).parent
+
+
+@dataclass
+class Result:
+    """What became of one item: its numbers, verdicts and picture."""
+
+    name: str
+    title: str
+    kind: str
+    text: str
+    data: dict[str, Any]
+    gates: list[Gate]
+    tables: list[Table]
+    picture: str
+    seconds: float
+    key: str
+    error: str = ""
+    cached: bool = field(default=False, compare=False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every gate holds, and there is one."""
+        return not self.error and bool(self.gates) and all(gate.holds for gate in self.gates)
+
+    def to_json(self) -> str:
+        """Return the result as text that `from_json` reads back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Return the result written by `to_json`, marked as cached."""
+        fields = json.loads(text)
+        fields["gates"] = [Gate(**gate) for gate in fields["gates"]]
+        fields["tables"] = [Table(**table) for table in fields["tables"]]
+        return cls(**{**fields, "cached": True})
+
+
+def load_item(name: str) -> ModuleType:
+    """Return the module of an item."""
+    return importlib.import_module(f"validation.items.{name}")
+
+
+def input_hash(name: str, quick: bool, variant: str = "") -> str:
+    """Return a hash of all an item depends on: its script, its helpers, fpsolve, the mode."""
+    digest = hashlib.sha256(f"{fpsolve.__version__} {np.__version__} {quick} {variant}".encode())
+    helpers = ("gates.py", "catalogue.py", "pictures.py", "curves.py")
+    files = [HERE / "items" / f"{name}.py", *(HERE / helper for helper in helpers)]
+    # Commands and pictures of the package take no part in any number.
+    rooms = ("cli", "plots", "store")
+    files += [
+        p for p in sorted(PACKAGE.rglob("*.py")) if p.relative_to(PACKAGE).parts[0] not in rooms
+    ]
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with arrays as lists and NumPy scalars as Python's, so that JSON holds it."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) -> Result:
+    """Compute, judge and draw one item; what it raises becomes its error."""
+    module = load_item(name)
+    start = time.perf_counter()
+    result = Result(
+        name=name,
+        title=module.TITLE,
+        kind=module.KIND,
+        text=(module.__doc__ or "").strip(),
+        data={},
+        gates=[],
+        tables=[],
+        picture="",
+        seconds=math.nan,
+        key=input_hash(name, quick, variant),
+    )
+    try:
+        result.data = plain(module.compute(quick))
+        result.gates = list(module.gates(result.data))
+        result.tables = list(module.tables(result.data)) if hasattr(module, "tables") else []
+        result.tables = [Table(t.title, t.columns, plain(t.rows)) for t in result.tables]
+        if draw and hasattr(module, "visualize"):
+            result.picture = svg_text(module.visualize(result.data), name)
+    except Exception:  # An item that fails must not take the report with it.
+        result.error = traceback.format_exc(limit=-3)
+    result.seconds = time.perf_counter() - start
+    return result

@@ -1,0 +1,214 @@
+"""Learning curves in all three descriptions, and the verdict of the simulation on each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from validation.gates import FALSE_ALARM, Gate, Table
+from validation.pictures import points
+
+__all__ = [
+    "agreement",
+    "agreement_gate",
+    "both_times",
+    "closure_table",
+    "draw_curves",
+    "learning_curve",
+    "problem",
+]
+
+
+def problem(
+    bits: int | None,
+    omega: float = 1.0,
+    *,
+    bits_x: int | None = None,
+    omega_x: float = 1.0,
+    eta: float = 0.04,
+    **options: Any,
+) -> fpsolve.Problem:
+    """Return a problem with uniform quantizers; None stands for full precision."""
+    return fpsolve.Problem(
+        weight_quantizer=None if bits is None else fpsolve.UniformQuantizer(bits, omega),
+        input_quantizer=None if bits_x is None else fpsolve.UniformQuantizer(bits_x, omega_x),
+        learning_rate=eta,
+        **options,
+    )
+
+
+def both_times(horizon: float, count: int, least: float = 1e-3) -> np.ndarray:
+    """Return times good for linear and logarithmic axes alike, from 0 to `horizon`."""
+    even = np.linspace(0, horizon, count)
+    return np.union1d(even, np.geomspace(least * horizon, horizon, count))
+
+
+def agreement(density: Any, particles: Any) -> dict[str, Any]:
+    """Return the verdict of `compare` as the worst of its tests, each over its own limit.
+
+    Parameters
+    ----------
+    density, particles
+        Trajectories with common times.
+
+    Returns
+    -------
+    dict
+        "worst_order", "worst_density": largest |difference|/limit; "tests": their number; "tau",
+        "ste", "exact", "error": common times, ε_g of both, and the standard error in use.
+    """
+    found = fpsolve.compare(density, particles, false_alarm_rate=FALSE_ALARM)
+    order = [_over_limit(row, particles) for row in found.order_parameters]
+    distances = [
+        d.value / d.limit
+        for row in found.densities
+        for d in (row.wasserstein, row.kolmogorov_smirnov, row.binned_l1)
+    ]
+    rows = [row for row in found.order_parameters if row.name == "generalization_error"]
+    return {
+        "worst_order": max(order),
+        "worst_density": max(distances),
+        "tests": len(order) + len(distances),
+        "tau": [row.time for row in rows],
+        "ste": [row.particles for row in rows],
+        "exact": [row.density for row in rows],
+        "error": [
+            abs((row.particles - row.density) / row.standard_errors)
+            if row.standard_errors and np.isfinite(row.standard_errors)
+            else 0.0
+            for row in rows
+        ],
+    }
+
+
+def _over_limit(row: Any, particles: Any) -> float:
+    """Return |difference|/limit, also where all weights of the sample share one level.
+
+    Then the sample shows no spread, and the density may hold a share p of stragglers that n
+    coordinates missed with probability (1 − p)ⁿ: p may be as large as log(1/rate)/n.
+    """
+    if np.isfinite(row.standard_errors):
+        return float(abs(row.standard_errors) / row.limit)
+    case = particles.problem
+    top = float(np.abs(case.weight_quantizer.levels).max())
+    value = float(np.abs(case.teacher.values).max())
+    jump = {"m_psi": 2 * top * value, "q_psi": top**2}
+    jump["generalization_error"] = case.sigma2 * jump["q_psi"] + 2 * case.kappa * jump["m_psi"]
+    share = np.log(1 / FALSE_ALARM) / particles.weights[:, 0].size
+    return float(abs(row.particles - row.density) / (jump[row.name] * share))
+
+
+def agreement_gate(label: str, found: dict[str, Any]) -> Gate:
+    """Return the gate that the density explains the simulation."""
+    return Gate.at_most(
+        f"{label}: STE against PDE, worst of {found['tests']} tests over its limit",
+        max(found["worst_order"], found["worst_density"]),
+        1.0,
+        f"densities and order parameters at τ = {', '.join(f'{t:g}' for t in found['tau'])}; limits "
+        f"from sampling noise at a false-alarm rate of {FALSE_ALARM:g} over all tests of the curve",
+    )
+
+
+def learning_curve(
+    case: fpsolve.Problem,
+    *,
+    horizon: float,
+    dimension: int,
+    runs: int,
+    seed: int,
+    checks: Any,
+    count: int = 14,
+) -> dict[str, Any]:
+    """Return ε_g(τ) of STE (mean, standard error over runs), PDE and closure, and the verdict.
+
+    Parameters
+    ----------
+    case : Problem
+        What is trained.
+    horizon : float
+        Last τ.
+    dimension, runs, seed : int
+        Of the simulation.
+    checks : sequence of float
+        Times at which densities and order parameters are compared.
+    count : int, default 14
+        Points of the simulation on either time axis.
+    """
+    seen = both_times(horizon, count, least=3e-3)
+    ste = fpsolve.simulate_ste(
+        case, checks, dimension=dimension, runs=runs, seed=seed, dense_times=seen
+    )
+    tau = np.union1d(both_times(horizon, 61), np.asarray(checks, dtype=float))
+    pde = fpsolve.solve_pde(case, tau)
+    closure = fpsolve.solve_ode(case, tau)
+    found = agreement(pde, ste)
+    error = ste.dense_order_parameters.generalization_error
+    return {
+        "tau": tau,
+        "pde": pde.order_parameters.generalization_error,
+        "closure": closure.order_parameters.generalization_error,
+        "closure_at_checks": np.interp(
+            found["tau"], tau, closure.order_parameters.generalization_error
+        ),
+        "ste_tau": ste.dense_times,
+        "ste": error.mean(axis=0),
+        "ste_error": error.std(axis=0, ddof=1) / np.sqrt(runs),
+        "agreement": found,
+        "dimension": dimension,
+        "runs": runs,
+        "seed": seed,
+    }
+
+
+def draw_curves(axes: Any, curves: dict[str, dict[str, Any]], colors: Any, *, log: bool) -> None:
+    """Draw the three descriptions of every curve on a linear or logarithmic time axis."""
+    for (label, curve), color in zip(curves.items(), colors, strict=False):
+        tau = np.asarray(curve["tau"])
+        shown = tau > 0 if log else tau >= 0
+        axes.plot(tau[shown], np.asarray(curve["pde"])[shown], "-", color=color, label=label)
+        axes.plot(tau[shown], np.asarray(curve["closure"])[shown], ":", color=color)
+        at = np.asarray(curve["ste_tau"])
+        seen = at > 0 if log else np.isin(np.round(at, 9), np.round(_even(at), 9))
+        points(
+            axes,
+            at[seen],
+            np.asarray(curve["ste"])[seen],
+            np.asarray(curve["ste_error"])[seen],
+            color,
+        )
+    axes.set_xlabel(r"$\tau$")
+    axes.set_ylabel(r"$\varepsilon_g$")
+    if log:
+        axes.set_xscale("log")
+
+
+def _even(at: np.ndarray) -> np.ndarray:
+    """Return every time that keeps a distance from the one before, for a linear axis."""
+    kept = [0.0]
+    gap = at[-1] / 20
+    for time in at[1:]:
+        if time - kept[-1] >= gap:
+            kept.append(float(time))
+    return np.array(kept)
+
+
+def closure_table(curves: dict[str, dict[str, Any]]) -> Table:
+    """Return ε_g of STE, PDE and closure at the compared times, with their distances."""
+    rows: list[list[object]] = []
+    for label, curve in curves.items():
+        found = curve["agreement"]
+        for tau, ste, error, exact, closed in zip(
+            found["tau"],
+            found["ste"],
+            found["error"],
+            found["exact"],
+            curve["closure_at_checks"],
+            strict=True,
+        ):
+            # Both distances in the standard error that the comparison with the PDE used.
+            away = [(ste - exact) / error, (ste - closed) / error] if error else ["–", "–"]
+            rows.append([label, tau, ste, error, exact, away[0], closed, away[1]])
+    columns = ["curve", "τ", "STE", "s.e.", "PDE", "(STE − PDE)/s.e.", "closure"]
+    return Table("ε_g in three descriptions", [*columns, "(STE − closure)/s.e."], rows)

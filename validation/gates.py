@@ -1,0 +1,103 @@
+"""Gates: measured numbers with bounds that are computed, and the statistics that bound them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+__all__ = [
+    "FALSE_ALARM",
+    "Gate",
+    "Table",
+    "fitted_slope",
+    "mean_and_error",
+    "normal_limit",
+    "student_limit",
+]
+
+# Probability, at most, that one statistical gate fails although nothing is wrong.
+FALSE_ALARM = 1e-6
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One number that decides, and the bounds it must keep (dimensionless).
+
+    Attributes
+    ----------
+    name : str
+        What is measured.
+    value : float
+        What was measured.
+    low, high : float
+        Bounds, infinite where there is none.
+    reason : str
+        Where the bounds come from.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    reason: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is a number within its bounds."""
+        return bool(self.low <= self.value <= self.high)
+
+    @classmethod
+    def at_most(cls, name: str, value: float, bound: float, reason: str) -> Gate:
+        """Return a gate with an upper bound alone."""
+        return cls(name, float(value), -math.inf, float(bound), reason)
+
+    @classmethod
+    def at_least(cls, name: str, value: float, bound: float, reason: str) -> Gate:
+        """Return a gate with a lower bound alone."""
+        return cls(name, float(value), float(bound), math.inf, reason)
+
+    @classmethod
+    def near(cls, name: str, value: float, truth: float, tolerance: float, reason: str) -> Gate:
+        """Return a gate around a truth."""
+        return cls(name, float(value), float(truth - tolerance), float(truth + tolerance), reason)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers shown in the report, one row each; cells are text or numbers."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[object]]
+
+
+def normal_limit(tests: int = 1, rate: float = FALSE_ALARM) -> float:
+    """Return z such that none of `tests` standard normals exceeds it, with probability 1 − rate."""
+    return float(-stats.norm.ppf(rate / (2 * tests)))
+
+
+def student_limit(degrees: int, tests: int = 1, rate: float = FALSE_ALARM) -> float:
+    """Return the same for Student's t with so many degrees of freedom."""
+    return float(-stats.t.ppf(rate / (2 * tests), degrees))
+
+
+def mean_and_error(values: object, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard error over an axis of independent runs."""
+    array = np.asarray(values, dtype=np.float64)
+    count = array.shape[axis]
+    return array.mean(axis=axis), array.std(axis=axis, ddof=1) / math.sqrt(count)
+
+
+def fitted_slope(
+    x: Iterable[float], y: Iterable[float], error: Iterable[float]
+) -> tuple[float, float]:
+    """Return the weighted least-squares slope of y(x) and its standard error, given those of y."""
+    x, y, error = (np.asarray(list(v), dtype=np.float64) for v in (x, y, error))
+    weight = 1 / np.square(error)
+    center = float(weight @ x / weight.sum())
+    spread = float(weight @ np.square(x - center))
+    return float(weight @ ((x - center) * y) / spread), 1 / math.sqrt(spread)

@@ -1,0 +1,53 @@
+"""Learning curves of Fig. 2: η = 0.04, λ = 1, ω = 1, d = 900, for b = 2, 3, 4, 5.
+
+The paper compares STE with the closure; the PDE is added. The first phase of the curves, where the
+weights are far from Gaussian, is where the closure departs from the simulation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
+from validation.gates import Gate, Table
+from validation.pictures import COLORS, grid_of_axes, key
+
+TITLE = "Fig. 2: bit width of the weights"
+KIND = "figure"
+SEED = 201
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return a learning curve for every bit width."""
+    dimension, runs = (400, 3) if quick else (900, 5)
+    return {
+        f"b = {bits}": learning_curve(
+            problem(bits, 1.0, ridge=1.0),
+            horizon=120.0,
+            dimension=dimension,
+            runs=runs,
+            seed=SEED + bits,
+            checks=(5.0, 20.0, 60.0, 120.0),
+        )
+        for bits in (2, 3, 4, 5)
+    }
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Every curve of the PDE agrees with the simulation."""
+    return [agreement_gate(label, curve["agreement"]) for label, curve in data.items()]
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """ε_g by all three descriptions at the compared times."""
+    return [closure_table(data)]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw all curves on both time axes."""
+    figure, axes = grid_of_axes(1, 2, height=3.6)
+    for ax, log in zip(axes[0], (False, True), strict=True):
+        draw_curves(ax, data, COLORS, log=log)
+    axes[0, 0].legend(loc="upper right")
+    key(axes[0, 1], loc="lower left")
+    return figure

@@ -1,0 +1,54 @@
+"""Learning curves of Fig. 3: η = 0.04, λ = 1, b = 3, d = 900, for ω = 0.25, 0.5, 1, 1.25, 1.5.
+
+The paper compares STE with the closure; the PDE is added. At ω = 0.5 the target c = ½ is the
+outermost level itself: the weights drift away logarithmically slowly while ε_g settles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
+from validation.gates import Gate, Table
+from validation.pictures import COLORS, grid_of_axes, key
+
+TITLE = "Fig. 3: range of the weights"
+KIND = "figure"
+SEED = 301
+RANGES = (0.25, 0.5, 1.0, 1.25, 1.5)
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return a learning curve for every range."""
+    dimension, runs = (400, 3) if quick else (900, 5)
+    return {
+        f"ω = {omega:g}": learning_curve(
+            problem(3, omega, ridge=1.0),
+            horizon=120.0,
+            dimension=dimension,
+            runs=runs,
+            seed=SEED + i,
+            checks=(5.0, 20.0, 60.0, 120.0),
+        )
+        for i, omega in enumerate(RANGES)
+    }
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Every curve of the PDE agrees with the simulation."""
+    return [agreement_gate(label, curve["agreement"]) for label, curve in data.items()]
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """ε_g by all three descriptions at the compared times."""
+    return [closure_table(data)]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw all curves on both time axes."""
+    figure, axes = grid_of_axes(1, 2, height=3.6)
+    for ax, log in zip(axes[0], (False, True), strict=True):
+        draw_curves(ax, data, COLORS, log=log)
+    axes[0, 0].legend(loc="upper right")
+    key(axes[0, 1], loc="lower left")
+    return figure

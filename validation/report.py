@@ -1,0 +1,235 @@
+"""The report: one HTML page that needs nothing else, and `summary.json` for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import fpsolve
+from validation.catalogue import Result
+from validation.gates import FALSE_ALARM, Gate, Table
+
+__all__ = ["summary", "write_report"]
+
+HERE = Path(__file__).parent
+KINDS = {
+    "figure": "The paper's figures",
+    "claim": "The paper's claims",
+    "verdict": "Errata and adjudication",
+    "new": "New results",
+}
+
+
+def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, Any]:
+    """Return verdicts, numbers, seeds, versions and run times, as plain data."""
+    packages = ("numpy", "scipy", "numba", "matplotlib")
+    return {
+        "holds": bool(results) and all(result.holds for result in results),
+        "mode": "quick" if quick else "full",
+        "false_alarm_rate_per_gate": FALSE_ALARM,
+        "seconds": seconds,
+        "versions": {
+            "fpsolve": fpsolve.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+        },
+        "machine": f"{platform.system()} {platform.machine()}",
+        "items": {
+            result.name: {
+                "title": result.title,
+                "kind": result.kind,
+                "holds": result.holds,
+                "seconds": result.seconds,
+                "kept": result.cached,
+                "inputs": result.key,
+                "error": result.error,
+                "seeds": seeds(result.data),
+                "gates": [
+                    {
+                        "name": gate.name,
+                        "holds": gate.holds,
+                        "value": _finite(gate.value),
+                        "low": _finite(gate.low),
+                        "high": _finite(gate.high),
+                        "reason": gate.reason,
+                    }
+                    for gate in result.gates
+                ],
+                "tables": [
+                    {"title": t.title, "columns": t.columns, "rows": _strict(t.rows)}
+                    for t in result.tables
+                ],
+            }
+            for result in results
+        },
+    }
+
+
+def seeds(data: Any) -> list[int]:
+    """Return every seed found under "seed" or "seeds" in the data of an item, sorted."""
+    found: set[int] = set()
+    if isinstance(data, dict):
+        for name, value in data.items():
+            if name == "seed":
+                found.add(value)
+            elif name == "seeds":
+                found.update(value)
+            else:
+                found.update(seeds(value))
+    elif isinstance(data, list):
+        for value in data:
+            found.update(seeds(value) if isinstance(value, dict) else ())
+    return sorted(found)
+
+
+def _finite(value: float) -> float | str | None:
+    """Return what strict JSON can hold: a bound that is not there is null."""
+    if math.isfinite(value):
+        return value
+    return None if math.isinf(value) else "nan"
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_strict(v) for v in value]
+    return _finite(value) if isinstance(value, float) else value
+
+
+def write_report(results: list[Result], told: dict[str, Any], folder: Path) -> Path:
+    """Write `report.html` and `summary.json` into the folder; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(_page(results, told), encoding="utf-8")
+    return page
+
+
+def _page(results: list[Result], told: dict[str, Any]) -> str:
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        '<link rel="icon" href="data:,">',
+        "<title>fpsolve: validation</title>",
+        f"<style>{style}</style></head><body><main>",
+        _head(results, told),
+    ]
+    for kind, heading in KINDS.items():
+        chosen = [result for result in results if result.kind == kind]
+        if chosen:
+            parts.append(f"<h2>{heading}</h2>")
+            parts += [_item(result) for result in chosen]
+    parts.append(f"</main><script>{script}</script></body></html>")
+    return "\n".join(parts)
+
+
+def _head(results: list[Result], told: dict[str, Any]) -> str:
+    gates = [gate for result in results for gate in result.gates]
+    red = sum(not gate.holds for gate in gates) + sum(bool(r.error) for r in results)
+    verdict = (
+        f"All {len(gates)} gates hold" if told["holds"] else f"{red} of {len(gates)} gates fail"
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
+    rows: list[list[object]] = [
+        [
+            _Cell(f'<a href="#{r.name}">{escape(r.title)}</a>', r.title),
+            KINDS[r.kind],
+            _badge(r.holds),
+            len(r.gates),
+            round(r.seconds, 1),
+        ]
+        for r in results
+    ]
+    table = Table("Overview", ["item", "part", "verdict", "gates", "seconds"], rows)
+    return (
+        f"<h1>fpsolve: validation</h1>"
+        f'<p class="verdict">{_badge(told["holds"]).html} {verdict}, {told["mode"]} mode.</p>'
+        f"<p>STE is the straight-through estimator simulated at finite dimension d; PDE the limiting "
+        f"density; closure the paper's macroscopic ODE. Everything is dimensionless; τ = steps/d. A "
+        f"statistical gate fails with probability at most {FALSE_ALARM:g} if nothing is wrong; its "
+        f"bound follows from standard errors and that rate.</p>"
+        f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; {told["seconds"]:.0f} s this '
+        f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table)
+    )
+
+
+def _item(result: Result) -> str:
+    lead, _, rest = result.text.partition("\n\n")
+    paragraphs = "".join(
+        f"<p>{escape(' '.join(p.split()))}</p>" for p in [lead, *rest.split("\n\n")] if p
+    )
+    picture = ""
+    if result.picture:
+        picture = (
+            f'<figure role="img" aria-label="{escape(result.title)}">{result.picture}</figure>'
+        )
+    error = f"<pre>{escape(result.error)}</pre>" if result.error else ""
+    used = seeds(result.data)
+    listed = f"; seeds {', '.join(map(str, used))}" if used else ""
+    return (
+        f'<section id="{result.name}"><h3>{_badge(result.holds).html} {escape(result.title)}</h3>'
+        f"{paragraphs}{error}{picture}{_gates(result.gates)}"
+        + "".join(_table(table) for table in result.tables)
+        + f'<p class="fine"><code>python -m validation --only {result.name}</code>; '
+        f"{result.seconds:.1f} s{listed}.</p></section>"
+    )
+
+
+def _gates(gates: list[Gate]) -> str:
+    rows: list[list[object]] = [
+        [_badge(g.holds), g.name, g.value, _bounds(g), g.reason] for g in gates
+    ]
+    return _table(Table("Gates", ["verdict", "measured", "value", "allowed", "why"], rows))
+
+
+def _bounds(gate: Gate) -> str:
+    low, high = _number(gate.low), _number(gate.high)
+    if math.isinf(gate.low):
+        return f"≤ {high}"
+    return f"≥ {low}" if math.isinf(gate.high) else f"{low} … {high}"
+
+
+class _Cell:
+    """HTML with the value by which to sort."""
+
+    def __init__(self, html: str, order: object) -> None:
+        self.html, self.order = html, order
+
+
+def _badge(holds: bool) -> _Cell:
+    name = "holds" if holds else "fails"
+    return _Cell(f'<span class="badge {name}">{name}</span>', name)
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}".replace("-", "−")
+
+
+def _table(table: Table) -> str:
+    head = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(c)}</button></th>'
+        for c in table.columns
+    )
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
+        f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, _Cell):
+        return f'<td data-order="{escape(str(value.order))}">{value.html}</td>'
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"<td>{escape(str(value))}</td>"
+    shown = str(value) if isinstance(value, int) else _number(value)
+    return f'<td class="number" data-order="{value!r}">{shown}</td>'

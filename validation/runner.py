@@ -1,0 +1,84 @@
+"""Running items: in parallel, keeping what is finished, and telling how far it is."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from fpsolve.progress import progress_to
+from validation.catalogue import Result, input_hash, work_out
+
+__all__ = ["run"]
+
+# Full runs, longest first, so that the last item is not a long one alone.
+_LONG = ("fig6", "stationary_density", "fig8", "theorem_iv3", "theorem_v3", "adjudication", "fig1")
+
+
+def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) -> list[Result]:
+    """Return the results of the items, in their order; finished ones are read, not recomputed.
+
+    Parameters
+    ----------
+    names : list of str
+        Items.
+    folder : Path
+        Where results are kept, one file an item and mode.
+    quick : bool
+        Small sizes.
+    jobs : int
+        Items worked out at a time.
+    shown : bool
+        Whether to show progress over items.
+    """
+    results = {}
+    waiting = []
+    for name in sorted(names, key=lambda n: _LONG.index(n) if n in _LONG else len(_LONG)):
+        kept = _read(_file(folder, name, quick), input_hash(name, quick))
+        if kept is None:
+            waiting.append(name)
+        else:
+            results[name] = kept
+    with progress_to(len(names), "validation", shown=shown, unit="items") as bar:
+        bar.reach(len(results))
+        for result in _work(waiting, quick, jobs):
+            results[result.name] = result
+            if not result.error:
+                _write(_file(folder, result.name, quick), result)
+            bar.reach(len(results))
+    return [results[name] for name in names]
+
+
+def _work(names: list[str], quick: bool, jobs: int):  # type: ignore[no-untyped-def]
+    """Yield results as they come."""
+    if jobs == 1 or len(names) < 2:
+        for name in names:
+            yield work_out(name, quick)
+        return
+    # Fresh processes: threads of compiled code do not survive a fork.
+    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(work_out, name, quick) for name in names]):
+            yield done.result()
+
+
+def _file(folder: Path, name: str, quick: bool) -> Path:
+    return folder / "items" / f"{name}{'-quick' if quick else ''}.json"
+
+
+def _read(path: Path, key: str) -> Result | None:
+    """Return what was kept, if it came from the same inputs."""
+    if not path.exists():
+        return None
+    try:
+        result = Result.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError):  # Cut short, or of an older layout.
+        return None
+    return result if result.key == key else None
+
+
+def _write(path: Path, result: Result) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(result.to_json(), encoding="utf-8")
+    os.replace(part, path)
