@@ -9,12 +9,13 @@ tridiagonal and symmetrizable on any mesh.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded, solveh_banded
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigs
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
 from fpsolve.macro.conditional_density import conditional_density
 from fpsolve.macro.confinement import Confinement
@@ -31,6 +32,8 @@ _DROP = 200.0
 _FALL = 0.25
 _CELLS = 240
 _WANTED = 6
+# Where else to look for oscillating modes, in units of the slowest rate.
+_HEIGHTS = (1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,30 +190,57 @@ def _mesh(problem: Problem, w_star: float, diffusivity: float, refinement: int) 
 
 
 def _slowest(operator: _Operator) -> NDArray[np.complex128]:
-    """Return the eigenvalues nearest to 0 by shift-inverted Arnoldi iteration."""
-    size = operator.diagonal.size
-    banded: Array = np.zeros((3, size))
-    banded[0, 1:] = operator.off
-    banded[1] = operator.diagonal
-    banded[2, :-1] = operator.off
-    solved_u = solve_banded((1, 1), banded, operator.u)
-    # Sherman–Morrison for (T − u vᵀ)⁻¹.
-    factor = 1 - operator.v @ solved_u
+    """Return eigenvalues by shift-inverted Arnoldi iteration, largest real part first.
 
-    def solve(x: Array) -> Array:
-        y = solve_banded((1, 1), banded, x.ravel())
-        return np.asarray(y + solved_u * (operator.v @ y) / factor)
-
-    inverse = LinearOperator((size, size), matvec=solve, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(size)
-    values = eigs(
-        inverse, k=_WANTED, v0=start, ncv=4 * _WANTED, return_eigenvectors=False, tol=1e-9
-    )
-    rates = -1 / np.asarray(values)
-    growing = _growing_mode(operator, float(solved_u @ operator.v))
-    if growing is not None and not np.isclose(rates, growing, rtol=1e-6).any():
+    Those nearest to 0, and to points up the imaginary axis: the coupling can take an oscillating
+    pair out of the real spectrum, farther from 0 than the crowded edge of the continuum.
+    """
+    rates, gain = _nearest(operator, 0.0)
+    size = float(np.abs(rates).min())
+    for height in _HEIGHTS:
+        pair = _nearest(operator, 1j * height * size)[0]
+        pair = pair[np.abs(pair.imag) > 1e-6 * np.abs(pair)]
+        fresh = [x for x in pair if not np.isclose(rates, x, rtol=1e-6, atol=0).any()]
+        rates = np.concatenate([rates, fresh, np.conj(fresh)])
+    growing = _growing_mode(operator, gain)
+    if growing is not None and not np.isclose(rates, growing, rtol=1e-6, atol=0).any():
         rates = np.append(rates, growing)
     return _by_real_part(rates)
+
+
+def _nearest(operator: _Operator, shift: complex) -> tuple[NDArray[np.complex128], float]:
+    """Return the eigenvalues nearest to `shift`, and the real part of vᵀ(T + shift)⁻¹u."""
+    size = operator.diagonal.size
+    kind = np.float64 if shift == 0 else np.complex128
+    banded: NDArray[Any] = np.zeros((3, size), dtype=kind)
+    banded[0, 1:] = operator.off
+    banded[1] = operator.diagonal + shift
+    banded[2, :-1] = operator.off
+    solved_u = solve_banded((1, 1), banded, operator.u)
+    gain = operator.v @ solved_u
+
+    def solve(x: NDArray[Any]) -> NDArray[Any]:
+        # Sherman–Morrison for (T + shift − u vᵀ)⁻¹.
+        y = solve_banded((1, 1), banded, x.ravel())
+        return np.asarray(y + solved_u * ((operator.v @ y) / (1 - gain)))
+
+    inverse = LinearOperator((size, size), matvec=solve, dtype=kind)
+    start = np.random.default_rng(0).standard_normal(size).astype(kind)
+    options: dict[str, Any] = {
+        "v0": start,
+        "ncv": 4 * _WANTED,
+        "return_eigenvectors": False,
+        "tol": 1e-9,
+    }
+    if shift == 0:
+        values = eigs(inverse, k=_WANTED, **options)
+    else:
+        # An isolated mode stands out at once; the far continuum, all equally near, never would.
+        try:
+            values = eigs(inverse, k=1, maxiter=8, **options)
+        except ArpackNoConvergence as stopped:
+            values = stopped.eigenvalues
+    return np.asarray(shift - 1 / np.asarray(values), dtype=np.complex128), float(np.real(gain))
 
 
 def _growing_mode(operator: _Operator, gain: float) -> float | None:
