@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.element import Element
-from fpsolve.problem.teacher import Teacher
 from fpsolve.density.step import BROKEN, rosenbrock_step, rosenbrock_step_parallel
 from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.teacher import Teacher
 
 __all__ = ["Discretization", "Integrator"]
 
@@ -29,7 +29,7 @@ _LEAST_DIFFUSION = 0.02
 _MANY_VALUES = 8
 _MANY_UNKNOWNS = 8000
 _NOTHING = np.empty(0)
-_MOST_STEPS = 30_000
+_MOST_TRIES = 30_000
 _FEWEST_PER_MERGE = 4
 
 
@@ -54,11 +54,8 @@ class Discretization(Protocol):
     half: Array
     functionals: Array
     regrids: int
-    finest: float
-    largest_psi: float
+    floor: float
 
-    @property
-    def floor(self) -> float: ...
     @property
     def unknowns(self) -> int: ...
     def prepare(self, step: float) -> float: ...
@@ -95,22 +92,25 @@ class Integrator:
     stats: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.stats.update(steps=0, rejected=0, refined=0, most_unknowns=0, time_error=0.0)
+        self.stats.update(
+            steps=0, rejected=0, refined=0, most_unknowns=0, time_error=0.0, rounding=0.0
+        )
         problem = self.problem
         self._dfactor = float(problem.diffusivity(1.0))
         weights = self.grid.functionals
         error, _, q = (float((w * self.grid.u).sum()) for w in weights)
         # ε_g is a difference of terms of this size; below its rounding no accuracy can be asked.
-        natural = self.grid.floor + problem.sigma2 * max(self.grid.largest_psi**2, problem.rho)
+        narrow, most = _scales(problem)
+        natural = max(self.grid.floor + problem.sigma2 * max(most, q), 1e-300)
         self._scale = np.array([max(self.grid.floor + error, 1e-13 * natural / self.rtol), 0.0, q])
         # Where ε_g → 0 its layers become thinner than any mesh. Diffusion is held at a level that
         # moves the density, over the whole horizon, by less than the tolerance.
         self._least = self.rtol * min(
-            _LEAST_DIFFUSION * self._dfactor * natural, self.grid.finest**2 / self.horizon
+            _LEAST_DIFFUSION * self._dfactor * natural, narrow**2 / max(self.horizon, 1e-300)
         )
         self.stats["least_diffusivity"] = self._least
         self._tolerated = self._last_minimum = 0.0
-        self._report = np.zeros(8)
+        self._report = np.zeros(9)
         self._elements = 0
         self._pool: dict[str, Array] = {}
         speed = np.abs(self.grid.drift).max()
@@ -124,7 +124,8 @@ class Integrator:
             left = until - self.time
             step = left if left <= 1.01 * self.step else min(self.step, 0.5 * left)
             step = self.grid.prepare(step)
-            if step < 4e-16 * max(self.time, 1e-290) or self.stats["steps"] > _MOST_STEPS:
+            tried = self.stats["steps"] + self.stats["rejected"] + self.stats["refined"]
+            if step < 4e-16 * max(self.time, 1e-290) or tried > _MOST_TRIES:
                 raise SolveError(self._why(), time=self.time, step=step)
             ratio = self._try(step)
             if ratio <= 1.0:
@@ -163,6 +164,7 @@ class Integrator:
         self._scale = scale
         self.stats["steps"] += 1
         self.stats["time_error"] += float(relative[0])
+        self.stats["rounding"] += float(report[8])
         self.stats["most_unknowns"] = max(self.stats["most_unknowns"], grid.unknowns)
         return ratio
 
@@ -242,6 +244,15 @@ class Integrator:
                 "the generalization error grows without bound; the learning rate is above "
                 "2(S + ridge)/S^2, lower it or shorten the horizon"
             )
-        if self.stats["steps"] > _MOST_STEPS:
-            return f"{_MOST_STEPS} steps were not enough; loosen rtol or shorten the horizon"
+        if self.step > 1e-9 * self.horizon:
+            return f"{_MOST_TRIES} steps were not enough; loosen rtol or shorten the horizon"
         return "the step size fell below rounding; loosen rtol or raise noise_variance"
+
+
+def _scales(problem: Problem) -> tuple[float, float]:
+    """Narrowest bin (1 for full precision), and a size of ψ² (dimensionless)."""
+    quantizer = problem.weight_quantizer
+    if quantizer is None:
+        return 1.0, problem.rho
+    gaps = np.diff(quantizer.thresholds if quantizer.thresholds.size > 1 else quantizer.levels)
+    return float(gaps.min()), max(float(np.square(quantizer.levels).max()), problem.rho)

@@ -62,7 +62,7 @@ def weigh(
     drift: Array,
     functionals: Array,
 ) -> None:
-    """Fill nodal masses, drift relative to the mesh, and the weights of ε_g − ρ − σ², m and q (3, p + 1, E)."""
+    """Fill masses, drift relative to the mesh, weights of ε_g − ρ − σ², m, q (3, p + 1, E)."""
     for k in range(first.size - 1):
         for j in range(x.shape[0]):
             for e in range(first[k], first[k + 1]):
@@ -251,8 +251,8 @@ def regrid(
 ) -> tuple[Array, Indices, Indices, Indices, Indices]:
     """Carry out `action`; return the new (u, bins, level, index, first).
 
-    Splitting is exact. A union keeps the moments up to the second and both end values; it happens only where it changes
-    the density, and leaves unresolved, less than `merge_below`.
+    Splitting is exact. A union keeps the moments up to the second and both end values; it happens
+    only where it changes the density, and leaves unresolved, less than `merge_below`.
     """
     n, elements = u.shape
     room = elements

@@ -2,14 +2,15 @@
 
 Cells share one mesh for all teacher values and never straddle a threshold. The flux between two
 centres is that of the local stationary density with the drift integrated exactly on either side of
-the face, so the matrix is an M-matrix at any Péclet number, stationary densities are reproduced, and
-the scheme stays second order across thresholds.
+the face: the matrix is an M-matrix at any Péclet number, stationary densities are reproduced,
+and the scheme stays second order across thresholds.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from scipy.special import ndtr
 
 from fpsolve.density.element import reference_element
 from fpsolve.density.start import GaussianStart
-from fpsolve.density.spectral_volume import psi_scales
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
@@ -56,7 +56,7 @@ class ScharfetterGummel:
         self, problem: Problem, *, cells: int, start: GaussianStart, horizon: float
     ) -> None:
         self.problem = problem
-        self.finest, self.largest_psi = psi_scales(problem)
+        self.floor = problem.rho + problem.noise_variance
         self.edges = fixed_edges(problem, cells=cells, start=start, horizon=horizon)
         # The step kernel wants a reference element; none of it enters the two-node form.
         self.element = reference_element(4)
@@ -98,11 +98,6 @@ class ScharfetterGummel:
         return np.stack([values[:, :-1].ravel(), values[:, 1:].ravel()])
 
     @property
-    def floor(self) -> float:
-        """What is left of ε_g when ψ vanishes: ρ + σ²."""
-        return self.problem.rho + self.problem.noise_variance
-
-    @property
     def unknowns(self) -> int:
         """Number of cell densities."""
         return self.problem.teacher.values.size * (self.edges.size - 1)
@@ -112,7 +107,7 @@ class ScharfetterGummel:
         return step
 
     def lowest(self, rtol: float) -> float:
-        """Least density accepted: rounding, whatever the tolerance, since the scheme is monotone."""
+        """Least density accepted: rounding, whatever `rtol`, for the scheme is monotone."""
         return -1e-12 * float(self.u.max())
 
     def adapt(self, new: Array, *, step: float, merge: bool) -> bool:
@@ -195,7 +190,7 @@ def fixed_edges(problem: Problem, *, cells: int, start: GaussianStart, horizon: 
     narrow = min(widest, layer / _PER_LAYER)
     corners = np.concatenate([[low], inside, [high]])
     pieces = []
-    for i, (a, b) in enumerate(zip(corners[:-1], corners[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(corners)):
         sizes = _graded(b - a, narrow, widest, left=i > 0, right=i < inside.size)
         pieces.append(a + np.concatenate([[0.0], np.cumsum(sizes[:-1])]))
     return np.append(np.concatenate(pieces), high)

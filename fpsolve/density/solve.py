@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve.density.integrate import Discretization, Integrator
+from fpsolve.density.integrate import Discretization, Integrator, State
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.snapshot import common_edges
 from fpsolve.density.spectral_volume import SpectralVolumes, default_order
-from fpsolve.density.start import GaussianStart, gaussian_start
+from fpsolve.density.start import GaussianStart, PointSnapshot, gaussian_start
 from fpsolve.density.trajectory import DensityTrajectory
-from fpsolve.errors import ParameterError
+from fpsolve.errors import ParameterError, SolveError
 from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 SCHEMES = ("auto", "spectral-volume", "scharfetter-gummel")
 _TIGHTEST, _LOOSEST = 1e-10, 1e-2
 _MOST_CELLS = 2e8
+# Rounding leaves far less; more means that the solve went wrong.
+_MOST_DEFECT = 1e-10
 # Mass an element may leave unresolved, in units of rtol; see the promise below.
 _RESOLUTION = 5.0
 
@@ -84,7 +86,8 @@ def solve_pde(
         raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
     if scheme not in SCHEMES:
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
-    start = gaussian_start(problem, rtol)
+    positive = requested[requested > 0]
+    start = gaussian_start(problem, rtol, float(positive[0]) if positive.size else 1.0)
     grid: Discretization
     if scheme == "scharfetter-gummel":
         if order is not None:
@@ -95,13 +98,7 @@ def solve_pde(
         if cells is not None:
             raise ParameterError("cells", cells, "is for scharfetter-gummel; set rtol instead")
         degree = default_order(rtol) if order is None else integer("order", order, least=4, most=16)
-        grid = SpectralVolumes(
-            problem,
-            order=degree,
-            resolution=_RESOLUTION * rtol,
-            mean=start.mean,
-            deviation=start.deviation,
-        )
+        grid = SpectralVolumes(problem, order=degree, resolution=_RESOLUTION * rtol, start=start)
     return _run(problem, requested, rtol, grid, start, progress)
 
 
@@ -114,16 +111,27 @@ def _run(
     progress: bool,
 ) -> DensityTrajectory:
     integrator = Integrator(problem, grid, rtol, float(times[-1]), start.time)
-    snapshots = []
+    snapshots: list[State] = []
+    # The meshes that shape the output: those of the times, or the start's if there is none.
+    drawn = [grid.snapshot()] if times[-1] <= start.time else []
     with progress_to(float(times[-1]), "solve_pde", shown=progress, unit="tau") as bar:
         for time in times:
-            # Before the first instants of a point mass have passed, its start stands for it.
-            if time > integrator.time:
-                integrator.advance(float(time), bar.reach)
+            if time < start.time:
+                snapshots.append(PointSnapshot.of(problem))
+                continue
+            integrator.advance(float(time), bar.reach)
             snapshots.append(grid.snapshot())
+            drawn.append(snapshots[-1])
+    defect = max(s.mass_defect() for s in snapshots)
+    if not defect < _MOST_DEFECT:
+        raise SolveError(
+            f"the density lost its mass by {defect:.2g}; tighten rtol",
+            time=integrator.time,
+            step=integrator.step,
+        )
     moments = [s.moments(problem.teacher) for s in snapshots]
     columns = {name: np.array([m[name] for m in moments]) for name in moments[0]}
-    edges = _edges(problem, snapshots, grid)
+    edges = _edges(problem, drawn, len(times), grid)
     density = np.stack([s.cell_averages(edges) for s in snapshots])
     stats: dict[str, Any] = {
         **integrator.stats,
@@ -131,7 +139,7 @@ def _run(
         "order": grid.element.order,
         "rtol": rtol,
         "regrids": grid.regrids,
-        "mass_defect": max(s.mass_defect() for s in snapshots),
+        "mass_defect": defect,
         "minimum": min(float(d.min() / d.max()) for d in density),
         "cells": edges.size - 1,
     }
@@ -145,19 +153,19 @@ def _run(
     )
 
 
-def _edges(problem: Problem, snapshots: list[Any], grid: Discretization) -> Array:
+def _edges(problem: Problem, snapshots: list[Any], count: int, grid: Discretization) -> Array:
     """One mesh for all times; memory bounds how finely it shows the inside of elements."""
     if isinstance(grid, ScharfetterGummel):
         return grid.edges
     quantizer = problem.weight_quantizer
     thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
     whole = common_edges(snapshots, thresholds, 1)
-    values = len(snapshots) * problem.teacher.values.size * (whole.size - 1)
+    values = count * problem.teacher.values.size * (whole.size - 1)
     cells = int(min(grid.element.order, _MOST_CELLS // values))
     if cells < 1:
         raise ParameterError(
             "times",
-            len(snapshots),
+            count,
             f"ask for fewer: {values:.3g} density values would not fit in memory",
         )
     return common_edges(snapshots, thresholds, cells)

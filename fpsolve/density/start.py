@@ -10,13 +10,56 @@ from numpy.typing import NDArray
 
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.teacher import Teacher
 
-__all__ = ["GaussianStart", "gaussian_start"]
+__all__ = ["GaussianStart", "PointSnapshot", "gaussian_start"]
 
 Array = NDArray[np.float64]
 
 # A point mass is followed exactly until it is this many standard deviations from a threshold.
 _CLEAR = 9.0
+
+
+@dataclass(frozen=True, eq=False)
+class PointSnapshot:
+    """All weights of a teacher value at one point: the state at τ = 0 if their variance is 0.
+
+    Attributes
+    ----------
+    point, psi : ndarray, shape (K,)
+        Weight and ψ of each teacher value (dimensionless).
+    """
+
+    point: Array
+    psi: Array
+
+    @classmethod
+    def of(cls, problem: Problem) -> PointSnapshot:
+        """The initial weights of a problem whose initial variance is 0."""
+        point = problem.initial.mean + problem.initial.overlap * problem.teacher.values
+        return cls(point, problem.quantize(point))
+
+    def moments(self, teacher: Teacher) -> dict[str, float]:
+        """Return m, q, m_psi, q_psi and r_psi."""
+        probability, w_star = teacher.probabilities, teacher.values
+        return {
+            "m": float(probability @ (w_star * self.point)),
+            "q": float(probability @ self.point**2),
+            "m_psi": float(probability @ (w_star * self.psi)),
+            "q_psi": float(probability @ self.psi**2),
+            "r_psi": float(probability @ (self.point * self.psi)),
+        }
+
+    def mass_defect(self) -> float:
+        """0: a point mass has mass 1."""
+        return 0.0
+
+    def cell_averages(self, edges: Array) -> Array:
+        """Return the cell averages (K, N): all mass in the cell that holds the point."""
+        cell = np.clip(np.searchsorted(edges, self.point, side="right") - 1, 0, edges.size - 2)
+        out = np.zeros((self.point.size, edges.size - 1))
+        out[np.arange(self.point.size), cell] = 1.0 / np.diff(edges)[cell]
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +81,8 @@ class GaussianStart:
     deviation: float
 
 
-def gaussian_start(problem: Problem, rtol: float) -> GaussianStart:
-    """Return the initial density, a point mass advanced to where it has a width.
+def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStart:
+    """Return the initial density, a point mass advanced to where it has a width, by `latest`.
 
     While a point mass sees a constant drift it becomes N(w_0 + aτ, 2Dτ) exactly, and ε_g does not
     change. On a threshold, or where ψ is smooth, it does so up to a relative error of order
@@ -84,5 +127,6 @@ def gaussian_start(problem: Problem, rtol: float) -> GaussianStart:
             time = min(
                 far**2 / (2 * diffusivity * (2 * _CLEAR) ** 2), 0.5 * far / max(speed, 1e-300)
             )
+    time = min(time, latest)
     deviation = math.sqrt(2 * diffusivity * time)
     return GaussianStart(time, point + drift * time, deviation)

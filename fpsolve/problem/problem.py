@@ -118,7 +118,7 @@ class Problem:
         return self.weight_quantizer(w)
 
     def drift(self, w: ArrayLike, w_star: ArrayLike) -> NDArray[np.float64]:
-        """Return a(w; w*) = η(κ w* − (S + λ) ψ(w)), broadcast over `w` and `w_star` (paper Eq. 5)."""
+        """Return a(w; w*) = η(κ w* − (S + λ) ψ(w)), broadcast (paper Eq. 5)."""
         pull = (self.sigma2 + self.ridge) * self.quantize(w)
         return self.learning_rate * (self.kappa * np.asarray(w_star, dtype=np.float64) - pull)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["relaxed_primitive", "relaxed_step"]
 
-# Beyond this many temperatures from its threshold a smoothed step equals 0 or 1 in double precision.
+# So many temperatures from its threshold a smoothed step equals 0 or 1 in double precision.
 _REACH = 9.0
 
 
