@@ -1,8 +1,8 @@
 """Order parameters of densities computed independently of this package, to about ten digits.
 
 The problems are those of `reference_figures.PROBLEMS`. A case is the figures' own error at τ > 0
-and a table with rows τ, ε_g, m, q, m_ψ, q_ψ, r_ψ. Where it says q(0) = 0.9999999251 the domain of that
-computation cut the tails of the start N(0, 1), whose q is exactly 1.
+and a table with rows τ, ε_g, m, q, m_ψ, q_ψ, r_ψ. Where it says q(0) = 0.9999999251 the domain of
+that computation cut the tails of the start N(0, 1), whose q is exactly 1.
 """
 
 from __future__ import annotations

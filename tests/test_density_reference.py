@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def solved(name, rtol, scheme="auto"):
 @pytest.mark.parametrize("name", CASES)
 def test_promise_of_order_parameters(name, rtol):
     _, figures, error = exact(name)
-    # q is E[w²] over all of w, so what the figures' domain cuts from q(0) bounds what it cuts later.
+    # What the figures' domain cuts from q(0), it may cut from q later.
     cut = np.abs(DENSITY[name][1][0, 3] - 1.0)
     state = solved(name, rtol).order_parameters
     for field in ("generalization_error", "m", "q"):
@@ -63,7 +64,7 @@ def masses_on(edges, trajectory, k, time):
     breaks = np.concatenate([[-np.inf], trajectory.problem.weight_quantizer.thresholds, [np.inf]])
     inside = np.clip(edges, own[0], own[-1])
     out = np.empty(edges.size)
-    for low, high in zip(breaks[:-1], breaks[1:], strict=True):
+    for low, high in pairwise(breaks):
         held = (own >= low) & (own <= high)
         asked = (inside >= low) & (inside <= high)
         if asked.any():
