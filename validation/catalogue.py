@@ -26,10 +26,15 @@ ITEMS = (
     "fig2",
     "fig3",
     "fig4",
-#5
-#6
-#7
+    "fig5",
+    "fig6",
+    "fig7",
     "fig8",
+    "input_moments",
+    "one_step_moments",
+    "moment_identities",
+    "theorem_iv3",
+    "theorem_v3",
 )
 
 HERE = Path(__file__).parent

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import fpsolve
-from validation.gates import FALSE_ALARM, Gate, Table
+from validation.gates import FALSE_ALARM, Gate, Table, mean_and_error, student_limit
 from validation.pictures import points
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "both_times",
     "closure_table",
     "draw_curves",
+    "late_average",
+    "student_gate",
     "learning_curve",
     "problem",
 ]
@@ -59,8 +62,10 @@ def agreement(density: Any, particles: Any) -> dict[str, Any]:
         "worst_order", "worst_density": largest |difference|/limit; "tests": their number; "tau",
         "ste", "exact", "error": common times, ε_g of both, and the standard error in use.
     """
+    # Undershoots as small as the tolerance must not make a variance of ψ, where it is 0, negative.
+    density = replace(density, density=np.maximum(density.density, 0.0))
     found = fpsolve.compare(density, particles, false_alarm_rate=FALSE_ALARM)
-    order = [_over_limit(row, particles) for row in found.order_parameters]
+    order = [_over_limit(row, density, particles) for row in found.order_parameters]
     distances = [
         d.value / d.limit
         for row in found.densities
@@ -83,21 +88,26 @@ def agreement(density: Any, particles: Any) -> dict[str, Any]:
     }
 
 
-def _over_limit(row: Any, particles: Any) -> float:
-    """Return |difference|/limit, also where all weights of the sample share one level.
+def _over_limit(row: Any, density: Any, particles: Any) -> float:
+    """Return |difference|/limit, also where (nearly) all weights share one level.
 
     Then the sample shows no spread, and the density may hold a share p of stragglers that n
-    coordinates missed with probability (1 − p)ⁿ: p may be as large as log(1/rate)/n.
+    coordinates missed with probability (1 − p)ⁿ: p may be as large as log(1/rate)/n. Nor can a
+    difference count that is within what `solve_pde` promises, 10·rtol of the largest value.
     """
-    if np.isfinite(row.standard_errors):
-        return float(abs(row.standard_errors) / row.limit)
+    found = abs(row.standard_errors) / row.limit
+    away = abs(row.particles - row.density)
+    largest = float(np.abs(getattr(density.order_parameters, row.name)).max())
+    promised = 10 * density.stats["rtol"] * max(largest, 1.0)
     case = particles.problem
-    top = float(np.abs(case.weight_quantizer.levels).max())
-    value = float(np.abs(case.teacher.values).max())
-    jump = {"m_psi": 2 * top * value, "q_psi": top**2}
-    jump["generalization_error"] = case.sigma2 * jump["q_psi"] + 2 * case.kappa * jump["m_psi"]
-    share = np.log(1 / FALSE_ALARM) / particles.weights[:, 0].size
-    return float(abs(row.particles - row.density) / (jump[row.name] * share))
+    if case.weight_quantizer is not None:
+        top = float(np.abs(case.weight_quantizer.levels).max())
+        value = float(np.abs(case.teacher.values).max())
+        jump = {"m_psi": 2 * top * value, "q_psi": top**2}
+        jump["generalization_error"] = case.sigma2 * jump["q_psi"] + 2 * case.kappa * jump["m_psi"]
+        share = np.log(1 / FALSE_ALARM) / particles.weights[:, 0].size
+        found = min(found, away / (jump[row.name] * share)) if row.name in jump else found
+    return float(min(found, away / promised))
 
 
 def agreement_gate(label: str, found: dict[str, Any]) -> Gate:
@@ -212,3 +222,37 @@ def closure_table(curves: dict[str, dict[str, Any]]) -> Table:
             rows.append([label, tau, ste, error, exact, away[0], closed, away[1]])
     columns = ["curve", "τ", "STE", "s.e.", "PDE", "(STE − PDE)/s.e.", "closure"]
     return Table("ε_g in three descriptions", [*columns, "(STE − closure)/s.e."], rows)
+
+
+def late_average(
+    case: fpsolve.Problem,
+    window: tuple[float, float],
+    *,
+    dimension: int,
+    runs: int,
+    seed: int,
+    name: str = "generalization_error",
+) -> dict[str, Any]:
+    """Return the time average of an order parameter of STE over a window, by independent runs."""
+    times = np.linspace(*window, 101)
+    found = fpsolve.simulate_ste(
+        case, [window[1]], dimension=dimension, runs=runs, seed=seed, dense_times=times
+    )
+    values = getattr(found.dense_order_parameters, name)
+    # τ = 0 may be recorded too; it is no part of the window.
+    averages = values[:, found.dense_times >= window[0] - 0.5 / dimension].mean(axis=1)
+    mean, error = mean_and_error(averages)
+    return {"mean": mean, "error": error, "runs": runs, "dimension": dimension, "seed": seed}
+
+
+def student_gate(name: str, found: dict[str, Any], truth: float, tests: int = 1) -> Gate:
+    """Return the gate that a mean over independent runs has the given truth."""
+    limit = student_limit(found["runs"] - 1, tests)
+    return Gate.near(
+        name,
+        found["mean"],
+        truth,
+        limit * found["error"],
+        f"truth {truth:.6g} ± {limit:.3g} standard errors of {found['error']:.2g}: Student's t of "
+        f"{found['runs'] - 1} degrees of freedom at {FALSE_ALARM:g} over {tests} tests",
+    )

@@ -1,0 +1,114 @@
+"""Proposition II.1: κ = E[x ψ_x(x)] and S = E[ψ_x(x)²], for x ~ N(0, 1).
+
+The closed forms, against adaptive quadrature of a quantizer written anew (rounding to a grid and
+clipping), and against a million draws. The corrected sums run over v_k − v_{k−1} and from k = 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.special import ndtr
+
+import fpsolve
+from validation.gates import FALSE_ALARM, Gate, Table, normal_limit
+from validation.pictures import COLORS, grid_of_axes, points
+
+TITLE = "Input moments κ and S"
+KIND = "claim"
+SEED = 1101
+CASES = ((2, 1.0, 0.0), (2, 2.0, 0.0), (3, 1.0, 0.0), (4, 1.0, 0.0), (4, 3.0, 0.0), (3, 1.0, 0.3))
+
+
+def step(x: Any, bits: int, omega: float, temperature: float) -> Any:
+    """ψ(x) by rounding and clipping, or for T > 0 by its average over Gaussian dither."""
+    half = 2 ** (bits - 1) - 1
+    grid = omega / half
+    if temperature == 0:
+        return np.clip(np.floor(np.asarray(x) / grid + 0.5), -half, half) * grid
+    edges = grid * (np.arange(-half, half) + 0.5)
+    return -omega + grid * ndtr((np.asarray(x)[..., None] - edges) / temperature).sum(axis=-1)
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return both moments by formula, quadrature and draws."""
+    draws = np.random.default_rng(SEED).standard_normal(200_000 if quick else 4_000_000)
+    rows = []
+    for bits, omega, temperature in CASES:
+        found = fpsolve.Problem(
+            weight_quantizer=None,
+            input_quantizer=fpsolve.UniformQuantizer(bits, omega, temperature),
+            learning_rate=0.04,
+        )
+        half = 2 ** (bits - 1) - 1
+        breaks = [-9.0, *(omega / half * (np.arange(-half, half) + 0.5)), 9.0]
+
+        def mean(power: int, breaks: Any = breaks, case: Any = (bits, omega, temperature)) -> Any:
+            def f(x: float) -> float:
+                psi = float(step(x, *case))
+                return psi * (psi if power else x) * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+            parts = [
+                quad(f, a, b, epsabs=1e-13) for a, b in zip(breaks[:-1], breaks[1:], strict=True)
+            ]
+            return sum(p[0] for p in parts), sum(p[1] for p in parts)
+
+        psi = step(draws, bits, omega, temperature)
+        for name, formula, power, sample in (
+            ("κ", found.kappa, 0, draws * psi),
+            ("S", found.sigma2, 1, psi**2),
+        ):
+            integral, error = mean(power)
+            rows.append(
+                {
+                    "name": f"{name}, b_x = {bits}, ω_x = {omega:g}, T = {temperature:g}",
+                    "formula": formula,
+                    "integral": integral,
+                    "integral_error": error,
+                    "drawn": sample.mean(),
+                    "drawn_error": sample.std() / np.sqrt(sample.size),
+                }
+            )
+    return {"rows": rows, "seed": SEED}
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Formula against quadrature and against draws."""
+    rows = []
+    limit = normal_limit(len(data["rows"]))
+    for r in data["rows"]:
+        why = f"quadrature's own error estimate {r['integral_error']:.1g}, and 1e-13 for rounding"
+        tolerance = r["integral_error"] + 1e-13
+        rows.append(Gate.near(r["name"] + ": formula", r["formula"], r["integral"], tolerance, why))
+    worst = max(abs(r["drawn"] - r["formula"]) / r["drawn_error"] for r in data["rows"])
+    why = f"normal limit at {FALSE_ALARM:g} over {len(data['rows'])} tests"
+    rows.append(Gate.at_most("draws against formula, worst in standard errors", worst, limit, why))
+    return rows
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """All moments."""
+    columns = ["moment", "formula", "quadrature", "draws", "s.e."]
+    keys = ("name", "formula", "integral", "drawn", "drawn_error")
+    return [Table("Moments", columns, [[r[k] for k in keys] for r in data["rows"]])]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw κ and S over the range for several bit widths."""
+    figure, axes = grid_of_axes(1, 2)
+    omega = np.linspace(0.05, 4, 200)
+    for color, bits in zip(COLORS, (2, 3, 4, 10), strict=False):
+        moments = np.array([fpsolve.UniformQuantizer(bits, w).gaussian_moments() for w in omega])
+        for ax, values in zip(axes[0], moments.T, strict=True):
+            ax.plot(omega, values, color=color, label=f"$b_x={bits}$")
+    for i, row in enumerate(data["rows"][:10]):
+        bits, at, _ = CASES[i // 2]
+        color = COLORS[(2, 3, 4, 10).index(bits)]
+        points(axes[0, i % 2], at, row["drawn"], row["drawn_error"], color)
+    for ax, name in zip(axes[0], (r"$\kappa$", r"$\sigma_\psi^2$"), strict=True):
+        ax.set_xlabel(r"$\omega_x$")
+        ax.set_ylabel(name)
+    axes[0, 0].legend()
+    return figure

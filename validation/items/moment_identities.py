@@ -1,0 +1,90 @@
+"""The moment identities: what Eqs. (6)–(7) say without any closure.
+
+dm/dτ = η(κρ − (S+λ) m_ψ) and dq/dτ = 2η(κm − (S+λ) r_ψ) + η²Sε_g/B hold for the density itself.
+Their right-hand sides are read off the density; the left-hand sides are its own central differences
+of fourth order, with h and 2h to tell their error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from fpsolve import Teacher
+from validation.curves import problem
+from validation.gates import Gate
+from validation.pictures import COLORS, grid_of_axes
+
+TITLE = "Moment identities of the density"
+KIND = "claim"
+RTOL = 1e-8
+TIMES = (2.0, 8.0, 20.0, 45.0)
+
+
+def cases() -> dict[str, fpsolve.Problem]:
+    """Three problems with different teachers, ridges and batches."""
+    two = Teacher([-1.0, 0.5], [0.5, 0.5])
+    return {
+        "Fig. 1, λ = 0": problem(2, 2.0, bits_x=2, omega_x=2.0),
+        "b = 3, λ = 1, B = 4": problem(3, 1.0, ridge=1.0, batch_size=4, eta=0.1),
+        "two teachers, noise": problem(
+            3, 1.0, bits_x=4, omega_x=2.0, ridge=0.2, noise_variance=0.1, teacher=two
+        ),
+    }
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return both sides of both identities."""
+    h = 0.05
+    offsets = h * np.array([-4, -2, -1, 0, 1, 2, 4])
+    found = {}
+    for name, case in cases().items():
+        times = np.ravel(np.add.outer(TIMES[: 2 if quick else 4], offsets))
+        state = fpsolve.solve_pde(case, times, rtol=RTOL).order_parameters
+        here = slice(3, None, offsets.size)
+        sides = {}
+        exact = fpsolve.macroscopic_rates(case, state[here])
+        for key, right in zip(("m", "q"), exact, strict=True):
+            values = getattr(state, key).reshape(-1, offsets.size)
+            fine = (8 * (values[:, 4] - values[:, 2]) - (values[:, 5] - values[:, 1])) / (12 * h)
+            coarse = (8 * (values[:, 5] - values[:, 1]) - (values[:, 6] - values[:, 0])) / (24 * h)
+            # Differences of values that the solver knows to 10·rtol of their largest.
+            rounding = 2 * 10 * RTOL * np.abs(values).max() * 18 / (12 * h)
+            sides[key] = {"left": fine, "right": right, "error": np.abs(fine - coarse) + rounding}
+        found[name] = {"tau": times[here], **sides}
+    return found
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Left against right-hand side."""
+    rows = []
+    for name, found in data.items():
+        for key in ("m", "q"):
+            side = found[key]
+            ratio = np.abs(np.subtract(side["left"], side["right"])) / np.asarray(side["error"])
+            why = "error of the differences: |with h − with 2h| plus the solver's promised accuracy over h"
+            rows.append(
+                Gate.at_most(f"{name}: d{key}/dτ, worst over its error", ratio.max(), 1.0, why)
+            )
+            change = np.max(np.abs(side["right"])) / np.max(side["error"])
+            rows.append(
+                Gate.at_least(
+                    f"{name}: d{key}/dτ over its error", change, 100, "else nothing is tested"
+                )
+            )
+    return rows
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw left (dots) and right-hand sides (lines)."""
+    figure, axes = grid_of_axes(1, 2)
+    for ax, key in zip(axes[0], ("m", "q"), strict=True):
+        for color, (name, found) in zip(COLORS, data.items(), strict=False):
+            ax.plot(found["tau"], found[key]["right"], color=color, label=name)
+            ax.plot(found["tau"], found[key]["left"], "o", color=color, ms=4)
+        ax.set_xlabel(r"$\tau$")
+        ax.set_ylabel(rf"$\mathrm{{d}}{key}/\mathrm{{d}}\tau$")
+    axes[0, 1].legend()
+    return figure

@@ -1,0 +1,114 @@
+"""Theorem V.3: E|Ψ_d − Ψ| of Ψ = (m, q) falls as d^−½ to the PDE, and saturates to the closure.
+
+b = 2, ω = 1, λ = 1, η = 0.04; the maximum is over τ = 2.5, 5, …, 20. The paper states the bound for
+the closure (Eqs. 6–7 under Assumption V.1). Its distance to the simulation stops falling where the
+two theories are apart; the distance to the PDE goes on falling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from validation.curves import problem
+from validation.gates import Gate, fitted_slope, mean_and_error, normal_limit, student_limit
+from validation.pictures import COLORS, GRAY, INK, grid_of_axes, points
+
+TITLE = "Theorem V.3: PDE against closure as d grows"
+KIND = "claim"
+SEED = 1401
+TIMES = np.linspace(2.5, 20, 8)
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return distances of (m, q) to both theories for growing dimension."""
+    dimensions, runs = ((100, 200, 400, 800), 48) if quick else ((200, 400, 800, 1600, 3200), 48)
+    case = problem(2, 1.0, ridge=1.0)
+    exact = fpsolve.solve_pde(case, TIMES, rtol=1e-8).order_parameters
+    closed = fpsolve.solve_ode(case, TIMES).order_parameters
+    rows = []
+    for i, d in enumerate(dimensions):
+        ste = fpsolve.simulate_ste(
+            case, TIMES, dimension=d, runs=runs, seed=SEED + i, dense_times=[TIMES[-1]]
+        ).order_parameters
+        row: dict[str, Any] = {"d": d}
+        for name, theory in (("pde", exact), ("closure", closed)):
+            distance = np.hypot(ste.m - theory.m, ste.q - theory.q)
+            mean, error = mean_and_error(distance)
+            at = int(np.argmax(mean))
+            row[name], row[name + "_error"] = mean[at], error[at]
+        rows.append(row)
+    apart = np.hypot(exact.m - closed.m, exact.q - closed.q)
+    return {"rows": rows, "apart": apart.max(), "runs": runs, "seed": SEED}
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """−½ to the PDE; a floor under the distance to the closure."""
+    rows = data["rows"]
+    slope, error = slope_of(data, "pde")
+    limit = normal_limit()
+    first, last = rows[0]["d"], rows[-1]["d"]
+    bend = float((first**-0.5 - last**-0.5) / np.log(last / first))
+    why = f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative corrections of d^−½"
+    found = [
+        Gate.near("exponent of the distance to the PDE", slope, -0.5, limit * error + bend, why)
+    ]
+    # Triangle inequality: STE is at least this far from the closure, however large d.
+    end = rows[-1]
+    t = student_limit(data["runs"] - 1)
+    floor = data["apart"] - end["pde"] - t * np.hypot(end["pde_error"], end["closure_error"])
+    why = (
+        "triangle inequality: distance between the theories minus that of STE to the PDE, and noise"
+    )
+    found.append(
+        Gate.at_least(f"distance to the closure at d = {end['d']}", end["closure"], floor, why)
+    )
+    found.append(
+        Gate.at_least(
+            f"distance to the closure over that to the PDE, d = {end['d']}",
+            end["closure"] / end["pde"],
+            1 + t * np.hypot(end["pde_error"] / end["pde"], end["closure_error"] / end["closure"]),
+            "they would be alike if the closure were exact",
+        )
+    )
+    return found
+
+
+def slope_of(data: dict[str, Any], name: str) -> tuple[float, float]:
+    """Return the exponent in d of a distance, and its standard error."""
+    rows = data["rows"]
+    logs = [np.log(r[name]) for r in rows]
+    return fitted_slope(
+        np.log([r["d"] for r in rows]), logs, [r[name + "_error"] / r[name] for r in rows]
+    )
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw both distances over the dimension."""
+    figure, axes = grid_of_axes(1, 1, width=6)
+    ax = axes[0, 0]
+    d = np.array([r["d"] for r in data["rows"]])
+    for name, label, color in (
+        ("pde", "to the PDE", COLORS[0]),
+        ("closure", "to the closure", COLORS[1]),
+    ):
+        points(
+            ax,
+            d,
+            [r[name] for r in data["rows"]],
+            [r[name + "_error"] for r in data["rows"]],
+            color,
+            label=label,
+        )
+    ax.plot(
+        d, data["rows"][-1]["pde"] * (d / d[-1]) ** -0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$"
+    )
+    ax.axhline(data["apart"], color=GRAY, lw=0.8, ls="--", label="between the two theories")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("$d$")
+    ax.set_ylabel(r"$\max_\tau\,E\,\|\Psi_d-\Psi\|$")
+    ax.legend()
+    return figure

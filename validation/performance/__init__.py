@@ -1,0 +1,1 @@
+"""How fast fpsolve is, beside what one would otherwise write."""
