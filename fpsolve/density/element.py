@@ -103,5 +103,5 @@ def reference_element(order: int) -> Element:
         restore,
         np.ascontiguousarray((weights[:, None] * derivative).T),
         derivative.T @ (weights[:, None] * derivative),
-        legendre.legint(to_legendre, lbnd=-1),
+        np.asarray(legendre.legint(to_legendre, lbnd=-1), dtype=np.float64),
     )

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.element import Element
-from fpsolve.density.step import BROKEN, rosenbrock_step, rosenbrock_step_parallel
+from fpsolve.density.step import BROKEN, rosenbrock_step
 from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
+from fpsolve.density.threaded_step import threaded_step
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -23,11 +24,14 @@ Array = NDArray[np.float64]
 
 # Share of the promise (10 rtol on ε_g, m, q; 100 rtol in L¹) that one step may use up.
 _STEP_FUNCTIONAL = 4.0
-_STEP_L1 = 40.0
-_LEAST_DIFFUSION = 0.02
+_STEP_L1 = 20.0
+_LEAST_DIFFUSION = 0.2
+_LEAST_SPREAD = 10.0
+_MOST_REFINEMENTS = 12
+_MOST_UNKNOWNS = 3_000_000
 # From so many teacher values on, threads pay for their synchronization.
 _MANY_VALUES = 8
-_MANY_UNKNOWNS = 8000
+_MANY_NODES = 8000
 _NOTHING = np.empty(0)
 _MOST_TRIES = 30_000
 _FEWEST_PER_MERGE = 4
@@ -58,6 +62,8 @@ class Discretization(Protocol):
 
     @property
     def unknowns(self) -> int: ...
+    @property
+    def generalization_error(self) -> float: ...
     def prepare(self, step: float) -> float: ...
     def lowest(self, rtol: float) -> float: ...
     def adapt(self, new: Array, *, step: float, merge: bool) -> bool: ...
@@ -106,12 +112,15 @@ class Integrator:
         # Where ε_g → 0 its layers become thinner than any mesh. Diffusion is held at a level that
         # moves the density, over the whole horizon, by less than the tolerance.
         self._least = self.rtol * min(
-            _LEAST_DIFFUSION * self._dfactor * natural, narrow**2 / max(self.horizon, 1e-300)
+            _LEAST_DIFFUSION * self._dfactor * natural,
+            _LEAST_SPREAD * narrow**2 / max(self.horizon, 1e-300),
         )
         self.stats["least_diffusivity"] = self._least
         self._tolerated = self._last_minimum = 0.0
         self._report = np.zeros(9)
-        self._elements = 0
+        # |m| ≤ max|w*| q^½; floored, for an error bound relative to nothing rejects every step.
+        self._teacher_size = max(math.sqrt(problem.rho), 1e-100)
+        self._refined = 0
         self._pool: dict[str, Array] = {}
         speed = np.abs(self.grid.drift).max()
         stir = self._dfactor * max(self._scale[0], 1e-300)
@@ -147,20 +156,29 @@ class Integrator:
             self.step = 0.1 * step
             return math.inf
         scale = np.maximum(self._scale, [abs(report[4]), 0.0, report[6]])
-        scale[1] = math.sqrt(max(self.problem.rho * scale[2], 0.0))
+        scale[1] = self._teacher_size * math.sqrt(max(scale[2], 0.0))
         relative = report[1:4] / np.maximum(scale, 1e-300)
         functional = float(relative.max()) / (_STEP_FUNCTIONAL * self.rtol)
         ratio = max(functional, report[0] / (_STEP_L1 * self.rtol))
         if ratio > 1.0:
             self.stats["rejected"] += 1
-            return ratio
+            return float(ratio)
         if self._ripples(report[7]):
             self.stats["rejected"] += 1
             return 32.0
         merge = self.stats["steps"] % _FEWEST_PER_MERGE == 0
         if not grid.adapt(new, step=step, merge=merge):
             self.stats["refined"] += 1
-            return math.nan
+            self._refined += 1
+            if grid.unknowns > _MOST_UNKNOWNS:
+                raise SolveError(
+                    f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol",
+                    time=self.time,
+                    step=step,
+                )
+            # A mesh that is never fine enough chases ripples of a step that is too long.
+            return math.nan if self._refined % _MOST_REFINEMENTS else 32.0
+        self._refined = 0
         self._scale = scale
         self.stats["steps"] += 1
         self.stats["time_error"] += float(relative[0])
@@ -174,7 +192,7 @@ class Integrator:
         A shorter step cures ripples of time stepping. Those that it does not lessen come from the
         mesh; they are let pass, at their size, until they are gone.
         """
-        if minimum >= min(self.grid.lowest(self.rtol), 2.0 * self._tolerated):
+        if minimum >= min(self.grid.lowest(self.rtol), 1.2 * self._tolerated):
             if minimum > 0.5 * self._tolerated:
                 self._tolerated = 0.0
             self._last_minimum = 0.0
@@ -189,22 +207,23 @@ class Integrator:
     def _compute(self, step: float) -> Array | None:
         grid, element = self.grid, self.grid.element
         nodes, elements = grid.u.shape
-        if elements != self._elements:
-            self._elements = elements
-            sizes = {
-                "work": (STAGES + 3, nodes, elements),
-                "matrix": (nodes, nodes, elements),
-                "lower": (elements,),
-                "pivot": (elements + grid.first.size - 1,),
-            }
-            self._space = {name: self._reserve(name, shape) for name, shape in sizes.items()}
+        values = grid.first.size - 1
+        sizes = {
+            "work": (STAGES + 3, nodes, elements),
+            "matrix": (nodes, nodes, elements),
+            "lower": (elements,),
+            "pivot": (elements + values,),
+            "parts": (values, 9),
+        }
+        space = {name: self._reserve(name, shape) for name, shape in sizes.items()}
         new = np.empty_like(grid.u)
-        parallel = grid.first.size > _MANY_VALUES and grid.u.size > _MANY_UNKNOWNS
-        advance = rosenbrock_step_parallel if parallel else rosenbrock_step
+        crowd = values >= _MANY_VALUES and grid.u.size >= _MANY_NODES
+        advance = threaded_step if crowd else rosenbrock_step
         status = advance(
             grid.scheme,
             grid.u,
             step,
+            grid.generalization_error,
             grid.floor,
             self._dfactor,
             self._least,
@@ -221,10 +240,11 @@ class Integrator:
             GAMMA,
             STAGE_WEIGHTS,
             COUPLING,
-            self._space["work"],
-            self._space["matrix"],
-            self._space["lower"],
-            self._space["pivot"],
+            space["work"],
+            space["matrix"],
+            space["lower"],
+            space["pivot"],
+            space["parts"],
             new,
             self._report,
         )

@@ -54,7 +54,7 @@ class Lattice:
 
     def is_inner(self, b: int) -> bool:
         """Whether bin `b` is bounded on both sides."""
-        return math.isfinite(self.lower[b]) and math.isfinite(self.upper[b])
+        return bool(np.isfinite(self.lower[b]) and np.isfinite(self.upper[b]))
 
     def width(self, cell: Cell) -> float:
         """Width of a cell (dimensionless)."""
@@ -62,7 +62,7 @@ class Lattice:
 
     def level(self, b: int, width: float) -> int:
         """Level of the cells of bin `b` that are at most about `width` wide."""
-        level = math.ceil(math.log2(self.span[b] / width))
+        level = math.ceil(math.log2(float(self.span[b]) / width))
         return max(level, 0) if self.is_inner(b) else level
 
     def cover(self, low: float, high: float, width: float) -> list[Cell]:

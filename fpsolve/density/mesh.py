@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve.density.element import reference_element
 from fpsolve.density.lattice import Cell, Lattice
-from fpsolve.density.regrid import mark, positions, regrid, significance, weigh
+from fpsolve.density.regrid import KEEP, SPLIT, mark, positions, regrid, significance, weigh
 from fpsolve.density.snapshot import Snapshot
 from fpsolve.problem.problem import Problem
 
@@ -22,6 +22,8 @@ Indices = NDArray[np.int64]
 _TEMPERATURES = 1.5
 # An element of this mass, relative to its width and the largest density, counts as one of mass 1.
 _HEIGHT = 4.0
+# An element is split before it leaves as much unresolved as it may.
+_SPLIT = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.
 _UNION = 0.05
 
@@ -161,7 +163,7 @@ class Mesh:
     @property
     def unknowns(self) -> int:
         """Number of independent nodal values."""
-        return self.element.order * self.bins.size + self.first.size - 1
+        return int(self.element.order * self.bins.size + self.first.size - 1)
 
     def stir(self, step: float) -> float:
         """How far diffusion carries mass in a step, tails included (dimensionless)."""
@@ -199,12 +201,13 @@ class Mesh:
         )
         return out
 
-    def mark(self, split_above: float, merge_below: float) -> Indices:
-        """Choose an action per element; sets `worst` and `ends`, see `regrid.mark`."""
+    def mark(self, merge_below: float) -> Indices:
+        """Choose an action per element; sets `unresolved` and `ends`, see `regrid.mark`."""
         action = np.empty(self.bins.size, np.int64)
         self.ends = np.empty((2, self.first.size - 1))
+        self.unresolved = np.empty(self.bins.size)
         self._marked = self.importance()
-        self.worst = mark(
+        mark(
             self.u,
             self.bins,
             self.level,
@@ -215,8 +218,9 @@ class Mesh:
             self.narrowest,
             self.first,
             self._modes,
-            split_above,
+            _SPLIT * self.resolution,
             merge_below,
+            self.unresolved,
             action,
             self.ends,
         )
@@ -243,6 +247,21 @@ class Mesh:
             _UNION * self.resolution,
         )
         self.regrids += 1
+
+    def refine(self, action: Indices) -> None:
+        """Split where `action` says so, twice where one split will not do."""
+        needy = action == SPLIT
+        severe = needy & (self.unresolved > 2.0**self.element.order * self.resolution)
+        self.carry_out(np.where(needy, SPLIT, KEEP))
+        self.place()
+        if severe.any():
+            # Element e has moved by the splits before it; its halves are e and e + 1.
+            left = np.flatnonzero(severe) + np.cumsum(needy)[severe] - 1
+            self._marked = self.importance()
+            action = np.full(self.bins.size, KEEP)
+            action[left] = action[left + 1] = SPLIT
+            self.carry_out(action)
+            self.place()
 
     def replace(self, k: int, old: slice, cells: list[Cell], u: Array) -> None:
         """Put `cells` with density `u` in place of elements `old` of teacher value k."""

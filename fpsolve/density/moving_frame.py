@@ -43,19 +43,16 @@ def detach(mesh: Mesh, step: float) -> None:
 
 def keep_inside(mesh: Mesh, step: float) -> float:
     """Return the step to try, shortened, or with meshes at rest, so that none leaves its bin."""
-    attached = False
     for k in np.flatnonzero(mesh.detached).tolist():
         gaps = _gaps(mesh, k)
         margin = 2.0 * mesh.stir(step)
         ahead = gaps[1 if mesh.speed[k] > 0 else 0]
         if min(gaps) < margin:
             _attach(mesh, k)
-            attached = True
+            mesh.place()
         elif ahead < math.inf and mesh.speed[k] != 0:
             # Come closer, but end near enough for the next step to attach the mesh.
             step = min(step, 0.9 * (ahead - margin) / abs(mesh.speed[k]) + 1e-3 * step)
-    if attached:
-        mesh.place()
     return step
 
 

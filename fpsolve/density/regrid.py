@@ -137,26 +137,26 @@ def mark(
     modes: Array,
     split_above: float,
     merge_below: float,
+    unresolved: Array,
     action: Indices,
     ends: Array,
-) -> float:
-    """Choose an action per element; return the largest unresolved mass of an element.
+) -> None:
+    """Choose an action per element, and tell how much mass each leaves unresolved.
 
     Masses count `importance` (E,) times: far out, little mass makes a large second moment.
     `widest` (E,) bounds widths from above, whatever the density; elements narrower than
-    `narrowest` are not split. `ends` (2, K) gets the mass scale of the outermost elements.
+    `narrowest` count as resolved. `ends` (2, K) gets the mass scale of the outermost elements.
     """
-    worst = 0.0
     for k in range(first.size - 1):
         begin, end = first[k], first[k + 1]
         for e in range(begin, end):
-            unresolved = importance[e] * _tail(u, e, width[e], modes)
+            unresolved[e] = importance[e] * _tail(u, e, width[e], modes)
             action[e] = KEEP
-            if width[e] > narrowest and (unresolved > split_above or width[e] > widest[e]):
+            if width[e] <= narrowest:
+                unresolved[e] = 0.0
+            elif unresolved[e] > split_above or width[e] > widest[e]:
                 action[e] = SPLIT
-                if unresolved > worst:
-                    worst = unresolved
-            elif unresolved < merge_below and 2.0 * width[e] <= widest[e]:
+            elif unresolved[e] < merge_below and 2.0 * width[e] <= widest[e]:
                 action[e] = MERGE
         for side in range(2):
             e = begin if side == 0 else end - 1
@@ -164,6 +164,13 @@ def mark(
             for j in range(u.shape[0]):
                 peak = max(peak, abs(u[j, e]))
             ends[side, k] = importance[e] * peak * width[e]
+        for e in range(begin, end):
+            # Mass on its way out of a fine element must not fall into a coarse one.
+            if unresolved[e] > split_above:
+                if e > begin and width[e - 1] > 1.5 * width[e]:
+                    action[e - 1] = SPLIT
+                if e + 1 < end and width[e + 1] > 1.5 * width[e]:
+                    action[e + 1] = SPLIT
         for e in range(begin, end):
             if action[e] == MERGE:
                 paired = (
@@ -184,7 +191,6 @@ def mark(
                 )
                 if not paired and not second:
                     action[e] = KEEP
-    return worst
 
 
 @njit(cache=True, nogil=True)

@@ -22,14 +22,16 @@ from fpsolve.density.start import GaussianStart
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
-__all__ = ["CellSnapshot", "ScharfetterGummel", "fixed_edges"]
+__all__ = ["DEFAULT_CELLS", "CellSnapshot", "ScharfetterGummel", "fixed_edges"]
 
 Array = NDArray[np.float64]
 
 # Gaussian tails are followed to 1e-16 of their mass, exponential ones to exp(−37).
 _REACH = 8.3
 _TAIL = 37.0
-# Cells at a threshold per layer width D/|a|, and how fast they widen away from it.
+# At the default number of cells: cells at a threshold per layer D/|a|, and how fast they widen
+# away from it. More cells refine both alike, so that the mesh as a whole is refined.
+DEFAULT_CELLS = 2000
 _PER_LAYER = 4.0
 _GROWTH = 1.1
 
@@ -105,6 +107,11 @@ class ScharfetterGummel:
     def prepare(self, step: float) -> float:
         """Return the step to try: any."""
         return step
+
+    @property
+    def generalization_error(self) -> float:
+        """ε_g of the present density (dimensionless)."""
+        return self.floor + float((self.functionals[0] * self.u).sum())
 
     def lowest(self, rtol: float) -> float:
         """Least density accepted: rounding, whatever `rtol`, for the scheme is monotone."""
@@ -187,19 +194,22 @@ def fixed_edges(problem: Problem, *, cells: int, start: GaussianStart, horizon: 
         return np.linspace(low, high, cells + 1)
     inside = quantizer.thresholds[(quantizer.thresholds > low) & (quantizer.thresholds < high)]
     layer = _layer(problem) if quantizer.temperature == 0 else quantizer.temperature
-    narrow = min(widest, layer / _PER_LAYER)
+    share = DEFAULT_CELLS / cells
+    narrow = min(widest, share * layer / _PER_LAYER)
     corners = np.concatenate([[low], inside, [high]])
     pieces = []
     for i, (a, b) in enumerate(pairwise(corners)):
-        sizes = _graded(b - a, narrow, widest, left=i > 0, right=i < inside.size)
+        sizes = _graded(b - a, narrow, widest, _GROWTH**share, left=i > 0, right=i < inside.size)
         pieces.append(a + np.concatenate([[0.0], np.cumsum(sizes[:-1])]))
     return np.append(np.concatenate(pieces), high)
 
 
-def _graded(length: float, narrow: float, widest: float, *, left: bool, right: bool) -> Array:
+def _graded(
+    length: float, narrow: float, widest: float, growth: float, *, left: bool, right: bool
+) -> Array:
     """Cell widths that fill `length`, from `narrow` at graded ends to `widest` inside."""
-    steps = max(0, math.ceil(math.log(widest / narrow) / math.log(_GROWTH)))
-    ramp = np.minimum(narrow * _GROWTH ** np.arange(steps), widest)
+    steps = max(0, math.ceil(math.log(widest / narrow) / math.log(growth)))
+    ramp = np.minimum(narrow * growth ** np.arange(steps), widest)
     share = length / (2 if left and right else 1)
     ramp = ramp[: int(np.searchsorted(np.cumsum(ramp), share))]
     ends = (ramp if left else ramp[:0], ramp[::-1] if right else ramp[:0])

@@ -89,7 +89,7 @@ def _legendre_sum(coefficients: Array, e: int, xi: float) -> float:
         now = coefficients[n, e] + (2 * n + 1) * xi / (n + 1) * ahead - (n + 1) / (n + 2) * further
         further = ahead
         ahead = now
-    return coefficients[0, e] + xi * ahead - 0.5 * further
+    return float(coefficients[0, e] + xi * ahead - 0.5 * further)
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.integrate import Discretization, Integrator, State
-from fpsolve.density.scharfetter_gummel import ScharfetterGummel
+from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS, ScharfetterGummel
 from fpsolve.density.snapshot import common_edges
 from fpsolve.density.spectral_volume import SpectralVolumes, default_order
 from fpsolve.density.start import GaussianStart, PointSnapshot, gaussian_start
@@ -92,7 +92,9 @@ def solve_pde(
     if scheme == "scharfetter-gummel":
         if order is not None:
             raise ParameterError("order", order, "is for the spectral-volume scheme; drop it")
-        count = 2000 if cells is None else integer("cells", cells, least=16, most=10_000_000)
+        count = (
+            DEFAULT_CELLS if cells is None else integer("cells", cells, least=16, most=10_000_000)
+        )
         grid = ScharfetterGummel(problem, cells=count, start=start, horizon=float(requested[-1]))
     else:
         if cells is not None:
@@ -133,6 +135,13 @@ def _run(
     columns = {name: np.array([m[name] for m in moments]) for name in moments[0]}
     edges = _edges(problem, drawn, len(times), grid)
     density = np.stack([s.cell_averages(edges) for s in snapshots])
+    minimum = min(float(d.min() / d.max()) for d in density)
+    if minimum < -rtol:
+        raise SolveError(
+            f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol",
+            time=integrator.time,
+            step=integrator.step,
+        )
     stats: dict[str, Any] = {
         **integrator.stats,
         "scheme": "scharfetter-gummel" if grid.scheme else "spectral-volume",
@@ -140,7 +149,7 @@ def _run(
         "rtol": rtol,
         "regrids": grid.regrids,
         "mass_defect": defect,
-        "minimum": min(float(d.min() / d.max()) for d in density),
+        "minimum": minimum,
         "cells": edges.size - 1,
     }
     return DensityTrajectory(

@@ -32,8 +32,7 @@ Indices = NDArray[np.int64]
 _REACH = 8.3
 # Widths of the elements at a threshold, in units of its layer D/|a|, before any adaptation.
 _LAYERS = 4.0
-# Split before, and merge well after, an element leaves as much unresolved as it may.
-_SPLIT = 0.3
+# Elements are merged where they leave this share of what they may unresolved.
 _MERGE = 0.01
 
 
@@ -82,7 +81,7 @@ class SpectralVolumes(Mesh):
 
     def _start_action(self) -> Indices:
         """Split where the start is unresolved or a threshold's layer is about to form."""
-        action = self.mark(self.resolution, 0.0)
+        action = self.mark(0.0)
         action[action == MERGE] = KEEP
         quantizer = self.problem.weight_quantizer
         if quantizer is None or quantizer.temperature > 0:
@@ -123,8 +122,8 @@ class SpectralVolumes(Mesh):
         return keep_inside(self, step) if self.detached.any() else step
 
     def lowest(self, rtol: float) -> float:
-        """Least density accepted of a step: one that adds at most −rtol times the largest."""
-        return min(float(self.u.min()), 0.0) - rtol * float(self.u.max())
+        """Least density accepted of a step: half of what is promised, or what is there already."""
+        return min(float(self.u.min()), -0.5 * rtol * float(self.u.max()))
 
     def adapt(self, new: Array, *, step: float, merge: bool) -> bool:
         """Judge the density `new` reached by a step; accept it, adapted, or prepare for a retry.
@@ -136,16 +135,14 @@ class SpectralVolumes(Mesh):
             density because `new` is unresolved on it or has reached its end.
         """
         old, self.u = self.u, new
-        action = self.mark(_SPLIT * self.resolution, _MERGE * self.resolution if merge else 0.0)
+        action = self.mark(_MERGE * self.resolution if merge else 0.0)
         crowded = bool((self.ends > self.resolution).any())
-        if crowded or self.worst > self.resolution:
+        if crowded or float(self.unresolved.max()) > self.resolution:
             self.u = old
             if crowded:
                 grow(self, step)
             else:
-                action[action == MERGE] = KEEP
-                self.carry_out(action)
-                self.place()
+                self.refine(action)
             return False
         changed = bool((action != KEEP).any())
         if changed:

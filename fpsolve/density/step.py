@@ -15,6 +15,10 @@ so that the Jacobian is A(D) + (A'(D) u) ⊗ (dfactor·weights): banded plus ran
 are eliminated element by element, the vertices by one tridiagonal solve, the rank one by the
 Sherman–Morrison formula.
 
+Teacher values meet only in one sum per stage, which lets `begin_step`, `take_stage` and `end_step`
+work on ranges of them at the same time; `rosenbrock_step` runs them all in turn. The sums are added
+in the order of the teacher values, so the result does not depend on who computed them.
+
 Scheme 0 (spectral volumes): nodal flux F = a u − D u', residual −(weak derivative of F).
 Scheme 1 (Scharfetter–Gummel): p = 1, nodes are cell centres; the flux between two centres solves
 the local stationary problem with drift `drift[0]` up to the face and `drift[1]` beyond it.
@@ -23,14 +27,21 @@ the local stationary problem with drift `drift[0]` up to the face and `drift[1]`
 from __future__ import annotations
 
 import math
-import types
-from collections.abc import Callable
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["BROKEN", "DONE", "exponential_flux", "rosenbrock_step", "rosenbrock_step_parallel"]
+__all__ = [
+    "BROKEN",
+    "DONE",
+    "begin_step",
+    "end_step",
+    "exponential_flux",
+    "report_step",
+    "rosenbrock_step",
+    "take_stage",
+]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -58,12 +69,10 @@ def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> t
 
     With the potential U(x) = −∫ a/D from the left centre, the flux that is constant between the
     centres is D (u_left − u_right exp(U_right)) / ∫ exp(U): exact for stationary densities, and
-    α, β ≥ 0 whatever the drift. D = 0 is its limit, upwinding on either half.
+    α, β ≥ 0 whatever the drift.
     """
     advance_left = drift[0, e] * half[0, e]
     advance_right = drift[1, e] * half[1, e]
-    if diffusivity <= 0.0:
-        return max(drift[0, e], 0.0), max(-drift[1, e], 0.0)
     at_face = -advance_left / diffusivity
     at_right = at_face - advance_right / diffusivity
     top = max(0.0, max(at_face, at_right))
@@ -152,10 +161,6 @@ def _apply_derivative(
     if scheme == 1:
         step = _D_STEP * diffusivity
         for e in range(begin, end):
-            if step <= 0.0:
-                out[0, e] = 0.0
-                out[1, e] = 0.0
-                continue
             alpha_up, beta_up = exponential_flux(drift, half, diffusivity + step, e)
             alpha_down, beta_down = exponential_flux(drift, half, diffusivity - step, e)
             through = (alpha_up - alpha_down) * u[0, e] - (beta_up - beta_down) * u[1, e]
@@ -357,15 +362,15 @@ def _finish(
     part[8] = abs(gained)
 
 
-def _rosenbrock_step(
+@njit(cache=True, nogil=True)
+def begin_step(
+    values: tuple[int, int],
     scheme: int,
     u: Array,
-    dt: float,
-    floor: float,
-    dfactor: float,
-    least: float,
+    shift: float,
+    diffusivity: float,
     mass: Array,
-    functionals: Array,
+    weights: Array,
     drift: Array,
     width: Array,
     half: Array,
@@ -374,39 +379,23 @@ def _rosenbrock_step(
     quadrature: Array,
     weak: Array,
     stiffness: Array,
-    gamma: float,
-    stage_weights: Array,
-    coupling: Array,
     work: Array,
     matrix: Array,
     lower: Array,
     pivot: Array,
-    new: Array,
-    report: Array,
-) -> int:
-    """Advance `u` by `dt` into `new`; `report` gets the error estimates and the new functionals.
+    parts: Array,
+) -> None:
+    """Factor shift·mass − A(D) and solve for the rank-one column, teacher values in a range.
 
-    `functionals` has shape (3, p + 1, E): weights of ε_g − floor, m and q. `work` has shape
-    (stages + 3, p + 1, E).
-    report = (L¹ error, |error| of ε_g, m, q; new ε_g, m, q; minimum; mass made by rounding).
-    Teacher values meet only in sums over `parts`, added up in their order by any number of threads.
+    parts[k, 0] = weights·(its column).
     """
-    stages = stage_weights.shape[0]
-    values = first.size - 1
-    flux, start, column = work[stages], work[stages + 1], work[stages + 2]
-    weights = functionals[0]
-    parts = np.empty((values, 9))
-    for k in prange(values):
-        parts[k, 0] = _dot(weights, u, first[k], first[k + 1])
-    diffusivity = dfactor * (floor + parts[:, 0].sum())
-    if diffusivity < least:
-        diffusivity = least
-        dfactor = 0.0
-    for k in prange(values):
+    stages = work.shape[0] - 3
+    flux, column = work[stages], work[stages + 2]
+    for k in range(values[0], values[1]):
         begin, end = first[k], first[k + 1]
         _assemble(
             scheme,
-            1.0 / (gamma * dt),
+            shift,
             diffusivity,
             mass,
             drift,
@@ -435,41 +424,91 @@ def _rosenbrock_step(
         )
         _solve(matrix, begin, end, k, lower, pivot, column)
         parts[k, 0] = _dot(weights, column, begin, end)
-    bend = 1.0 - dfactor * parts[:, 0].sum()
-    correction = 0.0
-    for s in range(stages):
-        for k in prange(values):
-            begin, end = first[k], first[k + 1]
-            if s > 0:
-                _add(column, correction, begin, end, work[s - 1])
-            _combine(u, work, stage_weights[s], s, begin, end, start)
-            parts[k, 0] = _dot(weights, start, begin, end)
-        at_stage = max(least, dfactor * (floor + parts[:, 0].sum()))
-        for k in prange(values):
-            begin, end = first[k], first[k + 1]
-            _apply(
-                scheme,
-                start,
-                at_stage,
-                drift,
-                width,
-                half,
-                derivative,
-                quadrature,
-                begin,
-                end,
-                flux,
-                work[s],
-            )
-            _couple(mass, work, coupling[s], s, dt, begin, end)
-            _solve(matrix, begin, end, k, lower, pivot, work[s])
-            parts[k, 0] = _dot(weights, work[s], begin, end)
-        correction = dfactor * parts[:, 0].sum() / bend
-    error = work[stages - 1]
-    for k in prange(values):
+
+
+@njit(cache=True, nogil=True)
+def take_stage(
+    values: tuple[int, int],
+    stage: int,
+    correction: float,
+    scheme: int,
+    u: Array,
+    dt: float,
+    diffusivity: float,
+    mass: Array,
+    weights: Array,
+    drift: Array,
+    width: Array,
+    half: Array,
+    first: Indices,
+    derivative: Array,
+    quadrature: Array,
+    stage_weights: Array,
+    coupling: Array,
+    work: Array,
+    matrix: Array,
+    lower: Array,
+    pivot: Array,
+    parts: Array,
+) -> None:
+    """Complete the stage before by its rank-one correction and solve the next, in a range.
+
+    parts[k, 0] = weights·(the uncorrected stage of k).
+    """
+    stages = work.shape[0] - 3
+    flux, start, column = work[stages], work[stages + 1], work[stages + 2]
+    for k in range(values[0], values[1]):
+        begin, end = first[k], first[k + 1]
+        if stage > 0:
+            _add(column, correction, begin, end, work[stage - 1])
+        _combine(u, work, stage_weights[stage], stage, begin, end, start)
+        _apply(
+            scheme,
+            start,
+            diffusivity,
+            drift,
+            width,
+            half,
+            derivative,
+            quadrature,
+            begin,
+            end,
+            flux,
+            work[stage],
+        )
+        _couple(mass, work, coupling[stage], stage, dt, begin, end)
+        _solve(matrix, begin, end, k, lower, pivot, work[stage])
+        parts[k, 0] = _dot(weights, work[stage], begin, end)
+
+
+@njit(cache=True, nogil=True)
+def end_step(
+    values: tuple[int, int],
+    correction: float,
+    scheme: int,
+    u: Array,
+    mass: Array,
+    functionals: Array,
+    first: Indices,
+    work: Array,
+    new: Array,
+    parts: Array,
+) -> None:
+    """Complete the last stage, put the new density into `new` and its shares into `parts`."""
+    stages = work.shape[0] - 3
+    start, column, error = work[stages + 1], work[stages + 2], work[stages - 1]
+    for k in range(values[0], values[1]):
         begin, end = first[k], first[k + 1]
         _add(column, correction, begin, end, error)
         _finish(scheme, u, start, error, mass, functionals, begin, end, new, parts[k])
+
+
+@njit(cache=True, nogil=True)
+def report_step(floor: float, parts: Array, report: Array) -> int:
+    """Sum up the shares of the teacher values in `report`; return whether all is finite.
+
+    report = (L¹ error, |error| of ε_g, m, q; new ε_g, m, q; minimum; mass made by rounding).
+    """
     report[0] = parts[:, 0].max()
     for i in range(1, 7):
         report[i] = parts[:, i].sum()
@@ -478,20 +517,109 @@ def _rosenbrock_step(
     report[4] += floor
     report[7] = parts[:, 7].min()
     report[8] = parts[:, 8].max()
-    for i in range(9):
+    for i in range(report.size):
         if not math.isfinite(report[i]):
             return BROKEN
     return DONE
 
 
-def _named(function: Callable[..., int], name: str) -> Callable[..., int]:
-    """The same function under another name: Numba files compiled code by name, not by options."""
-    code = function.__code__.replace(co_name=name, co_qualname=name)
-    return types.FunctionType(code, function.__globals__, name)
+@njit(cache=True, nogil=True)
+def rosenbrock_step(
+    scheme: int,
+    u: Array,
+    dt: float,
+    present: float,
+    floor: float,
+    dfactor: float,
+    least: float,
+    mass: Array,
+    functionals: Array,
+    drift: Array,
+    width: Array,
+    half: Array,
+    first: Indices,
+    derivative: Array,
+    quadrature: Array,
+    weak: Array,
+    stiffness: Array,
+    gamma: float,
+    stage_weights: Array,
+    coupling: Array,
+    work: Array,
+    matrix: Array,
+    lower: Array,
+    pivot: Array,
+    parts: Array,
+    new: Array,
+    report: Array,
+) -> int:
+    """Advance `u`, whose ε_g is `present`, by `dt` into `new`; see `report_step` for `report`.
 
-
-rosenbrock_step = njit(cache=True, nogil=True)(_rosenbrock_step)
-# Worth its overhead for many teacher values; bit-identical to the serial one.
-rosenbrock_step_parallel = njit(cache=True, nogil=True, parallel=True)(
-    _named(_rosenbrock_step, "_rosenbrock_step_parallel")
-)
+    `functionals` has shape (3, p + 1, E): weights of ε_g − floor, m and q. `work` has shape
+    (stages + 3, p + 1, E), `parts` (K, 9).
+    """
+    stages = stage_weights.shape[0]
+    everyone = (0, first.size - 1)
+    weights = functionals[0]
+    # Where diffusion is held at its least it no longer follows ε_g.
+    coupled = dfactor if dfactor * present > least else 0.0
+    diffusivity = max(least, dfactor * present)
+    begin_step(
+        everyone,
+        scheme,
+        u,
+        1.0 / (gamma * dt),
+        diffusivity,
+        mass,
+        weights,
+        drift,
+        width,
+        half,
+        first,
+        derivative,
+        quadrature,
+        weak,
+        stiffness,
+        work,
+        matrix,
+        lower,
+        pivot,
+        parts,
+    )
+    column = parts[:, 0].sum()
+    bend = 1.0 - coupled * column
+    gains = np.zeros(stages)
+    correction = 0.0
+    for s in range(stages):
+        error = present
+        for r in range(s):
+            error += stage_weights[s, r] * gains[r]
+        take_stage(
+            everyone,
+            s,
+            correction,
+            scheme,
+            u,
+            dt,
+            max(least, coupled * error),
+            mass,
+            weights,
+            drift,
+            width,
+            half,
+            first,
+            derivative,
+            quadrature,
+            stage_weights,
+            coupling,
+            work,
+            matrix,
+            lower,
+            pivot,
+            parts,
+        )
+        gained = parts[:, 0].sum()
+        correction = coupled * gained / bend
+        gains[s] = gained + correction * column
+    end_step(everyone, correction, scheme, u, mass, functionals, first, work, new, parts)
+    return report_step(floor, parts, report)

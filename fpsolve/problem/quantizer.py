@@ -192,7 +192,7 @@ class UniformQuantizer(StepQuantizer):
     @property
     def scale(self) -> float:
         """Quantization step Δ = 2ω/L (dimensionless)."""
-        return self._omega / (2 ** (self._bit_width - 1) - 1)
+        return self._omega / float(2 ** (self._bit_width - 1) - 1)
 
     def __repr__(self) -> str:
         tail = f", temperature={self.temperature}" if self.temperature else ""
