@@ -35,6 +35,18 @@ ITEMS = (
     "moment_identities",
     "theorem_iv3",
     "theorem_v3",
+    "prop_vi1",
+    "prop_v7_thm_vi3",
+    "mini_batch",
+    "non_gaussian_inputs",
+    "errata",
+    "adjudication",
+    "closure_error_map",
+    "phase_diagram",
+    "stationary_density",
+    "dithering",
+    "early_stopping",
+    "plateau",
 )
 
 HERE = Path(__file__).parent

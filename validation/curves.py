@@ -18,9 +18,9 @@ __all__ = [
     "closure_table",
     "draw_curves",
     "late_average",
-    "student_gate",
     "learning_curve",
     "problem",
+    "student_gate",
 ]
 
 
@@ -45,7 +45,12 @@ def problem(
 def both_times(horizon: float, count: int, least: float = 1e-3) -> np.ndarray:
     """Return times good for linear and logarithmic axes alike, from 0 to `horizon`."""
     even = np.linspace(0, horizon, count)
-    return np.union1d(even, np.geomspace(least * horizon, horizon, count))
+    return distinct(even, np.geomspace(least * horizon, horizon, count))
+
+
+def distinct(*times: Any) -> np.ndarray:
+    """Return all times in order, those that differ by rounding alone once."""
+    return np.unique(np.round(np.concatenate(times), 9))
 
 
 def agreement(density: Any, particles: Any) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def learning_curve(
     ste = fpsolve.simulate_ste(
         case, checks, dimension=dimension, runs=runs, seed=seed, dense_times=seen
     )
-    tau = np.union1d(both_times(horizon, 61), np.asarray(checks, dtype=float))
+    tau = distinct(both_times(horizon, 61), np.asarray(checks, dtype=float))
     pde = fpsolve.solve_pde(case, tau)
     closure = fpsolve.solve_ode(case, tau)
     found = agreement(pde, ste)

@@ -1,4 +1,4 @@
-"""The two problems of the work-precision benchmark, with figures computed independently of fpsolve."""
+"""The two problems of the work-precision benchmark, with independent reference figures."""
 
 from __future__ import annotations
 

@@ -1,0 +1,388 @@
+"""Adjudication: six claims that did not survive a check at the stated parameters. STE is the judge.
+
+For each: what the paper says, what the PDE or the exact stationary state says, what the simulation
+says. A claim falls only where the simulation contradicts it beyond the stated noise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from fpsolve import GaussianInitial
+from validation.curves import late_average, problem
+from validation.gates import FALSE_ALARM, Gate, Table, mean_and_error, student_limit
+from validation.pictures import COLORS, INK, grid_of_axes, points
+
+TITLE = "Adjudication: six claims before the simulation"
+KIND = "verdict"
+SEED = 2201
+
+
+def at_time(
+    case: fpsolve.Problem, tau: Any, dimension: int, runs: int, seed: int
+) -> dict[str, Any]:
+    """Return ε_g at times τ by STE (with standard error), PDE and closure."""
+    tau = np.atleast_1d(tau).astype(float)
+    ste = fpsolve.simulate_ste(
+        case, tau, dimension=dimension, runs=runs, seed=seed, dense_times=[tau[-1]]
+    )
+    mean, error = mean_and_error(ste.order_parameters.generalization_error)
+    return {
+        "tau": tau,
+        "ste": mean,
+        "error": error,
+        "pde": fpsolve.solve_pde(case, tau).order_parameters.generalization_error,
+        "closure": fpsolve.solve_ode(case, tau).order_parameters.generalization_error,
+        "runs": runs,
+        "dimension": dimension,
+        "seed": seed,
+    }
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return the evidence for every claim."""
+    d, runs = (400, 12) if quick else (1600, 16)
+    found: dict[str, Any] = {}
+    found["growing d"] = [
+        at_time(problem(2, 1.0, ridge=1.0), 5.0, n, 24, SEED + n)
+        for n in ((200, 800) if quick else (250, 1000, 4000))
+    ]
+    found["fig8"] = at_time(problem(2, 1.0, ridge=0.5), 37.0, d, runs, SEED + 1)
+    # At the end and on the way: does more input precision help, and is b_x = 3 not monotone?
+    way = np.linspace(2.0, 120.0, 30)
+    found["inputs"] = {
+        str(bits): at_time(
+            problem(3, 1.0, bits_x=bits, eta=0.05, ridge=1.0),
+            way,
+            d if quick else 900,
+            runs,
+            SEED + 2,
+        )
+        for bits in (3, 4, 5)
+    }
+    found["clip"] = {
+        str(w): fpsolve.stationary_states(
+            problem(3, 1.0, bits_x=3, omega_x=w, eta=0.05, ridge=1.0)
+        )[0].generalization_error
+        for w in (1.0, 2.0)
+    }
+    found["ranges"] = {
+        str(w): {
+            "exact": fpsolve.stationary_states(problem(3, w, eta=0.04, ridge=1.0))[
+                0
+            ].generalization_error
+            if w > 0.5
+            else fpsolve.small_rate_limit(problem(3, w, eta=0.04, ridge=1.0)).generalization_error,
+            **late_average(
+                problem(3, w, eta=0.04, ridge=1.0),
+                (200, 300),
+                dimension=200,
+                runs=runs,
+                seed=SEED + 3,
+            ),
+        }
+        for w in (0.5, 1.0, 1.25, 1.5)
+    }
+    found["bits"] = {
+        str(b): {
+            "exact": fpsolve.stationary_states(problem(b, 1.0, eta=0.04, ridge=0.5))[
+                0
+            ].generalization_error,
+            **late_average(
+                problem(b, 1.0, eta=0.04, ridge=0.5),
+                (300, 500),
+                dimension=200,
+                runs=4 * runs,
+                seed=SEED + 4,
+            ),
+        }
+        for b in (3, 4)
+    }
+    early = np.unique(np.concatenate([np.linspace(0, 40, 81), [120.0]]))
+    case = problem(3, 1.5, ridge=1.5)
+    found["early"] = at_time(case, early[1:], 200 if quick else 900, 64, SEED + 5)
+    found["shoulder"] = _plateaus(quick)
+    return found
+
+
+def _plateaus(quick: bool) -> dict[str, Any]:
+    """Steepest falls of ε_g from broad and from small initial weights."""
+    tau = np.linspace(0, 40, 161)
+    found = {}
+    for name, variance in (("N(0, 1)", 1.0), ("N(0, 1e-4)", 1e-4)):
+        case = problem(2, 1.0, ridge=1.0, initial=GaussianInitial(variance=variance))
+        ste = fpsolve.simulate_ste(
+            case, [40.0], dimension=400 if quick else 1600, runs=8, seed=SEED + 6, dense_times=tau
+        )
+        mean = ste.dense_order_parameters.generalization_error.mean(axis=0)
+        pde = fpsolve.solve_pde(case, tau).order_parameters.generalization_error
+        plateau = fpsolve.find_plateau(tau, pde)
+        # Every other time: the noise of the mean must not pass for a slope.
+        seen = fpsolve.find_plateau(tau[::8], mean[::8])
+        found[name] = {
+            "tau": tau,
+            "pde": pde,
+            "ste": mean,
+            "length": plateau.length if plateau else 0.0,
+            "ste_length": seen.length if seen else 0.0,
+        }
+    return found
+
+
+def apart(found: dict[str, Any], theory: str, at: int = 0) -> float:
+    """Return |STE − theory| in standard errors."""
+    return abs(found["ste"][at] - found[theory][at]) / found["error"][at]
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """For every claim, the numbers by which it stands or falls."""
+    rows = []
+    last = data["growing d"][-1]
+    t = student_limit(last["runs"] - 1)
+    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g}"
+    d = last["dimension"]
+    rows.append(
+        Gate.at_least(
+            f"1: closure, standard errors off STE at d = {d}", apart(last, "closure"), t, why
+        )
+    )
+    rows.append(
+        Gate.at_most(f"1: PDE, standard errors off STE at d = {d}", apart(last, "pde"), t, why)
+    )
+    fig8 = data["fig8"]
+    t = student_limit(fig8["runs"] - 1)
+    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g}"
+    rows.append(
+        Gate.at_least("2: closure, standard errors off STE", apart(fig8, "closure"), t, why)
+    )
+    rows.append(Gate.at_most("2: PDE, standard errors off STE", apart(fig8, "pde"), t, why))
+    inputs = data["inputs"]
+    three, five = inputs["3"], inputs["5"]
+    tests = len(three["tau"])
+    t = student_limit(three["runs"] - 1, tests)
+    why = f"Student's t at {FALSE_ALARM:g} over {tests} times"
+    differ = np.abs(np.subtract(three["ste"], five["ste"])) / np.hypot(
+        three["error"], five["error"]
+    )
+    rows.append(
+        Gate.at_most(
+            "3: b_x = 3 against 5 by STE, standard errors, worst time", differ.max(), t, why
+        )
+    )
+    rise = np.diff(three["ste"]) / np.hypot(three["error"][1:], three["error"][:-1])
+    rows.append(
+        Gate.at_most("3: largest rise of STE at b_x = 3, standard errors", rise.max(), t, why)
+    )
+    clip = data["clip"]["1.0"] - data["clip"]["2.0"]
+    finer = abs(three["pde"][-1] - five["pde"][-1])
+    why = "resolution: what two more bits change at τ = 120"
+    rows.append(Gate.at_least("3: what ω_x = 2 in place of 1 saves", clip, 3 * finer, why))
+    ranges = data["ranges"]
+    for better, worse in (("0.5", "1.0"), ("0.5", "1.25"), ("1.5", "1.0"), ("1.5", "1.25")):
+        rows.append(
+            _lower(f"4: ε* at ω = {better} below ω = {worse}, STE", ranges[better], ranges[worse])
+        )
+    rows.append(
+        _lower("4: ε* at b = 3 below b = 4 (λ = ½), STE", data["bits"]["3"], data["bits"]["4"])
+    )
+    rows += _early_gates(data["early"])
+    broad, small = data["shoulder"]["N(0, 1)"], data["shoulder"]["N(0, 1e-4)"]
+    why = "at most a slow start: less than a tenth of the plateau from small weights"
+    rows.append(
+        Gate.at_most("6: plateau from N(0, 1) by PDE", broad["length"], 0.1 * small["length"], why)
+    )
+    why = "half of what the PDE says, on a mean over runs seen every 2 τ"
+    rows.append(
+        Gate.at_least(
+            "6: plateau from N(0, 1e-4) by STE", small["ste_length"], 0.5 * small["length"], why
+        )
+    )
+    return rows
+
+
+def _lower(name: str, low: dict[str, Any], high: dict[str, Any]) -> Gate:
+    """Return the gate that one mean is below another, by a test of the difference."""
+    score = (high["mean"] - low["mean"]) / np.hypot(low["error"], high["error"])
+    limit = student_limit(low["runs"] - 1, 1, 1e-3)
+    why = f"difference over its standard error; one chance in a thousand if there were none: t = {limit:.3g}"
+    return Gate.at_least(name, score, limit, why)
+
+
+def _early_gates(found: dict[str, Any]) -> list[Gate]:
+    at = int(np.argmin(found["pde"]))
+    t = student_limit(found["runs"] - 1)
+    gain = found["ste"][-1] - found["ste"][at]
+    error = np.hypot(found["error"][-1], found["error"][at])
+    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g} standard errors"
+    closed, ste = min(found["closure"]), found["ste"][at]
+    return [
+        Gate.at_least("5: what stopping early saves by STE", gain, t * error, why + ": it is real"),
+        Gate.at_least(
+            "5: minimum of STE less that of the closure", ste - closed, t * found["error"][at],
+            why + ": the closure exaggerates it",
+        ),
+        Gate.at_most("5: PDE at its minimum, standard errors off STE", apart(found, "pde", at), t, why),
+    ]  # fmt: skip
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """Both sides, and the judge."""
+    rows: list[list[object]] = []
+    for f in data["growing d"]:
+        rows.append(
+            [
+                "1: d^−½ distance to the closure",
+                f"ε_g(5), d = {f['dimension']}",
+                f["closure"][0],
+                f["pde"][0],
+                f["ste"][0],
+                f["error"][0],
+            ]
+        )
+    f = data["fig8"]
+    rows.append(
+        [
+            "2: ODE follows STE in all panels",
+            "ε_g(37), b = 2, λ = ½",
+            f["closure"][0],
+            f["pde"][0],
+            f["ste"][0],
+            f["error"][0],
+        ]
+    )
+    for bits, f in data["inputs"].items():
+        rows.append(
+            [
+                "3: b_x = 3, 4, 5 differ, b_x = 3 not monotone",
+                f"ε_g(120), b_x = {bits}",
+                f["closure"][-1],
+                f["pde"][-1],
+                f["ste"][-1],
+                f["error"][-1],
+            ]
+        )
+    for w, r in data["ranges"].items():
+        rows.append(
+            ["4: ω ≈ 1–1.25 best at λ = 1", f"ε*, ω = {w}", "–", r["exact"], r["mean"], r["error"]]
+        )
+    for b, r in data["bits"].items():
+        rows.append(
+            ["4: error falls with b", f"ε*, b = {b}, λ = ½", "–", r["exact"], r["mean"], r["error"]]
+        )
+    f = data["early"]
+    at = int(np.argmin(f["pde"]))
+    rows.append(
+        [
+            "5: early stopping at λ = 1.5",
+            f"minimum, ω = 1.5 (τ = {f['tau'][at]:g})",
+            min(f["closure"]),
+            f["pde"][at],
+            f["ste"][at],
+            f["error"][at],
+        ]
+    )
+    rows.append(
+        [
+            "5: early stopping at λ = 1.5",
+            f"ε_g({f['tau'][-1]:g})",
+            f["closure"][-1],
+            f["pde"][-1],
+            f["ste"][-1],
+            f["error"][-1],
+        ]
+    )
+    for name, r in data["shoulder"].items():
+        rows.append(
+            [
+                "6: an initial plateau",
+                f"its length from w₀ ~ {name}",
+                "–",
+                r["length"],
+                r["ste_length"],
+                "–",
+            ]
+        )
+    return [
+        Table(
+            "Evidence",
+            [
+                "the paper's claim",
+                "quantity",
+                "closure",
+                "density (PDE or stationary)",
+                "STE",
+                "s.e.",
+            ],
+            rows,
+        )
+    ]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw a panel a claim."""
+    figure, axes = grid_of_axes(2, 3, width=11, height=2.9)
+    ax = axes[0, 0]
+    d = [f["dimension"] for f in data["growing d"]]
+    points(
+        ax,
+        d,
+        [f["ste"][0] for f in data["growing d"]],
+        [f["error"][0] for f in data["growing d"]],
+        COLORS[1],
+        label="STE",
+    )
+    ax.axhline(data["growing d"][0]["pde"][0], color=COLORS[0], label="PDE")
+    ax.axhline(data["growing d"][0]["closure"][0], ls=":", color=INK, label="closure")
+    ax.set_xscale("log")
+    ax.set_xlabel("$d$")
+    ax.legend()
+    ax = axes[0, 1]
+    f = data["fig8"]
+    points(ax, [1], f["ste"], f["error"], COLORS[1])
+    ax.bar([0, 2], [f["pde"][0], f["closure"][0]], color=[COLORS[0], COLORS[6]], width=0.5)
+    ax.set_xticks([0, 1, 2], ["PDE", "STE", "closure"])
+    ax = axes[0, 2]
+    for color, (bits, f) in zip(COLORS, data["inputs"].items(), strict=False):
+        points(ax, f["tau"], f["ste"], f["error"], color, ms=2.5)
+        ax.plot(f["tau"], f["pde"], color=color, label=f"$b_x={bits}$")
+    ax.set_xlabel(r"$\tau$")
+    ax.legend()
+    ax = axes[1, 0]
+    at = [float(w) for w in data["ranges"]]
+    points(
+        ax,
+        at,
+        [r["mean"] for r in data["ranges"].values()],
+        [r["error"] for r in data["ranges"].values()],
+        COLORS[1],
+    )
+    ax.plot(at, [r["exact"] for r in data["ranges"].values()], "_", color=COLORS[0], ms=14)
+    ax.set_xlabel(r"$\omega$")
+    ax = axes[1, 1]
+    f = data["early"]
+    points(ax, f["tau"][::4], f["ste"][::4], f["error"][::4], COLORS[1])
+    ax.plot(f["tau"], f["pde"], color=COLORS[0])
+    ax.plot(f["tau"], f["closure"], ":", color=INK)
+    ax.set_xlim(0, 60)
+    ax.set_xlabel(r"$\tau$")
+    ax = axes[1, 2]
+    for color, (name, r) in zip(COLORS, data["shoulder"].items(), strict=False):
+        ax.plot(r["tau"], r["pde"], color=color, label=name)
+        ax.plot(r["tau"][::8], r["ste"][::8], "o", ms=3, color=color)
+    ax.set_xlabel(r"$\tau$")
+    ax.legend()
+    names = (
+        "closure at growing $d$",
+        "Fig. 8 at 37",
+        "input bits",
+        "range",
+        "early stopping",
+        "plateau",
+    )
+    for i, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
+        ax.set_title(f"{i + 1}: {name}")
+        ax.set_ylabel(r"$\varepsilon_g$")
+    return figure

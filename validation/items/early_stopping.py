@@ -1,0 +1,101 @@
+"""Early stopping: when ε_g is lowest and what stopping there saves, over ridge and range.
+
+b = 3, η = 0.04. Density and closure by `find_minimum`; STE at the largest gain. The gain grows with the
+ridge: weights pass good levels on their way down, before the ridge has shrunk them to c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fpsolve
+from validation.curves import agreement_gate, draw_curves, learning_curve, problem
+from validation.gates import Gate, Table
+from validation.pictures import COLORS, grid_of_axes, key
+
+TITLE = "Early stopping"
+KIND = "new"
+SEED = 3501
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return minima over ridge and range, and one simulated curve."""
+    tau = np.linspace(0, 120, 241 if quick else 481)
+    rows = []
+    for ridge in (0.5, 1.0, 1.5, 2.0):
+        for omega in (1.0, 1.5):
+            case = problem(3, omega, ridge=ridge)
+            exact = fpsolve.solve_pde(case, tau).order_parameters.generalization_error
+            closed = fpsolve.solve_ode(case, tau).order_parameters.generalization_error
+            fine, rough = (
+                fpsolve.find_minimum(tau, exact),
+                fpsolve.find_minimum(tau[::2], exact[::2]),
+            )
+            other = fpsolve.find_minimum(tau, closed)
+            rows.append(
+                {
+                    "ridge": ridge, "omega": omega, "time": fine.time, "value": fine.value, "gain": fine.gain,
+                    "rough": rough.value, "closure_time": other.time, "closure": other.value, "closure_gain": other.gain,
+                }
+            )  # fmt: skip
+    curve = learning_curve(
+        problem(3, 1.5, ridge=2.0), horizon=120.0, dimension=400 if quick else 900,
+        runs=3 if quick else 5, seed=SEED, checks=(8.0, 12.0, 16.0, 120.0),
+    )  # fmt: skip
+    return {"rows": rows, "curve": curve}
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Agreement with STE; the gain is real and grows; the closure overstates it."""
+    rows = [agreement_gate("λ = 2, ω = 1.5", data["curve"]["agreement"])]
+    resolved = max(abs(r["value"] - r["rough"]) for r in data["rows"])
+    why = "10·rtol of ε_g(0) and the third power of the spacing in units of the curve's own time, 1/η(S+λ)"
+    spacing = (1.0 * 0.04 * 3) ** 3
+    rows.append(
+        Gate.at_most("minima on half the times, largest change", resolved, 2e-5 + spacing, why)
+    )
+    wide = [r for r in data["rows"] if r["omega"] == 1.5]
+    gains = [r["gain"] for r in wide]
+    why = "twice 10·rtol of ε_g(0), the promise of the solver"
+    rows.append(
+        Gate.at_least(
+            "smallest growth of the gain with λ, ω = 1.5", np.diff(gains).min(), 2e-5, why
+        )
+    )
+    over = min(r["closure_gain"] - r["gain"] for r in wide if r["ridge"] >= 1.5)
+    rows.append(Gate.at_least("closure's gain less the true one, λ ≥ 1.5", over, 2e-5, why))
+    return rows
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """All minima."""
+    columns = [
+        "λ",
+        "ω",
+        "τ of the minimum",
+        "ε_g there",
+        "saved",
+        "closure: τ",
+        "closure: ε_g",
+        "closure: saved",
+    ]
+    keys = ("ridge", "omega", "time", "value", "gain", "closure_time", "closure", "closure_gain")
+    return [Table("Minima, τ ≤ 120", columns, [[r[k] for k in keys] for r in data["rows"]])]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw the judged curve and the gains."""
+    figure, axes = grid_of_axes(1, 2)
+    draw_curves(axes[0, 0], {"λ = 2, ω = 1.5": data["curve"]}, COLORS, log=True)
+    key(axes[0, 0], loc="lower left")
+    for color, omega in zip(COLORS, (1.0, 1.5), strict=False):
+        part = [r for r in data["rows"] if r["omega"] == omega]
+        at = [r["ridge"] for r in part]
+        axes[0, 1].plot(at, [r["gain"] for r in part], "o-", color=color, label=f"ω = {omega:g}")
+        axes[0, 1].plot(at, [r["closure_gain"] for r in part], "v:", color=color)
+    axes[0, 1].set_xlabel(r"$\lambda$")
+    axes[0, 1].set_ylabel("saved by stopping early")
+    axes[0, 1].legend()
+    return figure

@@ -1,0 +1,60 @@
+"""Mini-batches: B samples a step divide the diffusivity by B, and nothing else.
+
+b = 4, ω = 2, b_x = 4, ω_x = 2.5, λ = 0, σ² = 1, η = 0.5, B = 1, 4, 16. STE averages B fresh samples in every step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
+from validation.gates import Gate, Table
+from validation.pictures import COLORS, grid_of_axes, key
+
+TITLE = "Mini-batches"
+KIND = "claim"
+SEED = 1701
+
+
+def compute(quick: bool = False) -> dict[str, Any]:
+    """Return a learning curve for every batch size."""
+    dimension, runs = (400, 3) if quick else (900, 5)
+    return {
+        f"B = {batch}": learning_curve(
+            problem(4, 2.0, bits_x=4, omega_x=2.5, eta=0.5, noise_variance=1.0, batch_size=batch),
+            horizon=24.0,
+            dimension=dimension,
+            runs=runs,
+            seed=SEED + batch,
+            checks=(2.0, 8.0, 24.0),
+        )
+        for batch in (1, 4, 16)
+    }
+
+
+def gates(data: dict[str, Any]) -> list[Gate]:
+    """Every curve of the PDE agrees; and the batch matters beyond the noise."""
+    rows = [agreement_gate(label, curve["agreement"]) for label, curve in data.items()]
+    one, many = data["B = 1"]["agreement"], data["B = 16"]["agreement"]
+    apart = max(
+        abs(a - b) / (e**2 + f**2) ** 0.5
+        for a, b, e, f in zip(one["ste"], many["ste"], one["error"], many["error"], strict=True)
+    )
+    why = "beyond the noise, so that the agreement above says something"
+    rows.append(Gate.at_least("STE at B = 1 against B = 16, standard errors", apart, 6.0, why))
+    return rows
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """ε_g by all three descriptions at the compared times."""
+    return [closure_table(data)]
+
+
+def visualize(data: dict[str, Any]) -> Any:
+    """Draw all curves on both time axes."""
+    figure, axes = grid_of_axes(1, 2)
+    for ax, log in zip(axes[0], (False, True), strict=True):
+        draw_curves(ax, data, COLORS, log=log)
+    axes[0, 0].legend()
+    key(axes[0, 1], loc="lower left")
+    return figure

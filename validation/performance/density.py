@@ -1,0 +1,55 @@
+"""How fast the density is: work against precision, beside what one would otherwise write.
+
+    python -m validation.performance.density [--quick] [--out DIR]
+
+Everything runs in one process on one thread, contestants in alternation; peers that are not
+installed (`pip install '.[bench]'`) are left out by name. Results go to `DIR/work_precision.md`,
+`.json` and `.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few settings, few repeats")
+    parser.add_argument("--out", type=Path, default=Path("work-precision"), metavar="DIR")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        # Libraries read these when they are imported. An empty cache makes all compile anew.
+        os.environ["NUMBA_CACHE_DIR"] = cache
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = "1"
+        _measure(arguments.quick, arguments.out)
+
+
+def _measure(quick: bool, out: Path) -> None:
+    import numba
+
+    from validation.performance import contest, presentation, scaling
+
+    numba.set_num_threads(1)
+    before = os.getloadavg()
+    contests = {name: contest.run(name, quick=quick) for name in contest.CASES}
+    results = {
+        "machine": presentation.machine(before),
+        "contests": contests,
+        "targets": scaling.targets(quick=quick),
+        "scaling": scaling.slopes(quick=quick),
+        "threads": scaling.two_threads(quick=quick),
+    }
+    presentation.write(results, out)
+    print((out / "work_precision.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Named targets, growth with teacher values and levels, and what a second thread gives."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numba
+import numpy as np
+
+from fpsolve import DensityTrajectory, Problem, Teacher, UniformQuantizer, solve_pde
+from validation.performance.cases import CASES
+
+__all__ = ["slopes", "targets", "two_threads"]
+
+_FIG1, _B3 = CASES["fig1"], CASES["b3"]
+
+
+def _seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median over `repeats` calls after a warm one."""
+    call()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def _with_teacher(teacher: Teacher) -> Problem:
+    return replace(_B3.problem, teacher=teacher)
+
+
+def _confined(count: int) -> Teacher:
+    """Equally likely values that no threshold lets escape: each costs about the same."""
+    values = 0.9 * (2 * np.arange(count) + 1 - count) / count + 0.05
+    return Teacher(values, np.full(count, 1 / count))
+
+
+def _with_bits(bits: int) -> Problem:
+    return replace(_B3.problem, weight_quantizer=UniformQuantizer(bits, 1.0))
+
+
+def targets(*, quick: bool) -> list[dict[str, Any]]:
+    """Return, for each named problem at rtol 1e-6, the target, the time and the error.
+
+    Errors are against the reference figures where there are some, else against rtol 1e-9.
+    """
+    times = _B3.times
+
+    def rate(eta: float) -> Problem:
+        return replace(_B3.problem, learning_rate=eta)
+
+    named: list[tuple[str, Problem, Sequence[float], float]] = [
+        ("Fig. 1", _FIG1.problem, _FIG1.times, 0.010),
+        ("b = 3, η = 0.04", rate(0.04), times, 0.030),
+        ("b = 3, η = 0.004", rate(0.004), 10 * times, 0.100),
+        ("b = 3, η = 1e-4 to τ = 8e4", rate(1e-4), 400 * times, 1.0),
+        ("b = 8 (255 levels)", _with_bits(8), times, 1.0),
+        (
+            "b = 3, Gaussian teacher, 32 values",
+            _with_teacher(Teacher.gaussian(1.0, 32)),
+            times,
+            1.0,
+        ),
+    ]
+    rows = []
+    for title, problem, at, target in named:
+        answer = solve_pde(problem, at)
+        seconds = _seconds(lambda p=problem, t=at: solve_pde(p, t), 3 if quick else 9)
+        rows.append(
+            {
+                "problem": title,
+                "target": target,
+                "seconds": seconds,
+                "error": _distance(answer, problem, at),
+                "unknowns": answer.stats["most_unknowns"],
+                "steps": answer.stats["steps"],
+            }
+        )
+    return rows
+
+
+def _distance(answer: DensityTrajectory, problem: Problem, times: Sequence[float]) -> float:
+    error = answer.order_parameters.generalization_error
+    for case in CASES.values():
+        if problem == case.problem:
+            return case.error(error)
+    truth = solve_pde(problem, times, rtol=1e-9).order_parameters.generalization_error
+    return float(np.abs(error - truth).max() / truth.max())
+
+
+def _growth(
+    what: str, sizes: Sequence[int], problems: Sequence[Problem], repeats: int
+) -> dict[str, Any]:
+    """Time, unknowns and peak memory over a size, with slopes fitted in logarithms."""
+    seconds, unknowns, memory = [], [], []
+    for problem in problems:
+        seconds.append(_seconds(lambda p=problem: solve_pde(p, _B3.times), repeats))
+        tracemalloc.start()
+        unknowns.append(solve_pde(problem, _B3.times).stats["most_unknowns"])
+        memory.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    series = {"seconds": seconds, "unknowns": unknowns, "bytes": memory}
+    logs = np.log(np.asarray(sizes, dtype=float))
+    fitted = {key: float(np.polyfit(logs, np.log(v), 1)[0]) for key, v in series.items()}
+    last = {key: float(np.log(v[-1] / v[-2]) / (logs[-1] - logs[-2])) for key, v in series.items()}
+    return {"of": what, "sizes": list(sizes), **series, "slopes": fitted, "last": last}
+
+
+def slopes(*, quick: bool) -> list[dict[str, Any]]:
+    """Return the growth with teacher values and with levels at rtol 1e-6, on one thread."""
+    values = (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32, 64)
+    bits = (2, 4, 6) if quick else tuple(range(2, 11))
+    repeats = 1 if quick else 3
+    return [
+        _growth("teacher values", values, [_with_teacher(_confined(k)) for k in values], repeats),
+        _growth("levels", [2**b - 1 for b in bits], [_with_bits(b) for b in bits], repeats),
+    ]
+
+
+def two_threads(*, quick: bool) -> dict[str, Any]:
+    """Return seconds with one and with two threads, in alternation, for many teacher values."""
+    count = 16 if quick else 64
+    problem = _with_teacher(_confined(count))
+    most = min(2, numba.config.NUMBA_NUM_THREADS)
+    taken: dict[int, list[float]] = {1: [], most: []}
+    for repeat in range(3 if quick else 8):
+        for threads in taken:
+            numba.set_num_threads(threads)
+            start = time.perf_counter()
+            solve_pde(problem, _B3.times)
+            if repeat:
+                taken[threads].append(time.perf_counter() - start)
+    numba.set_num_threads(1)
+    one, two = statistics.median(taken[1]), statistics.median(taken[most])
+    return {"values": count, "one": one, "two": two, "ratio": one / two}
