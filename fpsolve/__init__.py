@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from fpsolve.macro.stationary import StationaryState as StationaryState
     from fpsolve.macro.stationary import stationary_states as stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
-    from fpsolve.order_parameters import OrderParameters as OrderParameters
-    from fpsolve.order_parameters import macroscopic_rates as macroscopic_rates
     from fpsolve.particles.compare import compare as compare
     from fpsolve.particles.comparison import Comparison as Comparison
     from fpsolve.particles.sde import simulate_sde as simulate_sde
@@ -52,6 +50,9 @@ if TYPE_CHECKING:
     from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
     from fpsolve.problem.quantizer import UniformQuantizer as UniformQuantizer
     from fpsolve.problem.teacher import Teacher as Teacher
+    from fpsolve.reduction import OrderParameters as OrderParameters
+    from fpsolve.reduction import macroscopic_rates as macroscopic_rates
+    from fpsolve.reduction import order_parameters as order_parameters
     from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
     from fpsolve.sweeps import SweepResult as SweepResult
@@ -67,7 +68,7 @@ _HOME = {
     "GaussianInitial": "fpsolve.problem.initial",
     "MacroTrajectory": "fpsolve.macro.trajectory",
     "OptimalRange": "fpsolve.macro.optimal_range",
-    "OrderParameters": "fpsolve.order_parameters",
+    "OrderParameters": "fpsolve.reduction",
     "ParameterError": "fpsolve.errors",
     "ParticleTrajectory": "fpsolve.particles.trajectory",
     "Problem": "fpsolve.problem.problem",
@@ -85,8 +86,9 @@ _HOME = {
     "find_plateau": "fpsolve.macro.events",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
-    "macroscopic_rates": "fpsolve.order_parameters",
+    "macroscopic_rates": "fpsolve.reduction",
     "optimal_range": "fpsolve.macro.optimal_range",
+    "order_parameters": "fpsolve.reduction",
     "plot": "fpsolve.plots.figures",
     "plot_densities": "fpsolve.plots.density",
     "plot_order_parameters": "fpsolve.plots.order_parameters",

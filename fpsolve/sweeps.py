@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import FpsolveError, ParameterError
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES, OrderParameters
 from fpsolve.problem.initial import GaussianInitial
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.quantizer import StepQuantizer
 from fpsolve.problem.teacher import Teacher
 from fpsolve.progress import progress_to
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 __all__ = ["SweepResult", "problem_with", "sweep"]
 

@@ -8,8 +8,8 @@ from scipy.special import ndtr
 from fpsolve import Problem
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.macro.trajectory import MacroTrajectory
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.reduction import OrderParameters
 
 
 def linear_moments(problem: Problem, times):

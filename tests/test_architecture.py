@@ -21,7 +21,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 # From what is told to what tells: a module imports from its own room and the rooms before it.
-ROOMS = ["_version", "errors", "progress", "problem", "order_parameters", "density", "macro"]
+ROOMS = ["_version", "errors", "progress", "problem", "reduction", "density", "macro"]
 ROOMS += ["particles", "sweeps", "store", "plots", "cli", "__main__"]
 # External package -> the only rooms that may import it.
 CONFINED = {

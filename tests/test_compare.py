@@ -25,10 +25,10 @@ from fpsolve import (
     simulate_ste,
     solve_pde,
 )
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
 from fpsolve.particles.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
 from fpsolve.particles.stratify import initial_weights
 from fpsolve.plots.particles import plot_comparison, plot_histograms, plot_symbols
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 TERNARY = UniformQuantizer(bit_width=2, omega=2.0)
 FIG_1 = Problem(weight_quantizer=TERNARY, input_quantizer=TERNARY, learning_rate=0.04)

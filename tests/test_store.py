@@ -15,7 +15,7 @@ from closed_forms import exact_density, exact_macro
 
 import fpsolve
 from fpsolve import StoreError, Teacher, load, save, sweep
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES, OrderParameters
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 KINDS = ["density", "macro", "particles", "sweep"]
 

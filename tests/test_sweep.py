@@ -22,7 +22,7 @@ from fpsolve import (
     save,
     sweep,
 )
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 from fpsolve.sweeps import problem_with
 
 TIMES = [0.0, 2.0, 7.0]

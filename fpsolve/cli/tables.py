@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from fpsolve.order_parameters import OrderParameters
+    from fpsolve.reduction import OrderParameters
 
 __all__ = ["order_parameter_table"]
 

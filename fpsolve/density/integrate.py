@@ -184,7 +184,7 @@ class Integrator:
         self.stats["time_error"] += float(relative[0])
         self.stats["rounding"] += float(report[8])
         self.stats["most_unknowns"] = max(self.stats["most_unknowns"], grid.unknowns)
-        return ratio
+        return float(ratio)
 
     def _ripples(self, minimum: float) -> bool:
         """Whether a step is to be rejected for negative density.

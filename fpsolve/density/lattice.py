@@ -58,11 +58,11 @@ class Lattice:
 
     def width(self, cell: Cell) -> float:
         """Width of a cell (dimensionless)."""
-        return float(self.span[cell[0]]) * 2.0 ** -float(cell[1])
+        return float(self.span[cell[0]] * np.exp2(-cell[1]))
 
     def level(self, b: int, width: float) -> int:
         """Level of the cells of bin `b` that are at most about `width` wide."""
-        level = math.ceil(math.log2(float(self.span[b]) / width))
+        level = int(np.ceil(np.log2(self.span[b] / width)))
         return max(level, 0) if self.is_inner(b) else level
 
     def cover(self, low: float, high: float, width: float) -> list[Cell]:

@@ -14,10 +14,10 @@ from fpsolve.density.spectral_volume import SpectralVolumes, default_order
 from fpsolve.density.start import GaussianStart, PointSnapshot, gaussian_start
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError, SolveError
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.progress import progress_to
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["SCHEMES", "solve_pde"]
 
@@ -28,6 +28,8 @@ _TIGHTEST, _LOOSEST = 1e-10, 1e-2
 _MOST_CELLS = 2e8
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
+# Looser than this saves no work; it would only let ripples through.
+_LOOSEST_WORK = 3e-4
 # Mass an element may leave unresolved, in units of rtol; see the promise below.
 _RESOLUTION = 5.0
 
@@ -84,10 +86,11 @@ def solve_pde(
     rtol = finite("rtol", rtol, above=0.0)
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
+    work = min(rtol, _LOOSEST_WORK)
     if scheme not in SCHEMES:
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
     positive = requested[requested > 0]
-    start = gaussian_start(problem, rtol, float(positive[0]) if positive.size else 1.0)
+    start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     grid: Discretization
     if scheme == "scharfetter-gummel":
         if order is not None:
@@ -99,20 +102,21 @@ def solve_pde(
     else:
         if cells is not None:
             raise ParameterError("cells", cells, "is for scharfetter-gummel; set rtol instead")
-        degree = default_order(rtol) if order is None else integer("order", order, least=4, most=16)
-        grid = SpectralVolumes(problem, order=degree, resolution=_RESOLUTION * rtol, start=start)
-    return _run(problem, requested, rtol, grid, start, progress)
+        degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
+        grid = SpectralVolumes(problem, order=degree, resolution=_RESOLUTION * work, start=start)
+    return _run(problem, requested, rtol, work, grid, start, progress)
 
 
 def _run(
     problem: Problem,
     times: Array,
     rtol: float,
+    work: float,
     grid: Discretization,
     start: GaussianStart,
     progress: bool,
 ) -> DensityTrajectory:
-    integrator = Integrator(problem, grid, rtol, float(times[-1]), start.time)
+    integrator = Integrator(problem, grid, work, float(times[-1]), start.time)
     snapshots: list[State] = []
     # The meshes that shape the output: those of the times, or the start's if there is none.
     drawn = [grid.snapshot()] if times[-1] <= start.time else []

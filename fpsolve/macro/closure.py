@@ -17,9 +17,9 @@ from fpsolve.macro.closure_kernel import (
     integrate_closure,
 )
 from fpsolve.macro.trajectory import MacroTrajectory
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.checks import finite, requested_times
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.solve import solve_pde
 from fpsolve.macro.closure import solve_ode
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["ClosureError", "closure_error"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from fpsolve.macro.closure import Closure, closure_order_parameters
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["FixedPoint", "input_only_moments", "isotropic_fixed_points", "stability_boundary"]
 

@@ -15,9 +15,9 @@ from fpsolve.macro.confinement import Confinement
 from fpsolve.macro.fixed_points import input_only_moments
 from fpsolve.macro.stability import StationarySpectrum, stationary_spectrum
 from fpsolve.macro.stationary_error import error_bounds, error_map, stationary_errors
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["StationaryState", "stationary_states"]
 

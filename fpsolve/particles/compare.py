@@ -25,7 +25,6 @@ from scipy.special import ndtri
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
 from fpsolve.particles.comparison import (
     Comparison,
     DensityComparison,
@@ -36,6 +35,7 @@ from fpsolve.particles.moments import expected_order_parameters
 from fpsolve.particles.stratify import initial_weights, stratified_order_parameters
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.checks import finite
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["compare"]
 

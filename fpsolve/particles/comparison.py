@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
 from fpsolve.particles.distances import Distance
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["Comparison", "DensityComparison", "OrderParameterComparison"]
 

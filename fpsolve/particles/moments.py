@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.trajectory import DensityTrajectory
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["expected_order_parameters"]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError, SolveError
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.particles import kernels
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.checks import requested_times
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["Record", "Schedule"]
 

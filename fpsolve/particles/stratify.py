@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES, OrderParameters
 from fpsolve.particles.population import draw_population
 from fpsolve.particles.streams import run_streams
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 __all__ = ["initial_weights", "stratified_order_parameters"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.order_parameters import OrderParameters
 from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
 
 __all__ = ["ParticleTrajectory"]
 

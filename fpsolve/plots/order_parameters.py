@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy, time_axis
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["draw_order_parameter", "plot_order_parameters"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fpsolve.errors import ParameterError
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
+from fpsolve.reduction import ORDER_PARAMETER_NAMES
 from fpsolve.sweeps import SweepResult, axis_label
 
 __all__ = ["plot_sweep"]

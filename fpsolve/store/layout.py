@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import StoreError
-from fpsolve.order_parameters import ORDER_PARAMETER_NAMES, OrderParameters
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 __all__ = [
     "Label",

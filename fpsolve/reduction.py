@@ -1,0 +1,165 @@
+"""Reduction of densities and particles to the order parameters they share with closures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.problem.problem import Problem
+
+__all__ = ["ORDER_PARAMETER_NAMES", "OrderParameters", "macroscopic_rates", "order_parameters"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OrderParameters:
+    """Macroscopic state of the weights; every field has the same shape (dimensionless).
+
+    Attributes
+    ----------
+    m : ndarray
+        E[w* w].
+    q : ndarray
+        E[w²].
+    s : ndarray
+        (q − m²/ρ)^½, the spread around the teacher's direction; q^½ where ρ = 0.
+    m_psi : ndarray
+        E[w* ψ(w)].
+    q_psi : ndarray
+        E[ψ(w)²].
+    r_psi : ndarray
+        E[w ψ(w)].
+    generalization_error : ndarray
+        ε_g = S q_ψ − 2κ m_ψ + ρ + σ² (paper Eq. 3).
+    """
+
+    m: Array
+    q: Array
+    s: Array
+    m_psi: Array
+    q_psi: Array
+    r_psi: Array
+    generalization_error: Array
+
+    @classmethod
+    def from_moments(
+        cls,
+        problem: Problem,
+        *,
+        m: Array,
+        q: Array,
+        m_psi: Array,
+        q_psi: Array,
+        r_psi: Array,
+        rho: Array | float | None = None,
+    ) -> OrderParameters:
+        """Complete the five moments by s and ε_g; `rho` replaces the law's ρ at finite d."""
+        rho = problem.rho if rho is None else rho
+        aligned = np.divide(np.square(m), rho, out=np.zeros_like(m), where=np.asarray(rho) > 0)
+        spread2 = q - aligned
+        # Rounding may leave −1e−17 where all weights lie along the teacher; NaN must not follow.
+        s = np.sqrt(np.where(spread2 > 0, spread2, 0.0))
+        error = problem.sigma2 * q_psi - 2 * problem.kappa * m_psi + rho + problem.noise_variance
+        return cls(m, q, s, m_psi, q_psi, r_psi, error)
+
+    def __getitem__(self, index: object) -> OrderParameters:
+        """Return the order parameters at `index` (applied to every field)."""
+        return OrderParameters(
+            **{f.name: np.asarray(getattr(self, f.name)[index]) for f in fields(self)}
+        )
+
+
+ORDER_PARAMETER_NAMES = tuple(f.name for f in fields(OrderParameters))
+
+
+class Cells(Protocol):
+    """Conditional densities as cell averages; `DensityTrajectory` is one."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def edges(self) -> Array: ...
+    @property
+    def density(self) -> Array: ...
+
+
+@runtime_checkable
+class Weights(Protocol):
+    """Weights with their teacher weights; `ParticleTrajectory` is one."""
+
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def weights(self) -> Array: ...
+    @property
+    def teacher_weights(self) -> Array: ...
+
+
+def order_parameters(source: Cells | Weights) -> OrderParameters:
+    """Reduce stored cell averages or stored weights to order parameters.
+
+    A trajectory's own `.order_parameters` come from the solver and know more than cell averages:
+    here m, q and r_ψ of a density are right to second order in its cell widths. m_ψ, q_ψ and ε_g
+    are sums of bin masses at T = 0 and lose nothing, nor does anything reduced from weights.
+
+    Parameters
+    ----------
+    source : DensityTrajectory or ParticleTrajectory
+        Or anything with their `problem` and either `edges` (N + 1,) and `density` (..., K, N), or
+        `weights` (runs, T, d) and `teacher_weights` (runs, d).
+
+    Returns
+    -------
+    OrderParameters
+        Of shape (...,) for a density, (runs, T) for weights; particles use their own ρ_d.
+
+    Notes
+    -----
+    Source: paper §IV (definitions) and Eq. (3).
+    """
+    problem = source.problem
+    if isinstance(source, Weights):
+        w = np.asarray(source.weights)
+        w_star = np.asarray(source.teacher_weights)[:, None, :]
+        psi = problem.quantize(w)
+        return OrderParameters.from_moments(
+            problem,
+            m=(w_star * w).mean(axis=-1),
+            q=np.square(w).mean(axis=-1),
+            m_psi=(w_star * psi).mean(axis=-1),
+            q_psi=np.square(psi).mean(axis=-1),
+            r_psi=(w * psi).mean(axis=-1),
+            rho=np.square(w_star).mean(axis=-1),
+        )
+    edges = np.asarray(source.edges)
+    mass = np.asarray(source.density) * np.diff(edges)
+    w = 0.5 * (edges[1:] + edges[:-1])
+    psi = problem.quantize(w)
+    square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
+    probability = problem.teacher.probabilities
+    aligned = probability * problem.teacher.values
+    return OrderParameters.from_moments(
+        problem,
+        m=aligned @ np.moveaxis(mass @ w, -1, 0),
+        q=probability @ np.moveaxis(mass @ square, -1, 0),
+        m_psi=aligned @ np.moveaxis(mass @ psi, -1, 0),
+        q_psi=probability @ np.moveaxis(mass @ psi**2, -1, 0),
+        r_psi=probability @ np.moveaxis(mass @ (w * psi), -1, 0),
+    )
+
+
+def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, Array]:
+    """Return dm/dτ and dq/dτ as the order parameters themselves dictate, shapes as in `state`.
+
+    The identities need no closure: they hold for the exact density (paper Eqs. 6–7).
+    """
+    pull = problem.sigma2 + problem.ridge
+    eta = problem.learning_rate
+    dm = eta * (problem.kappa * problem.rho - pull * state.m_psi)
+    dq = 2 * eta * (problem.kappa * state.m - pull * state.r_psi)
+    noise = eta**2 * problem.sigma2 / problem.batch_size
+    return dm, dq + noise * state.generalization_error
