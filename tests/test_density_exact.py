@@ -99,7 +99,7 @@ def test_ornstein_uhlenbeck(scheme, eta):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("variance", [0.04])
+@pytest.mark.parametrize("variance", [0.04, 0.0])
 def test_runaway_gaussian(scheme, variance):
     """Beyond the last threshold ψ = ω, ε_g is constant, and the Gaussian only moves and spreads."""
     omega, start = 0.25, 3.0

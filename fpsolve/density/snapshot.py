@@ -60,6 +60,11 @@ class Snapshot:
         totals = np.add.reduceat((self.mass * self.u).sum(axis=0), self.first[:-1])
         return float(np.abs(totals - 1).max())
 
+    def unresolved(self) -> float:
+        """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
+        tail = np.abs(self.element.legendre[-2:] @ self.u).max(axis=0) * self.width
+        return float(np.add.reduceat(tail, self.first[:-1]).max())
+
     def evaluate(self, k: int, x: Array) -> Array:
         """Return the density of teacher value k at points `x`, zero outside its elements."""
         own = slice(self.first[k], self.first[k + 1])

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from fpsolve import Problem, UniformQuantizer
 
-__all__ = ["CASES", "Case", "cell_masses", "uniform_edges"]
+__all__ = ["CASES", "Case", "cell_masses", "commensurate", "uniform_edges"]
 
 Array = NDArray[np.float64]
 
@@ -60,11 +60,19 @@ class Case:
         return self.problem.weight_quantizer.thresholds
 
 
-def uniform_edges(case: Case, cells: int) -> Array:
+def commensurate(case: Case, cells: int) -> float:
+    """Return the number nearest to `cells` that puts whole cells between thresholds.
+
+    Twice the number does so too, with cells of half the width: extrapolation needs just that.
+    """
+    gaps = 2 * REACH / float(case.thresholds[1] - case.thresholds[0])
+    return gaps * round(cells / gaps)
+
+
+def uniform_edges(case: Case, cells: float) -> Array:
     """Return edges of about `cells` equal cells over [−6, 6] with every threshold among them."""
     theta = case.thresholds
-    gap = theta[1] - theta[0]
-    width = gap / round(cells * gap / (2 * REACH))
+    width = 2 * REACH / commensurate(case, cells)
     beyond = int(np.ceil((REACH - theta[-1]) / width))
     inner = round((theta[-1] - theta[0]) / width)
     return theta[0] + width * np.arange(-beyond, inner + beyond + 1)

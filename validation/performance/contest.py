@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from fpsolve import solve_pde
 from validation.performance import monte_carlo, scipy_methods
 from validation.performance.cases import CASES, Case
 
-__all__ = ["CASES", "Contestant", "contestants", "run", "time_in_turns"]
+__all__ = ["CASES", "Contestant", "contestants", "report", "run", "time_in_turns"]
 
 Solve = Callable[[], NDArray[np.float64]]
 
@@ -39,6 +40,7 @@ class Contestant:
     seconds: list[float] = field(default_factory=list)
     first: float = 0.0
     error: float = 0.0
+    compiles: bool = True
 
     def row(self) -> dict[str, Any]:
         """Return what is reported: error, median warm seconds, seconds of compilation."""
@@ -52,6 +54,11 @@ class Contestant:
             "runs": len(self.seconds),
             "compile": max(0.0, self.first - warm),
         }
+
+
+def report(line: str) -> None:
+    """Say what has been done, on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _fpsolve(case: Case, **options: Any) -> NDArray[np.float64]:
@@ -92,7 +99,7 @@ def _scipy(case: Case, quick: bool) -> list[Contestant]:
             )
             for n in ((500,) if quick else (500, 2000, 8000))
         ]  # fmt: skip
-    settings = ((192, 1e-5), (384, 1e-6), (768, 1e-6), (1152, 1e-7), (2304, 1e-8))
+    settings = ((180, 1e-5), (360, 1e-6), (720, 1e-6), (1152, 1e-7), (2304, 1e-8))
     peers += [
         _plain(
             "central flux, two meshes + LSODA", f"{n} + {2 * n} cells",
@@ -106,7 +113,7 @@ def _scipy(case: Case, quick: bool) -> list[Contestant]:
 def _py_pde(case: Case, quick: bool) -> list[Contestant]:
     from validation.performance.py_pde_peer import PyPDE
 
-    counts = (384,) if quick else (384, 768)
+    counts = (360,) if quick else (360, 720)
     kept: dict[int, PyPDE] = {}
 
     def prepare(cells: int) -> Solve:
@@ -121,21 +128,24 @@ def _py_pde(case: Case, quick: bool) -> list[Contestant]:
         coarse, fine = (kept[n]() for n in counts)
         return (4 * fine - coarse) / 3
 
-    return [*peers, Contestant("py-pde", "384 + 768 cells, extrapolated", lambda: both)]
+    return [*peers, Contestant("py-pde", "360 + 720 cells, extrapolated", lambda: both)]
 
 
 def _fipy(case: Case, quick: bool) -> list[Contestant]:
     from validation.performance import fipy_peer
 
-    settings = ((768, 20),) if quick else ((768, 20), (3072, 20))
-    return [
+    settings = ((384, 10),) if quick else ((384, 40), (1536, 60))
+    peers = [
         _plain("FiPy", f"{n} cells, {s} + {2 * s} steps", fipy_peer.solve, case, n, s)
         for n, s in settings
     ]
+    for peer in peers:
+        peer.compiles = False
+    return peers
 
 
 def _monte_carlo(case: Case, quick: bool) -> list[Contestant]:
-    settings = ((10_000, 1.0),) if quick else ((10_000, 1.0), (100_000, 0.3), (300_000, 0.2))
+    settings = ((10_000, 1.0),) if quick else ((10_000, 1.0), (100_000, 0.5), (300_000, 0.25))
     return [
         _plain(
             "Monte Carlo", f"{n} particles, step {h:g}",
@@ -150,7 +160,7 @@ def contestants(case: Case, *, quick: bool) -> list[Contestant]:
     found = _own(case, quick) + _scipy(case, quick) + _monte_carlo(case, quick)
     for module, make in (("pde", _py_pde), ("fipy", _fipy)):
         if find_spec(module) is None:
-            print(f"{module} is not installed and does not take part")
+            report(f"{module} is not installed and does not take part")
         else:
             found += make(case, quick)
     return found
@@ -164,6 +174,9 @@ def time_in_turns(field_of: list[Contestant], case: Case, rounds: int) -> None:
         solve = contestant.prepare()
         contestant.error = case.error(solve())
         contestant.first = time.perf_counter() - start
+        if not contestant.compiles:
+            contestant.seconds.append(contestant.first)
+        report(f"{contestant.method}, {contestant.setting}: {contestant.first:.2f} s at first")
         calls.append(solve)
     for _ in range(rounds):
         for contestant, solve in zip(field_of, calls, strict=True):

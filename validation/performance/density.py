@@ -41,8 +41,8 @@ def _measure(quick: bool, out: Path) -> None:
     before = os.getloadavg()
     contests = {name: contest.run(name, quick=quick) for name in contest.CASES}
     results = {
-        "machine": presentation.machine(before),
         "contests": contests,
+        "machine": presentation.machine(before),
         "targets": scaling.targets(quick=quick),
         "scaling": scaling.slopes(quick=quick),
         "threads": scaling.two_threads(quick=quick),

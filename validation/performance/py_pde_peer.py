@@ -31,9 +31,11 @@ class PyPDE:
         Number of cells, about.
     tolerance : float
         Of the adaptive Runge–Kutta method.
+    backend : str, default "numba"
+        "numba" or, with nothing to compile and slower, "numpy".
     """
 
-    def __init__(self, case: Case, cells: int, *, tolerance: float) -> None:
+    def __init__(self, case: Case, cells: int, *, tolerance: float, backend: str = "numba") -> None:
         edges = uniform_edges(case, cells)
         grid = pde.CartesianGrid([[edges[0], edges[-1]]], edges.size - 1)
         self.case, self.width = case, float(edges[1] - edges[0])
@@ -50,7 +52,7 @@ class PyPDE:
             },
             bc={"value": 0},
         )
-        solver = pde.RungeKuttaSolver(equation, adaptive=True, tolerance=tolerance, backend="numba")
+        solver = pde.RungeKuttaSolver(equation, adaptive=True, tolerance=tolerance, backend=backend)
         self.stepper = solver.make_stepper(self.start.copy(), dt=1e-3)
 
     def __call__(self) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fpsolve import DensityTrajectory, Problem, Teacher, UniformQuantizer, solve_pde
 from validation.performance.cases import CASES
+from validation.performance.contest import report
 
 __all__ = ["slopes", "targets", "two_threads"]
 
@@ -72,6 +73,7 @@ def targets(*, quick: bool) -> list[dict[str, Any]]:
     for title, problem, at, target in named:
         answer = solve_pde(problem, at)
         seconds = _seconds(lambda p=problem, t=at: solve_pde(p, t), 3 if quick else 9)
+        report(f"{title}: {seconds:.3f} s")
         rows.append(
             {
                 "problem": title,
@@ -105,6 +107,7 @@ def _growth(
         unknowns.append(solve_pde(problem, _B3.times).stats["most_unknowns"])
         memory.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
+        report(f"{what}: {seconds[-1]:.3f} s, {unknowns[-1]} unknowns, {memory[-1] / 1e6:.1f} MB")
     series = {"seconds": seconds, "unknowns": unknowns, "bytes": memory}
     logs = np.log(np.asarray(sizes, dtype=float))
     fitted = {key: float(np.polyfit(logs, np.log(v), 1)[0]) for key, v in series.items()}

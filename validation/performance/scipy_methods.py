@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.integrate import odeint, solve_ivp
 from scipy.sparse import csc_matrix
 
-from validation.performance.cases import Case, cell_masses, uniform_edges
+from validation.performance.cases import Case, cell_masses, commensurate, uniform_edges
 
 __all__ = [
     "CENTRAL",
@@ -120,7 +120,7 @@ class Cells:
     functional: Array
 
     @classmethod
-    def of(cls, case: Case, cells: int, scheme: int) -> Cells:
+    def of(cls, case: Case, cells: float, scheme: int) -> Cells:
         """Lay `cells` cells, about, over the case."""
         edges = uniform_edges(case, cells)
         width = float(edges[1] - edges[0])
@@ -153,7 +153,7 @@ class Cells:
         return self._rate
 
 
-def lsoda(case: Case, cells: int, *, rtol: float, scheme: int = SCHARFETTER_GUMMEL) -> Array:
+def lsoda(case: Case, cells: float, *, rtol: float, scheme: int = SCHARFETTER_GUMMEL) -> Array:
     """Return ε_g at the times of the case by LSODA with the tridiagonal part of the Jacobian.
 
     The rank-one part, through ε_g, does not fit into bands and is left to the iteration.
@@ -188,8 +188,9 @@ def lsoda(case: Case, cells: int, *, rtol: float, scheme: int = SCHARFETTER_GUMM
     return system.generalization_error(density)
 
 
-def richardson(case: Case, cells: int, *, rtol: float) -> Array:
+def richardson(case: Case, cells: float, *, rtol: float) -> Array:
     """Return ε_g from `cells` and 2·`cells` cells of the central flux, extrapolated in h²."""
+    cells = commensurate(case, cells)
     coarse = lsoda(case, cells, rtol=rtol, scheme=CENTRAL)
     fine = lsoda(case, 2 * cells, rtol=rtol, scheme=CENTRAL)
     return (4 * fine - coarse) / 3
