@@ -18,12 +18,13 @@ __all__ = ["detach", "keep_inside"]
 
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _STEPS = 10.0
+# So many temperatures from its threshold a smoothed step equals 0 or 1 in double precision.
+_SMOOTH = 9.0
 
 
 def detach(mesh: Mesh, step: float) -> None:
     """Set those meshes moving whose mass lies inside one bin, clear of its ends."""
-    quantizer = mesh.problem.weight_quantizer
-    if quantizer is None or quantizer.temperature > 0:
+    if mesh.problem.weight_quantizer is None:
         return
     stir = mesh.stir(step)
     moved = False
@@ -57,11 +58,16 @@ def keep_inside(mesh: Mesh, step: float) -> float:
 
 
 def _gaps(mesh: Mesh, k: int) -> tuple[float, float]:
-    """Distance of the domain of teacher value k to the lower and upper end of its bin."""
-    own, lattice = mesh.own(k), mesh.lattice
+    """Distance of the domain of teacher value k to the lower and upper end of its bin.
+
+    Smoothed steps reach into the bins: there the ends are where the drift ceases to be constant.
+    """
+    own, lattice, quantizer = mesh.own(k), mesh.lattice, mesh.problem.weight_quantizer
+    smooth = 0.0 if quantizer is None else _SMOOTH * quantizer.temperature
     b = mesh.bins[own.start]
     right = mesh.left[own.stop - 1] + mesh.width[own.stop - 1]
-    return float(mesh.left[own.start] - lattice.lower[b]), float(lattice.upper[b] - right)
+    below, above = mesh.left[own.start] - lattice.lower[b], lattice.upper[b] - right
+    return float(below) - smooth, float(above) - smooth
 
 
 def _attach(mesh: Mesh, k: int) -> None:

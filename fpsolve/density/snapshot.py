@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpsolve.density.element import Element
 from fpsolve.problem.teacher import Teacher
 
-__all__ = ["Snapshot", "common_edges"]
+__all__ = ["Snapshot", "common_edges", "thin_edges"]
 
 Array = NDArray[np.float64]
 
@@ -145,14 +145,14 @@ def common_edges(snapshots: list[Snapshot], thresholds: Array, cells_per_element
     edge = np.concatenate([edge, mandatory])
     size = np.concatenate([size, np.zeros(mandatory.size)])
     order = np.argsort(edge, kind="stable")
-    boundaries = _thin(edge[order], size[order])
+    boundaries = thin_edges(edge[order], size[order])
     fractions = np.arange(cells_per_element) / cells_per_element
     cells = boundaries[:-1, None] + np.diff(boundaries)[:, None] * fractions
     return np.append(cells.ravel(), boundaries[-1])
 
 
 @njit(cache=True, nogil=True)
-def _thin(edge: Array, size: Array) -> Array:
+def thin_edges(edge: Array, size: Array) -> Array:
     """Drop edges closer to the last kept one than 0.49 of their element; size 0 is mandatory."""
     kept = np.empty_like(edge)
     count = 0

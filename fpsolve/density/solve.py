@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.density.gaussian import gaussian_density, gaussian_edges
 from fpsolve.density.integrate import Discretization, Integrator, State
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS, ScharfetterGummel
 from fpsolve.density.snapshot import common_edges
@@ -57,8 +59,9 @@ def solve_pde(
         errors of ε_g, m and q are within 10·rtol of their largest value, and the L¹ error of each
         conditional density within 100·rtol. With Scharfetter–Gummel it governs time steps only.
     scheme : {"auto", "spectral-volume", "scharfetter-gummel"}
-        "auto" is "spectral-volume": high order, adaptive in space. "scharfetter-gummel" is second
-        order and monotone in space on a fixed mesh.
+        "spectral-volume" is of high order and adaptive in space; "scharfetter-gummel" is of second
+        order and monotone in space on a fixed mesh. "auto" is the former, but for full-precision
+        weights, whose density is a Gaussian known in closed form.
     order : int, optional
         Polynomial degree of the spectral volumes, 4 to 16; chosen from `rtol` by default.
     cells : int, optional
@@ -91,6 +94,8 @@ def solve_pde(
     work = min(rtol, _LOOSEST_WORK)
     if scheme not in SCHEMES:
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
+    if scheme == "auto" and problem.weight_quantizer is None and order is None and cells is None:
+        return _solve_gaussian(problem, requested, rtol)
     positive = requested[requested > 0]
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     grid: Discretization
@@ -137,8 +142,6 @@ def _run(
             time=integrator.time,
             step=integrator.step,
         )
-    moments = [s.moments(problem.teacher) for s in snapshots]
-    columns = {name: np.array([m[name] for m in moments]) for name in moments[0]}
     edges = _edges(problem, drawn, len(times), grid)
     density = np.stack([s.cell_averages(edges) for s in snapshots])
     minimum = min(float(d.min() / d.max()) for d in density)
@@ -164,7 +167,7 @@ def _run(
         times,
         edges,
         density,
-        OrderParameters.from_moments(problem, **columns),
+        _reduced(problem, snapshots),
         stats,
     )
 
@@ -185,3 +188,27 @@ def _edges(problem: Problem, snapshots: list[Any], count: int, grid: Discretizat
             f"ask for fewer: {values:.3g} density values would not fit in memory",
         )
     return common_edges(snapshots, thresholds, cells)
+
+
+def _solve_gaussian(problem: Problem, times: Array, rtol: float) -> DensityTrajectory:
+    snapshots = [gaussian_density(problem, float(t)) for t in times]
+    edges = gaussian_edges(snapshots, int(_MOST_CELLS // (times.size * snapshots[0].mean.size)))
+    density = np.stack([s.cell_averages(edges) for s in snapshots])
+    stats = {
+        "scheme": "gaussian",
+        "rtol": rtol,
+        "steps": 0,
+        "rejected": 0,
+        "time_error": 0.0,
+        "space_error": 0.0,
+        "mass_defect": max(s.mass_defect() for s in snapshots),
+        "minimum": 0.0,
+        "cells": edges.size - 1,
+    }
+    return DensityTrajectory(problem, times, edges, density, _reduced(problem, snapshots), stats)
+
+
+def _reduced(problem: Problem, snapshots: Sequence[State]) -> OrderParameters:
+    moments = [s.moments(problem.teacher) for s in snapshots]
+    columns = {name: np.array([m[name] for m in moments]) for name in moments[0]}
+    return OrderParameters.from_moments(problem, **columns)

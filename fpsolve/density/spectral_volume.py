@@ -108,8 +108,12 @@ class SpectralVolumes(Mesh):
     def _fix_start_mass(self, start: GaussianStart) -> None:
         """Give every element the exact mass of the Gaussian, its end values unchanged."""
         centre = np.repeat(start.mean, np.diff(self.first))
+        # Neighbours share an edge to the last bit, so that no mass falls between them.
+        right = np.append(self.left[1:], 0.0)
+        ends = self.first[1:] - 1
+        right[ends] = self.left[ends] + self.width[ends]
         low = (self.left - centre) / start.deviation
-        high = (self.left + self.width - centre) / start.deviation
+        high = (right - centre) / start.deviation
         # Differences of the smaller tail, so that far elements keep relative accuracy.
         exact = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
         defect = exact - (self.mass * self.u).sum(axis=0)

@@ -85,8 +85,8 @@ def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStar
     """Return the initial density, a point mass advanced to where it has a width, by `latest`.
 
     While a point mass sees a constant drift it becomes N(w_0 + aτ, 2Dτ) exactly, and ε_g does not
-    change. On a threshold, or where ψ is smooth, it does so up to a relative error of order
-    |Δa| (τ/2D)^½, which the time chosen here keeps below `rtol`/100.
+    change. On a threshold it does so up to a relative error of order |Δa| (τ/2D)^½, where ψ is
+    smooth up to one of order τ; the time chosen here keeps them below `rtol`/100.
     """
     initial, w_star = problem.initial, problem.teacher.values
     point = initial.mean + initial.overlap * w_star
@@ -113,8 +113,10 @@ def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStar
     if quantizer is None:
         time = small / pull
     elif quantizer.temperature > 0:
-        time = (small * quantizer.temperature) ** 2 / (2 * diffusivity)
-        time = min(time, small * quantizer.temperature / max(abs(drift).max(), 1e-300))
+        # The spread enters ψ at second order, the path and the stretching by ψ' at first.
+        time = small * quantizer.temperature**2 / (2 * diffusivity)
+        speed = float(np.abs(drift).max()) + pull * float(np.diff(quantizer.levels).max())
+        time = min(time, small * quantizer.temperature / speed)
     else:
         gap = np.abs(point[:, None] - quantizer.thresholds).min(axis=1)
         scale = np.maximum(np.abs(point), quantizer.thresholds[-1] - quantizer.thresholds[0])
