@@ -12,16 +12,35 @@ from numpy.typing import NDArray
 
 from validation.performance.cases import Case, cell_masses, uniform_edges
 
-__all__ = ["PyPDE"]
+__all__ = ["PyPDE", "equation"]
 
 Array = NDArray[np.float64]
+
+
+def equation(case: Case, cells: int) -> tuple[pde.PDE, pde.ScalarField]:
+    """Return a case in the words of py-pde, with its start on `cells` cells, about."""
+    edges = uniform_edges(case, cells)
+    grid = pde.CartesianGrid([[edges[0], edges[-1]]], edges.size - 1)
+    centers = 0.5 * (edges[1:] + edges[:-1])
+    error_weights = case.error_weights(case.problem.quantize(centers))
+    law = pde.PDE(
+        {"c": "-d_dx(a * c) + (floor + integral(g * c)) * spread * laplace(c)"},
+        consts={
+            "a": pde.ScalarField(grid, case.problem.drift(centers, 1.0)),
+            "g": pde.ScalarField(grid, error_weights),
+            "floor": case.floor,
+            "spread": float(case.problem.diffusivity(1.0)),
+        },
+        bc={"value": 0},
+    )
+    return law, pde.ScalarField(grid, cell_masses(edges) / np.diff(edges))
 
 
 class PyPDE:
     """A case in py-pde, compiled; calling it solves the case.
 
-    Of its solvers the explicit one is the fastest here: implicit ones fall back on fixed-point
-    iterations, and SciPy's are called through Python fields.
+    Of its solvers the explicit one is the fastest here: implicit ones iterate on a fixed point, and
+    SciPy's are called through Python fields.
 
     Parameters
     ----------
@@ -31,28 +50,13 @@ class PyPDE:
         Number of cells, about.
     tolerance : float
         Of the adaptive Runge–Kutta method.
-    backend : str, default "numba"
-        "numba" or, with nothing to compile and slower, "numpy".
     """
 
-    def __init__(self, case: Case, cells: int, *, tolerance: float, backend: str = "numba") -> None:
-        edges = uniform_edges(case, cells)
-        grid = pde.CartesianGrid([[edges[0], edges[-1]]], edges.size - 1)
-        self.case, self.width = case, float(edges[1] - edges[0])
-        psi = case.problem.quantize(grid.axes_coords[0])
-        self.error_weights = case.error_weights(psi)
-        self.start = pde.ScalarField(grid, cell_masses(edges) / self.width)
-        equation = pde.PDE(
-            {"c": "-d_dx(a * c) + (floor + integral(g * c)) * spread * laplace(c)"},
-            consts={
-                "a": pde.ScalarField(grid, case.problem.drift(grid.axes_coords[0], 1.0)),
-                "g": pde.ScalarField(grid, self.error_weights),
-                "floor": case.floor,
-                "spread": float(case.problem.diffusivity(1.0)),
-            },
-            bc={"value": 0},
-        )
-        solver = pde.RungeKuttaSolver(equation, adaptive=True, tolerance=tolerance, backend=backend)
+    def __init__(self, case: Case, cells: int, *, tolerance: float) -> None:
+        law, self.start = equation(case, cells)
+        self.case, self.width = case, float(self.start.grid.discretization[0])
+        self.error_weights = law.consts["g"].data
+        solver = pde.RungeKuttaSolver(law, adaptive=True, tolerance=tolerance, backend="numba")
         self.stepper = solver.make_stepper(self.start.copy(), dt=1e-3)
 
     def __call__(self) -> Array:
