@@ -1,0 +1,288 @@
+"""Random problems of every regime: what must hold for each, whatever its parameters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fpsolve import (
+    GaussianInitial,
+    Problem,
+    SolveError,
+    StepQuantizer,
+    Teacher,
+    UniformQuantizer,
+    macroscopic_rates,
+    solve_pde,
+    stationary_states,
+)
+
+# --- problems -------------------------------------------------------------------------------------
+
+
+def decimals(low, high, digits=3):
+    """Numbers with few digits: no subnormal teachers or ridges."""
+    scale = 10**digits
+    return st.integers(round(low * scale), round(high * scale)).map(lambda i: i / scale)
+
+
+def powers(low, high):
+    return decimals(low, high).map(lambda exponent: 10.0**exponent)
+
+
+@st.composite
+def quantizers(draw, most):
+    kind = draw(st.sampled_from(["uniform"] * 6 + ["steps", "sign", "none"]))
+    if kind == "none":
+        return None
+    temperature = draw(st.just(0.0) | st.just(0.0) | powers(-3, 0))
+    omega = draw(powers(math.log10(0.05), math.log10(50)))
+    if kind == "sign":
+        return StepQuantizer([-omega, omega], temperature=temperature)
+    if kind == "steps":
+        gaps = draw(st.lists(decimals(0.2, 1), min_size=2, max_size=6))
+        levels = np.concatenate([[0.0], np.cumsum(gaps)])
+        return StepQuantizer(omega * (2 * levels / levels[-1] - 1), temperature=temperature)
+    bits = draw(st.sampled_from([b for b in (2, 2, 3, 3, 4, 5, 6, 8, 10) if 4 * 2**b <= most]))
+    return UniformQuantizer(bits, omega, temperature=temperature)
+
+
+@st.composite
+def teachers(draw, quantizer, target, most):
+    """Laws of w*; `target` is the teacher value whose c is 1, so that c can sit on a level.
+
+    `most` bounds values times levels: what a solve costs.
+    """
+    kinds = ["one", "constant", "rademacher", "gaussian", "few", "level", "range"]
+    kind = draw(st.sampled_from(kinds))
+    if kind == "one" or (quantizer is None and kind in ("level", "range")):
+        return Teacher.constant(1.0)
+    if kind == "constant":
+        return Teacher.constant(draw(decimals(-3, 3)))
+    if kind == "rademacher":
+        return Teacher.rademacher()
+    if kind == "gaussian":
+        levels = 1 if quantizer is None else quantizer.levels.size
+        nodes = [n for n in (4, 8, 16, 32, 128) if n == 4 or n * levels <= most]
+        return Teacher.gaussian(draw(powers(-1, 1)), draw(st.sampled_from(nodes)))
+    if kind == "few":
+        values = draw(st.lists(decimals(-3, 3), min_size=2, max_size=5, unique=True))
+        return Teacher(sorted(values), np.full(len(values), 1 / len(values)))
+    top = quantizer.levels.size - 1
+    level = top if kind == "range" else draw(st.integers(0, top))
+    return Teacher.constant(float(quantizer.levels[level] * target))
+
+
+@st.composite
+def starts(draw):
+    kind = draw(st.sampled_from(["unit", "unit", "point", "wide", "narrow", "far"]))
+    if kind == "unit":
+        return GaussianInitial()
+    if kind == "point":
+        mean, overlap = draw(st.sampled_from([(0.0, 0.0), (0.3, 0.0), (0.0, 1.0), (1.0, 1.0)]))
+        return GaussianInitial(mean, 0.0, overlap)
+    if kind == "wide":
+        return GaussianInitial(0.0, draw(powers(0, 3)))
+    if kind == "narrow":
+        return GaussianInitial(draw(decimals(-1, 1)), draw(powers(-6, -1)), draw(decimals(-1, 1)))
+    return GaussianInitial(draw(st.sampled_from([-1, 1])) * draw(powers(0, 2)), draw(powers(-2, 0)))
+
+
+@st.composite
+def problems(draw, least_rate=1e-5, most=500):
+    weights = draw(quantizers(most))
+    inputs = draw(st.sampled_from([None, (2, 2.0), (3, 1.0), (4, 3.0)]))
+    inputs = None if inputs is None else UniformQuantizer(*inputs)
+    kappa, sigma2 = (1.0, 1.0) if inputs is None else inputs.gaussian_moments()
+    ridge = draw(st.sampled_from([0.0, 0.0, 1.0]) | decimals(0, 10))
+    return Problem(
+        weight_quantizer=weights,
+        input_quantizer=inputs,
+        learning_rate=draw(powers(math.log10(least_rate), 1)),
+        ridge=ridge,
+        noise_variance=draw(st.sampled_from([0.0, 0.0, 1.0]) | powers(-6, 2)),
+        teacher=draw(teachers(weights, (sigma2 + ridge) / kappa, most)),
+        initial=draw(starts()),
+        batch_size=draw(st.sampled_from([1, 1, 1, 8])),
+    )
+
+
+@st.composite
+def tasks(draw, most=500):
+    """A problem, a horizon in fast or slow time, and a tolerance."""
+    problem = draw(problems(most=most))
+    scaled = powers(-2, 2.5).map(lambda slow: min(1e6, slow / problem.learning_rate))
+    horizon = draw(scaled | scaled | scaled | st.just(1e6))
+    return problem, horizon, draw(st.sampled_from([1e-3, 1e-4, 1e-6]))
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+# Nodes of Clenshaw–Curtis quadrature on [0, 1]; every second one makes the coarser rule.
+_NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(9) / 8)
+_EARLY = np.array([0.0, 1e-3, 0.03])
+
+
+def _weights(count):
+    """Weights on [0, 1] that integrate Chebyshev polynomials exactly."""
+    k = np.arange(count + 1)
+    integrals = [0.0 if j % 2 else 1.0 / (1 - j * j) for j in k]
+    return np.linalg.solve(np.cos(np.outer(k, np.pi * k / count)), integrals)
+
+
+def may_fail(problem):
+    """Whether the density may blow up, or contract to a point without end."""
+    silent = problem.noise_variance == 0
+    if problem.weight_quantizer is None:
+        gain = problem.learning_rate * problem.sigma2**2 / problem.batch_size
+        return silent or gain > 1.999 * (problem.sigma2 + problem.ridge)
+    return silent and problem.initial.variance == 0
+
+
+def check_density(result, rtol):
+    assert np.isfinite(result.density).all()
+    for field in vars(result.order_parameters).values():
+        assert np.isfinite(field).all()
+    np.testing.assert_allclose(result.masses.sum(axis=2), 1.0, rtol=0, atol=1e-12)
+    assert result.stats["mass_defect"] <= 1e-12
+    lowest, largest = result.density.min(axis=(1, 2)), result.density.max(axis=(1, 2))
+    assert (lowest >= -rtol * largest).all()
+
+
+def check_identities(problem, state, duration, rtol):
+    """∫ of the exact rates of m and q over the second half of the run is their change.
+
+    Beyond the quadrature's own error, which two rules show, ψ averages enter through the L¹ promise
+    100·rtol, and m, q and ε_g through 10·rtol of their scales.
+    """
+    fine, coarse = _weights(8), _weights(4)
+    late = slice(_EARLY.size, None)
+    eta, pull = problem.learning_rate, problem.sigma2 + problem.ridge
+    size, psi = math.sqrt(state.q.max()), math.sqrt(state.q_psi.max())
+    most = float(np.abs(problem.teacher.values).max())
+    noise = eta**2 * problem.sigma2 / problem.batch_size * state.generalization_error.max()
+    scale_m = most * (size + eta * pull * duration * psi)
+    drift_q = eta * size * (problem.kappa * most + pull * psi)
+    scale_q = size**2 + duration * (2 * drift_q + noise)
+    scales = (scale_m, scale_q)
+    moments = (state.m, state.q)
+    for moment, rate, scale in zip(moments, macroscopic_rates(problem, state), scales, strict=True):
+        integral = duration * fine @ rate[late]
+        unresolved = abs(integral - duration * coarse @ rate[late][::2])
+        change = moment[-1] - moment[_EARLY.size]
+        assert abs(change - integral) <= 100 * rtol * scale + unresolved
+
+
+def settling_time(problem, state):
+    """Time to cross all bins from the far ends of the start, by drift or by diffusion."""
+    theta = problem.weight_quantizer.thresholds
+    longest = 0.0
+    for w_star in problem.teacher.values:
+        mean = problem.initial.mean + problem.initial.overlap * w_star
+        reach = 8.3 * math.sqrt(problem.initial.variance)
+        low, high = min(mean - reach, theta[0]) - 1e-9, max(mean + reach, theta[-1]) + 1e-9
+        points = np.unique(np.concatenate([np.linspace(low, high, 4001), theta]))
+        size = np.diff(points)
+        speed = np.abs(problem.drift(points[:-1] + 0.5 * size, w_star))
+        drifting = size / np.maximum(speed, 1e-300)
+        diffusing = size * (high - low) / state.diffusivity
+        longest = max(longest, float(np.minimum(drifting, diffusing).sum()))
+    return longest
+
+
+def check_late(problem, state, horizon, rtol):
+    """Once it had time to settle, ε_g is that of the one exact stationary state."""
+    quantizer = problem.weight_quantizer
+    if quantizer is None or quantizer.temperature > 0:
+        return
+    states = stationary_states(problem)
+    if len(states) != 1 or not states[0].confined.all() or states[0].generalization_error == 0:
+        return
+    left = 0.5 * horizon - settling_time(problem, states[0])
+    if left > 0 and left * states[0].relaxation_rate > math.log(1e3 / rtol):
+        found = float(state.generalization_error[-1])
+        allowed = 10 * rtol * float(state.generalization_error.max())
+        assert abs(found - states[0].generalization_error) <= allowed
+
+
+def check(problem, horizon, rtol):
+    times = horizon * np.concatenate([_EARLY, 0.5 + 0.5 * _NODES])
+    try:
+        result = solve_pde(problem, times, rtol=rtol)
+    except SolveError:
+        if not may_fail(problem):
+            raise
+        return
+    check_density(result, rtol)
+    check_identities(problem, result.order_parameters, 0.5 * horizon, rtol)
+    check_late(problem, result.order_parameters, horizon, rtol)
+
+
+COMMON = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=50, **COMMON)
+@given(tasks())
+def test_any_regime(task):
+    check(*task)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, **COMMON)
+@given(tasks(most=100_000))
+def test_any_regime_at_length(task):
+    check(*task)
+
+
+# --- the two schemes ------------------------------------------------------------------------------
+
+
+def check_schemes(problem, horizon):
+    """Scharfetter–Gummel on two meshes says how good it is; the default is within that.
+
+    Halving the cells takes away half of a first-order error, which it has where layers are
+    narrower than cells, and three quarters of a second-order one.
+    """
+    times = horizon * np.array([0.1, 0.3, 1.0])
+    try:
+        high = solve_pde(problem, times, rtol=1e-5).order_parameters
+    except SolveError:
+        if not may_fail(problem):
+            raise
+        return
+    cells, coarse, fine = [], None, None
+    for cells in (600, 1200):
+        coarse = fine
+        result = solve_pde(problem, times, rtol=1e-5, scheme="scharfetter-gummel", cells=cells)
+        np.testing.assert_allclose(result.masses.sum(axis=2), 1.0, rtol=0, atol=1e-12)
+        lowest, largest = result.density.min(axis=(1, 2)), result.density.max(axis=(1, 2))
+        assert (lowest >= -1e-12 * largest).all()
+        fine = result.order_parameters
+    for field in ("generalization_error", "q"):
+        one, two, exact = (getattr(state, field) for state in (coarse, fine, high))
+        own = np.abs(one - two).max()
+        assert np.abs(two - exact).max() <= 1.5 * own + 1e-3 * np.abs(exact).max()
+
+
+@st.composite
+def loud_tasks(draw):
+    """Rates at which layers are not much narrower than a thousandth of the domain."""
+    problem = draw(problems(least_rate=0.03))
+    return problem, draw(powers(-1.5, 1.5)) / problem.learning_rate
+
+
+@settings(max_examples=15, **COMMON)
+@given(loud_tasks())
+def test_schemes_agree(task):
+    check_schemes(*task)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, **COMMON)
+@given(loud_tasks())
+def test_schemes_agree_at_length(task):
+    check_schemes(*task)
