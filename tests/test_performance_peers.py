@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,11 +90,13 @@ def test_py_pde_is_the_central_flux(case):
     assert change[1:-1] == pytest.approx(expected[1:-1], abs=1e-12)
 
 
-def test_fipy_solves_the_same_equation():
+def test_fipy_solves_the_same_equation(case):
     pytest.importorskip("fipy", reason="FiPy is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from validation.performance import fipy_peer
 
-        answer = fipy_peer.solve(CASES["fig1"], 384, 30)
-    assert CASES["fig1"].error(answer) < 0.012
+        early = replace(case, times=case.times[:3], reference=case.reference[:3])
+        answer = fipy_peer.solve(early, 768, 4)
+    # ε_g has fallen by a tenth and more; the error of the flux at 768 cells is below 1e-3 of it.
+    assert early.error(answer) < 0.0015
