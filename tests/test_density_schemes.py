@@ -123,12 +123,6 @@ def test_flux_against_its_formula(drift, half):
                 assert abs(found - true) <= 1e-12 * true + mpmath.mpf("1e-290")
 
 
-@pytest.mark.parametrize("drift", [d for d in DRIFTS if not (d[0] > 0 > d[1])])
-def test_flux_without_diffusion_is_the_limit(drift):
-    limit = computed_flux(drift, (0.05, 0.02), 1e-250)
-    np.testing.assert_allclose(computed_flux(drift, (0.05, 0.02), 0.0), limit, atol=1e-15)
-
-
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(1e-3, 1), st.floats(1e-3, 1), st.floats(-8, 8))
 def test_flux_vanishes_for_the_stationary_density(left, right, h_left, h_right, exponent):
     """u_right/u_left = exp(∫a/D) carries no flux; both coefficients are ≥ 0 (M-matrix)."""

@@ -58,9 +58,11 @@ class GaussianSnapshot:
             out[np.arange(self.mean.size), cell] = 1.0
             return out / np.diff(edges)
         z = (edges - self.mean[:, None]) / self.deviation
-        low, high = z[:, :-1], z[:, 1:]
         # Differences of the smaller tail, so that far cells keep relative accuracy.
-        return np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low)) / np.diff(edges)
+        upper = z[:, :-1] > 0
+        masses = ndtr(np.where(upper, -z[:, :-1], z[:, 1:]))
+        masses -= ndtr(np.where(upper, -z[:, 1:], z[:, :-1]))
+        return masses / np.diff(edges)
 
 
 def gaussian_density(problem: Problem, time: float) -> GaussianSnapshot:

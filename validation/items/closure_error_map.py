@@ -38,7 +38,12 @@ def compute(quick: bool = False) -> dict[str, Any]:
         case = problem(2, omegas[j], ridge=ridges[i])
         time = max(float(when[i, j]), 1.0)
         ste = fpsolve.simulate_ste(
-            case, [time], dimension=400 if quick else 900, runs=4, seed=SEED + k, dense_times=[time]
+            case,
+            [time],
+            dimension=(1600, 400)[k] if quick else 3200 - 2300 * k,
+            runs=(8, 4)[k],
+            seed=SEED + k,
+            dense_times=[time],
         )
         found = agreement(fpsolve.solve_pde(case, [time]), ste)
         closed = fpsolve.solve_ode(case, [time]).order_parameters.generalization_error[0]

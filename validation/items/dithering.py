@@ -56,10 +56,11 @@ def compute(quick: bool = False) -> dict[str, Any]:
         teacher=case.teacher,
         initial=fpsolve.GaussianInitial(variance=0.0, overlap=1.0),
     )
-    runs, dimension = (12, 256) if quick else (16, 1024)
-    times = np.linspace(1000, 1500, 51)
+    runs, dimension = (8, 256) if quick else (16, 1024)
+    horizon = 800.0 if quick else 1500.0
+    times = np.linspace(0.7 * horizon, horizon, 51)
     ste = fpsolve.simulate_ste(
-        start, [1500.0], dimension=dimension, runs=runs, seed=SEED, dense_times=times
+        start, [horizon], dimension=dimension, runs=runs, seed=SEED, dense_times=times
     )
     mean, error = mean_and_error(
         ste.dense_order_parameters.generalization_error[:, -51:].mean(axis=1)

@@ -30,7 +30,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
     for i, (bits, omega, eta) in enumerate(
         [
             (2, 1.0, 0.04),
-            (2, 2.0, 0.04),
+            (2, 1.5, 0.04),
             (3, 1.0, 0.04),
             (3, 3.0, 0.04),
             (2, 1.0, 0.01),

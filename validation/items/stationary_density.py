@@ -26,7 +26,7 @@ VALUES = (-0.7, 1.0)
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return density, histograms and the distance between them."""
-    dimension, runs = (240, 24) if quick else (960, 32)
+    dimension, runs = (240, 12) if quick else (960, 32)
     case = problem(
         3, 1.0, bits_x=3, omega_x=1.5, eta=0.2, ridge=0.3, noise_variance=0.2,
         teacher=Teacher(VALUES, [0.5, 0.5]),
