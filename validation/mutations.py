@@ -7,21 +7,22 @@ quick items red. The simulation knows nothing of κ, D or the drift, so it stays
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import fpsolve
-from fpsolve.density import spectral_volume
+from fpsolve.density import regrid
 from fpsolve.problem.problem import Problem
 from validation.catalogue import work_out
 
 __all__ = ["MUTATIONS", "WITNESSES", "check_mutations", "mutated"]
 
 # Quick items that hold as they are and between them see every mutation.
-WITNESSES = ("fig1",)
+WITNESSES = ("input_moments", "moment_identities", "theorem_v3")
 
 
 def _wrong_kappa() -> Any:
@@ -39,48 +40,48 @@ def _missing_eta_squared() -> Any:
     return mock.patch.object(Problem, "diffusivity", diffusivity)
 
 
-def _drift_of(change: Callable[..., Any]) -> Any:
-    """Replace the drift that the solver puts on its mesh by `change(arguments)`."""
-    weigh = spectral_volume.weigh
-    names = inspect.signature(weigh.py_func)
+@contextmanager
+def _drift_of(change: Callable[[Problem, dict[str, Any]], None]) -> Iterator[None]:
+    """Let `change(problem, arguments)` rewrite the drift that the solver has put on its mesh."""
+    solve, weigh = fpsolve.solve_pde, regrid.weigh
+    signature = inspect.signature(weigh.py_func)
+    solved: list[Problem] = []
 
-    def weighed(*arguments: Any) -> None:
-        given = names.bind(*arguments).arguments
+    def solve_and_tell(problem: Problem, *arguments: Any, **options: Any) -> Any:
+        solved[:] = [problem]
+        return solve(problem, *arguments, **options)
+
+    def weigh_and_change(*arguments: Any) -> None:
         weigh(*arguments)
-        change(given)
+        change(solved[0], signature.bind(*arguments).arguments)
 
-    return mock.patch.object(spectral_volume, "weigh", weighed)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(fpsolve, "solve_pde", solve_and_tell))
+        for module in list(sys.modules.values()):
+            if getattr(module, "__name__", "").startswith("fpsolve.density") and hasattr(
+                module, "weigh"
+            ):
+                stack.enter_context(mock.patch.object(module, "weigh", weigh_and_change))
+        yield
 
 
 def _input_quantizer_in_drift() -> Any:
     """ψ_x in place of ψ in the drift."""
-    owner: list[Problem] = []
-    init = spectral_volume.SpectralVolumes.__init__
 
-    def remember(self: Any, problem: Problem, **options: Any) -> None:
-        owner[:] = [problem]
-        init(self, problem, **options)
-
-    def change(given: dict[str, Any]) -> None:
-        quantizer = owner[0].input_quantizer
+    def change(problem: Problem, given: dict[str, Any]) -> None:
+        quantizer = problem.input_quantizer
         psi_x = given["x"] if quantizer is None else quantizer(given["x"])
         given["drift"] -= given["learning_rate"] * given["pull"] * (psi_x - given["psi"])
 
-    @contextmanager
-    def both() -> Iterator[None]:
-        remembering = mock.patch.object(spectral_volume.SpectralVolumes, "__init__", remember)
-        with remembering, _drift_of(change):
-            yield
-
-    return both()
+    return _drift_of(change)
 
 
 def _wrong_drift_sign() -> Any:
     """The drift the other way."""
 
-    def change(given: dict[str, Any]) -> None:
-        speed = given["speed"]
-        first = given["first"]
+    def change(problem: Problem, given: dict[str, Any]) -> None:
+        del problem
+        speed, first = given["speed"], given["first"]
         for k in range(speed.size):
             part = given["drift"][:, first[k] : first[k + 1]]
             part[:] = -(part + speed[k]) - speed[k]

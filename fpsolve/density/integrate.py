@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,16 +24,21 @@ Array = NDArray[np.float64]
 # Share of the promise (10 rtol on ε_g, m, q; 100 rtol in L¹) that one step may use up.
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
+# Diffusion is held at these multiples of the tolerance: of D for an untrained ε_g, and of the
+# diffusivity that crosses the narrowest bin within the horizon; see `_least_diffusivity`.
 _LEAST_DIFFUSION = 0.2
 _LEAST_SPREAD = 10.0
+_LEAST_RTOL = 1e-6
+# Accepted steps between attempts to merge elements.
+_STEPS_PER_MERGE = 4
+# After so many refinements in a row the step is at fault, not the mesh.
 _MOST_REFINEMENTS = 12
 _MOST_UNKNOWNS = 3_000_000
-# From so many teacher values on, threads pay for their synchronization.
+_MOST_TRIES = 30_000
+# From so many teacher values and nodes on, threads pay for their synchronization.
 _MANY_VALUES = 8
 _MANY_NODES = 8000
 _NOTHING = np.empty(0)
-_MOST_TRIES = 30_000
-_FEWEST_PER_MERGE = 4
 
 
 class State(Protocol):
@@ -70,11 +74,10 @@ class Discretization(Protocol):
     def snapshot(self) -> State: ...
 
 
-@dataclass
 class Integrator:
     """Advances a discretization to one time after another.
 
-    Attributes
+    Parameters
     ----------
     problem : Problem
         What is solved.
@@ -84,48 +87,59 @@ class Integrator:
         Promised relative accuracy.
     horizon : float
         Last requested τ (dimensionless).
+    time : float, default 0
+        τ of the density in `grid` (dimensionless).
+
+    Attributes
+    ----------
     time : float
         Present τ (dimensionless).
     stats : dict
         Counters and estimates, see `DensityTrajectory.stats`.
     """
 
-    problem: Problem
-    grid: Discretization
-    rtol: float
-    horizon: float
-    time: float = 0.0
-    stats: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.stats.update(
-            steps=0, rejected=0, refined=0, most_unknowns=0, time_error=0.0, rounding=0.0
-        )
-        problem = self.problem
+    def __init__(
+        self,
+        problem: Problem,
+        grid: Discretization,
+        rtol: float,
+        horizon: float,
+        time: float = 0.0,
+    ) -> None:
+        self.problem = problem
+        self.grid = grid
+        self.rtol = rtol
+        self.horizon = horizon
+        self.time = time
+        self.stats: dict[str, Any] = {"steps": 0, "rejected": 0, "refined": 0, "most_unknowns": 0}
+        self.stats.update(time_error=0.0, rounding=0.0)
         self._dfactor = float(problem.diffusivity(1.0))
-        weights = self.grid.functionals
-        error, _, q = (float((w * self.grid.u).sum()) for w in weights)
+        error, _, q = (float((w * grid.u).sum()) for w in grid.functionals)
         # ε_g is a difference of terms of this size; below its rounding no accuracy can be asked.
         narrow, most = _scales(problem)
-        natural = max(self.grid.floor + problem.sigma2 * max(most, q), 1e-300)
-        self._scale = np.array([max(self.grid.floor + error, 1e-13 * natural / self.rtol), 0.0, q])
-        # Where ε_g → 0 its layers become thinner than any mesh. Diffusion is held at a level that
-        # moves the density, over the whole horizon, by less than the tolerance.
-        self._least = self.rtol * min(
-            _LEAST_DIFFUSION * self._dfactor * natural,
-            _LEAST_SPREAD * narrow**2 / max(self.horizon, 1e-300),
-        )
+        natural = max(grid.floor + problem.sigma2 * max(most, q), 1e-300)
+        self._scale = np.array([max(grid.floor + error, 1e-13 * natural / rtol), 0.0, q])
+        # |m| ≤ (ρ q)^½; floored, for an error bound relative to nothing rejects every step.
+        self._teacher_size = max(math.sqrt(problem.rho), 1e-100)
+        self._least = self._least_diffusivity(natural, narrow)
         self.stats["least_diffusivity"] = self._least
         self._tolerated = self._last_minimum = 0.0
-        self._report = np.zeros(9)
-        # |m| ≤ max|w*| q^½; floored, for an error bound relative to nothing rejects every step.
-        self._teacher_size = max(math.sqrt(problem.rho), 1e-100)
         self._refined = 0
+        self._report = np.zeros(9)
         self._pool: dict[str, Array] = {}
-        speed = np.abs(self.grid.drift).max()
+        speed, finest = np.abs(grid.drift).max(), grid.width.min()
         stir = self._dfactor * max(self._scale[0], 1e-300)
-        narrow = self.grid.width.min()
-        self.step = 0.05 / (speed / narrow + stir / narrow**2)
+        self.step = float(0.05 / (speed / finest + stir / finest**2))
+
+    def _least_diffusivity(self, natural: float, narrow: float) -> float:
+        """Level at which D is held where ε_g → 0, for its layers become thinner than any mesh.
+
+        It moves ε_g, and the density over the whole horizon, by less than the tolerance.
+        """
+        return min(
+            _LEAST_DIFFUSION * min(self.rtol, _LEAST_RTOL) * self._dfactor * natural,
+            _LEAST_SPREAD * self.rtol * narrow**2 / max(self.horizon, 1e-300),
+        )
 
     def advance(self, until: float, tick: Callable[[float], None] | None = None) -> None:
         """Integrate to τ = `until`, landing on it."""
@@ -166,7 +180,7 @@ class Integrator:
         if self._ripples(report[7]):
             self.stats["rejected"] += 1
             return 32.0
-        merge = self.stats["steps"] % _FEWEST_PER_MERGE == 0
+        merge = self.stats["steps"] % _STEPS_PER_MERGE == 0
         if not grid.adapt(new, step=step, merge=merge):
             self.stats["refined"] += 1
             self._refined += 1

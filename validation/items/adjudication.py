@@ -78,7 +78,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
             else fpsolve.small_rate_limit(problem(3, w, eta=0.04, ridge=1.0)).generalization_error,
             **late_average(
                 problem(3, w, eta=0.04, ridge=1.0),
-                (200, 300),
+                (100, 200) if quick else (200, 300),
                 dimension=200,
                 runs=runs,
                 seed=SEED + 3,
@@ -93,7 +93,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
             ].generalization_error,
             **late_average(
                 problem(b, 1.0, eta=0.04, ridge=0.5),
-                (300, 500),
+                (150, 250) if quick else (300, 500),
                 dimension=200,
                 runs=4 * runs,
                 seed=SEED + 4,
