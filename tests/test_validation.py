@@ -1,4 +1,4 @@
-"""The validation itself: its verdicts, its report in a browser, and that it notices a wrong theory."""
+"""The validation itself: its verdicts, its report in a browser, and what it notices."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_gates_refuse_what_is_no_number() -> None:
 
 
 def test_limits_are_those_of_tables() -> None:
-    # Standard tables: z at 5 % is 1.960, t of 4 degrees of freedom 2.776; Šidák and Bonferroni meet.
+    # Standard tables: z at 5 % is 1.960, t of 4 degrees of freedom 2.776.
     assert normal_limit(1, 0.05) == pytest.approx(1.959964, abs=1e-6)
     assert student_limit(4, 1, 0.05) == pytest.approx(2.776445, abs=1e-6)
     assert normal_limit(10, 0.5) == normal_limit(1, 0.05)

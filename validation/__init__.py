@@ -1,1 +1,4 @@
-"""Validation: every figure, claim and correction, computed and judged. Run `python -m validation`."""
+"""Validation: every figure, claim and correction, computed and judged.
+
+Run `python -m validation`.
+"""

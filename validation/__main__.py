@@ -58,17 +58,20 @@ def main(arguments: list[str] | None = None) -> int:
         verdict = "holds" if result.holds else "FAILS"
         kept = " (kept)" if result.cached else ""
         print(
-            f"{verdict}  {result.name:24} {len(result.gates):3d} gates {result.seconds:7.1f} s{kept}"
+            f"{verdict}  {result.name:24} {len(result.gates):3d} gates {result.seconds:7.1f} "
+            f"s{kept}"
         )
         for gate in result.gates:
             if not gate.holds:
                 print(
-                    f"       {gate.name}: {gate.value:.6g}, allowed {gate.low:.6g} to {gate.high:.6g}"
+                    f"       {gate.name}: {gate.value:.6g}, allowed {gate.low:.6g} to "
+                    f"{gate.high:.6g}"
                 )
         if result.error:
             print(result.error, file=sys.stderr)
     print(
-        f"{'every gate holds' if told_all['holds'] else 'NOT every gate holds'}; {elapsed:.0f} s; {page}"
+        f"{'every gate holds' if told_all['holds'] else 'NOT every gate holds'}; "
+        f"{elapsed:.0f} s; {page}"
     )
     return 0 if told_all["holds"] else 1
 

@@ -121,7 +121,8 @@ def agreement_gate(label: str, found: dict[str, Any]) -> Gate:
         f"{label}: STE against PDE, worst of {found['tests']} tests over its limit",
         max(found["worst_order"], found["worst_density"]),
         1.0,
-        f"densities and order parameters at τ = {', '.join(f'{t:g}' for t in found['tau'])}; limits "
+        f"densities and order parameters at τ = {', '.join(f'{t:g}' for t in found['tau'])}; "
+        "limits "
         f"from sampling noise at a false-alarm rate of {FALSE_ALARM:g} over all tests of the curve",
     )
 

@@ -38,7 +38,7 @@ _STYLE = {
 def grid_of_axes(
     rows: int, columns: int, *, width: float = 9.0, height: float = 3.2, **options: object
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes, shape (rows, columns); `height` in inches is that of one row."""
+    """Return a figure and its axes, shape (rows, columns); `height` (inches) is of one row."""
     mpl.rcParams.update(_STYLE)
     figure = Figure(figsize=(width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)

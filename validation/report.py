@@ -153,11 +153,14 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     return (
         f"<h1>fpsolve: validation</h1>"
         f'<p class="verdict">{_badge(told["holds"]).html} {verdict}, {told["mode"]} mode.</p>'
-        f"<p>STE is the straight-through estimator simulated at finite dimension d; PDE the limiting "
-        f"density; closure the paper's macroscopic ODE. Everything is dimensionless; τ = steps/d. A "
+        "<p>STE is the straight-through estimator simulated at finite dimension d; PDE the "
+        "limiting "
+        "density; closure the paper's macroscopic ODE. Everything is dimensionless; τ = "
+        "steps/d. A "
         f"statistical gate fails with probability at most {FALSE_ALARM:g} if nothing is wrong; its "
         f"bound follows from standard errors and that rate.</p>"
-        f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; {told["seconds"]:.0f} s this '
+        f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
+        f"{told['seconds']:.0f} s this "
         f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table)
     )
 

@@ -1,1 +1,1 @@
-"""One module an item: `compute(quick) -> dict`, `visualize(data)`, `gates(data)`, `tables(data)`."""
+"""One module an item: `compute(quick)`, `visualize(data)`, `gates(data)`, `tables(data)`."""

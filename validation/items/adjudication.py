@@ -1,7 +1,7 @@
 """Adjudication: six claims that did not survive a check at the stated parameters. STE is the judge.
 
-For each: what the paper says, what the PDE or the exact stationary state says, what the simulation
-says. A claim falls only where the simulation contradicts it beyond the stated noise.
+For each: what the paper says, what the PDE or the exact stationary state says, what the
+simulation says. A claim falls only where the simulation contradicts it beyond the stated noise.
 """
 
 from __future__ import annotations
@@ -207,7 +207,10 @@ def _lower(name: str, low: dict[str, Any], high: dict[str, Any]) -> Gate:
     """Return the gate that one mean is below another, by a test of the difference."""
     score = (high["mean"] - low["mean"]) / np.hypot(low["error"], high["error"])
     limit = student_limit(low["runs"] - 1, 1, 1e-3)
-    why = f"difference over its standard error; one chance in a thousand if there were none: t = {limit:.3g}"
+    why = (
+        "difference over its standard error; one chance in a thousand if there were none: "
+        f"t = {limit:.3g}"
+    )
     return Gate.at_least(name, score, limit, why)
 
 
@@ -221,11 +224,15 @@ def _early_gates(found: dict[str, Any]) -> list[Gate]:
     return [
         Gate.at_least("5: what stopping early saves by STE", gain, t * error, why + ": it is real"),
         Gate.at_least(
-            "5: minimum of STE less that of the closure", ste - closed, t * found["error"][at],
+            "5: minimum of STE less that of the closure",
+            ste - closed,
+            t * found["error"][at],
             why + ": the closure exaggerates it",
         ),
-        Gate.at_most("5: PDE at its minimum, standard errors off STE", apart(found, "pde", at), t, why),
-    ]  # fmt: skip
+        Gate.at_most(
+            "5: PDE at its minimum, standard errors off STE", apart(found, "pde", at), t, why
+        ),
+    ]
 
 
 def tables(data: dict[str, Any]) -> list[Table]:

@@ -1,7 +1,7 @@
 """Closure-error map: the largest |ε_g(PDE) − ε_g(closure)| over time, for range ω and ridge λ.
 
-b = 2, η = 0.04, τ ≤ 120. STE runs at the worst point and at a harmless one say which of the two is
-right: the map is an error of the closure, not of the density.
+b = 2, η = 0.04, τ ≤ 120. STE runs at the worst point and at a harmless one say which of the two
+is right: the map is an error of the closure, not of the density.
 """
 
 from __future__ import annotations
@@ -69,13 +69,18 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         agreement_gate(f"worst point ({where})", worst),
         agreement_gate("best point", data["judged"][1]),
         Gate.at_least(
-            "closure at the worst point, standard errors off STE", score, limit, f"normal at {FALSE_ALARM:g}"
+            "closure at the worst point, standard errors off STE",
+            score,
+            limit,
+            f"normal at {FALSE_ALARM:g}",
         ),
         Gate.at_most(
-            "largest difference for unquantized weights", data["unquantized"], 1e-5 * 2.0,
+            "largest difference for unquantized weights",
+            data["unquantized"],
+            1e-5 * 2.0,
             "there the closure is exact: 10·rtol of ε_g(0) = 2, the promise of the PDE's solver",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def visualize(data: dict[str, Any]) -> Any:

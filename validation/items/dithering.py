@@ -1,7 +1,8 @@
 """Dithering against rounding: the floor of ε* for a Gaussian teacher as η → 0.
 
-Weights settle on thresholds and mix the two neighbouring levels: an error p(1−p)Δ², on average SΔ²/6,
-as of dithering. The closure's floor is that of one Gaussian for all teacher values: as of rounding, SΔ²/12.
+Weights settle on thresholds and mix the two neighbouring levels: an error p(1−p)Δ², on average
+SΔ²/6, as of dithering. The closure's floor is that of one Gaussian for all teacher values: as of
+rounding, SΔ²/12.
 """
 
 from __future__ import annotations

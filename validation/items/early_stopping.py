@@ -1,7 +1,8 @@
 """Early stopping: when ε_g is lowest and what stopping there saves, over ridge and range.
 
 b = 3, η = 0.04. Density and closure by `find_minimum`; STE at the largest gain. The largest
-gains are where the ridge pulls c far below the teacher: on their way the weights pass better levels.
+gains are where the ridge pulls c far below the teacher: on their way the weights pass better
+levels.
 """
 
 from __future__ import annotations
@@ -36,14 +37,25 @@ def compute(quick: bool = False) -> dict[str, Any]:
             other = fpsolve.find_minimum(tau, closed)
             rows.append(
                 {
-                    "ridge": ridge, "omega": omega, "time": fine.time, "value": fine.value, "gain": fine.gain,
-                    "rough": rough.value, "closure_time": other.time, "closure": other.value, "closure_gain": other.gain,
+                    "ridge": ridge,
+                    "omega": omega,
+                    "time": fine.time,
+                    "value": fine.value,
+                    "gain": fine.gain,
+                    "rough": rough.value,
+                    "closure_time": other.time,
+                    "closure": other.value,
+                    "closure_gain": other.gain,
                 }
-            )  # fmt: skip
+            )
     curve = learning_curve(
-        problem(3, 1.5, ridge=2.0), horizon=120.0, dimension=400 if quick else 900,
-        runs=3 if quick else 5, seed=SEED, checks=(8.0, 12.0, 16.0, 120.0),
-    )  # fmt: skip
+        problem(3, 1.5, ridge=2.0),
+        horizon=120.0,
+        dimension=400 if quick else 900,
+        runs=3 if quick else 5,
+        seed=SEED,
+        checks=(8.0, 12.0, 16.0, 120.0),
+    )
     return {"rows": rows, "curve": curve}
 
 
@@ -51,7 +63,10 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     """Agreement with STE; the gain is real; the closure overstates it."""
     rows = [agreement_gate("λ = 2, ω = 1.5", data["curve"]["agreement"])]
     resolved = max(abs(r["value"] - r["rough"]) for r in data["rows"])
-    why = "10·rtol of ε_g(0) and the third power of the spacing in units of the curve's own time, 1/η(S+λ)"
+    why = (
+        "10·rtol of ε_g(0) and the third power of the spacing in units of the curve's own "
+        "time, 1/η(S+λ)"
+    )
     spacing = (1.0 * 0.04 * 3) ** 3
     rows.append(
         Gate.at_most("minima on half the times, largest change", resolved, 2e-5 + spacing, why)

@@ -1,7 +1,8 @@
 """Errata: each misprint with the paper's form, the correct form, and the numbers that decide.
 
-Nothing in this table is typed in: every number comes from the script. "Decides" is computed without
-either form: by quadrature, by simulated steps, by differences of the PDE's solution, by a root.
+Nothing in this table is typed in: every number comes from the script. "Decides" is computed
+without either form: by quadrature, by simulated steps, by differences of the PDE's solution, by
+a root.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
         *_input_sums(),
         _relaxed_product(),
         *_rates(),
-        _increment(count, rng),
+        _increment(rng),
         _fixed_point(),
         _closure_equation(),
         *_small_rate(),
@@ -81,18 +82,25 @@ def _one_step(count: int, rng: Any) -> list[dict[str, Any]]:
     wrong, right = base - 2 * k * psi @ w / d, base - 2 * k * psi @ w_star / d
     tolerance = limit * error.std() / np.sqrt(error.size)
     first = row(
-        "III-F", "m_ψ = ψ(w)·w/d", "ψ(w)·w*/d", (wrong, right, error.mean()), tolerance,
+        "III-F",
+        "m_ψ = ψ(w)·w/d",
+        "ψ(w)·w*/d",
+        (wrong, right, error.mean()),
+        tolerance,
         f"ε_g on {error.size} fresh samples; normal limit at {FALSE_ALARM:g}",
-    )  # fmt: skip
+    )
     tolerance = (
         limit * square.std() / np.sqrt(square.size) + 4 * right * s * case.learning_rate**2 / d
     )
     lemma = s * right
     second = row(
-        "Lemma III.3, last line", "Sε_g/d", "η²Sε_g/d",
-        (lemma, case.learning_rate**2 * lemma, square.mean()), tolerance,
+        "Lemma III.3, last line",
+        "Sε_g/d",
+        "η²Sε_g/d",
+        (lemma, case.learning_rate**2 * lemma, square.mean()),
+        tolerance,
         "d E(Δw)² of simulated steps; normal limit, and 4/d for the O(d⁻²) term",
-    )  # fmt: skip
+    )
     return [first, second]
 
 
@@ -105,9 +113,13 @@ def _fourth_moment() -> dict[str, Any]:
     # Quantiles in place of draws lose the far tail, less so as d grows.
     left = abs(np.log(sums[-1] / (fourth * d[-1]))) + abs(np.log(sums[0] / (fourth * d[0])))
     return row(
-        "IV.2(3), III.1(3)", "ΣE(w⁴ + w*⁴) ≤ C", "≤ C d", (0.0, 1.0, slope), left / np.log(d[-1] / d[0]),
+        "IV.2(3), III.1(3)",
+        "ΣE(w⁴ + w*⁴) ≤ C",
+        "≤ C d",
+        (0.0, 1.0, slope),
+        left / np.log(d[-1] / d[0]),
         "exponent of the sum in d for w ~ N(0,1), w* = 1, at its quantiles; the truncated tails",
-    )  # fmt: skip
+    )
 
 
 def _spread(rng: Any) -> dict[str, Any]:
@@ -118,9 +130,13 @@ def _spread(rng: Any) -> dict[str, Any]:
     orthogonal = np.linalg.qr(np.column_stack([w_star, np.eye(6)[:, :5]]))[0][:, 1:]
     length = np.sum((orthogonal.T @ w) ** 2) / 6
     return row(
-        "V-A, V.1", "q − m²/ρ²", "q − m²/ρ", (q - m**2 / rho**2, q - m**2 / rho, length), 1e-14,
+        "V-A, V.1",
+        "q − m²/ρ²",
+        "q − m²/ρ",
+        (q - m**2 / rho**2, q - m**2 / rho, length),
+        1e-14,
         "|w_⊥|²/d of a drawn vector by an orthonormal basis; rounding",
-    )  # fmt: skip
+    )
 
 
 def _input_sums() -> list[dict[str, Any]]:
@@ -133,7 +149,7 @@ def _input_sums() -> list[dict[str, Any]]:
     def mean(power: int) -> tuple[float, float]:
         parts = [
             quad(
-                lambda x: v[k] * (v[k] if power else x) * pdf(x),
+                lambda x, level=v[k]: level * (level if power else x) * pdf(x),
                 breaks[k],
                 breaks[k + 1],
                 epsabs=1e-14,
@@ -150,21 +166,38 @@ def _input_sums() -> list[dict[str, Any]]:
     right = float(np.diff(v) @ pdf(theta))
     second = float(v[1:] ** 2 @ np.diff(cdf)[1:])
     return [
-        row("Prop. II.1, κ", "(v_k+1 − v_k) φ(θ_k)", "(v_k − v_k−1) φ(θ_k)", (shifted, right, kappa), kappa_error, why),
-        row("Prop. II.1, S", "sum from k = 1", "from k = 0", (second, v**2 @ np.diff(cdf), sigma2), sigma2_error, why),
-    ]  # fmt: skip
+        row(
+            "Prop. II.1, κ",
+            "(v_k+1 − v_k) φ(θ_k)",
+            "(v_k − v_k−1) φ(θ_k)",
+            (shifted, right, kappa),
+            kappa_error,
+            why,
+        ),
+        row(
+            "Prop. II.1, S",
+            "sum from k = 1",
+            "from k = 0",
+            (second, v**2 @ np.diff(cdf), sigma2),
+            sigma2_error,
+            why,
+        ),
+    ]
 
 
 def _relaxed_product() -> dict[str, Any]:
-    """App. IV-A: E[Θ(z − θ_i) Θ(z − θ_j)] for Gaussian z is a probability of the later threshold."""
+    """App. IV-A: E[Θ(z − θ_i) Θ(z − θ_j)], z Gaussian: probability of the later threshold."""
     m, s, low, high = 0.3, 0.7, -0.5, 0.5
     z = ((m - low) / s, (m - high) / s)
     integral, error = quad(lambda w: stats.norm.pdf(w, m, s), high, 12.0, epsabs=1e-14)
     return row(
-        "App. IV-A", "T → 0: Φ(max{·,·})", "Φ(min{·,·})",
-        (stats.norm.cdf(max(z)), stats.norm.cdf(min(z)), integral), error + 1e-14,
+        "App. IV-A",
+        "T → 0: Φ(max{·,·})",
+        "Φ(min{·,·})",
+        (stats.norm.cdf(max(z)), stats.norm.cdf(min(z)), integral),
+        error + 1e-14,
         "quadrature of the product of two steps; its own error estimate",
-    )  # fmt: skip
+    )
 
 
 def _rates() -> list[dict[str, Any]]:
@@ -195,7 +228,7 @@ def _rates() -> list[dict[str, Any]]:
     ]
 
 
-def _increment(count: int, rng: Any) -> dict[str, Any]:
+def _increment(rng: Any) -> dict[str, Any]:
     """V-B: by which power of d the increment of q differs from its leading term (III.1, IV-B)."""
     case = problem(2, 1.0, bits_x=2, omega_x=1.5, ridge=0.5, eta=0.5)
     dims = np.array([16, 32, 64, 128, 256])
@@ -207,13 +240,16 @@ def _increment(count: int, rng: Any) -> dict[str, Any]:
         gaps.append(abs(_exact_increment(case, w, psi, w_star)))
     slope = np.polyfit(np.log(dims), np.log(gaps), 1)[0]
     bend = 2 / dims[0]
-    del count
     # The bound d^−3/2 must hold and does with room; d^−2/3 would not even make the sum vanish.
-    found = row(
-        "V-B", "|E_tΔΨ − F/d| ≤ C d^−2/3", "C d^−3/2", (-2 / 3, -2.0, slope), bend,
-        "exponent of the exact E_tΔq − F/d over d: −2, within C d^−3/2; corrections of relative order 1/d",
-    )  # fmt: skip
-    return found
+    return row(
+        "V-B",
+        "|E_tΔΨ − F/d| ≤ C d^−2/3",
+        "C d^−3/2 (exact: d^−2)",
+        (-2 / 3, -2.0, slope),
+        bend,
+        "exponent of the exact E_tΔq − F/d over d: −2, within C d^−3/2; corrections of "
+        "relative order 1/d",
+    )
 
 
 def _exact_increment(case: fpsolve.Problem, w: Any, psi: Any, w_star: Any) -> float:
@@ -252,9 +288,13 @@ def _fixed_point() -> dict[str, Any]:
 
     end = float(fpsolve.solve_ode(case, [400.0], rtol=1e-11).order_parameters.q[0])
     return row(
-        "Prop. VI.1, V-B", "κ² in q*", "ρκ²", (q(k**2), q(rho * k**2), end), 1e-8,
+        "Prop. VI.1, V-B",
+        "κ² in q*",
+        "ρκ²",
+        (q(k**2), q(rho * k**2), end),
+        1e-8,
         "q of the ODE at τ = 400, ρ = 2; its tolerance 1e-11 over some hundred steps",
-    )  # fmt: skip
+    )
 
 
 def _closure_equation() -> dict[str, Any]:
@@ -270,9 +310,13 @@ def _closure_equation() -> dict[str, Any]:
     right = 2 * pull / case.sigma2 * late.s * step * phi.sum()
     decides = case.learning_rate * late.generalization_error
     return row(
-        "Eq. 8", "no Δ, sum to L − 1", "Δ Σ_k=1^L", (paper, right, decides), 1e-7,
+        "Eq. 8",
+        "no Δ, sum to L − 1",
+        "Δ Σ_k=1^L",
+        (paper, right, decides),
+        1e-7,
         "left-hand side against ηε_g, both of the ODE at τ = 3000; its tolerance",
-    )  # fmt: skip
+    )
 
 
 def _small_rate() -> list[dict[str, Any]]:
@@ -294,15 +338,22 @@ def _small_rate() -> list[dict[str, Any]]:
     remains = 4 * abs(exact - smaller.generalization_error) + 1e-12
     return [
         row(
-            "Prop. V.7", "s = χη/(2Δφ)", "χε_g⁽⁰⁾η/(2Δφ(z*))",
-            (chi / (2 * step * phi), chi * (floor + between) / (2 * step * phi), slope), left,
+            "Prop. V.7",
+            "s = χη/(2Δφ)",
+            "χε_g⁽⁰⁾η/(2Δφ(z*))",
+            (chi / (2 * step * phi), chi * (floor + between) / (2 * step * phi), slope),
+            left,
             "s/η of the closure's fixed point at η = 5e-5; its change from η = 1e-4",
         ),
         row(
-            "Thm VI.3, V.8", "ε_g⁽⁰⁾ with Sω²", "S c²", (paper_floor + between, floor + between, exact), remains,
+            "Thm VI.3, V.8",
+            "ε_g⁽⁰⁾ with Sω²",
+            "S c²",
+            (paper_floor + between, floor + between, exact),
+            remains,
             "ε* of the exact stationary density at η = 1e-4; its change to η = 5e-5",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _runaway() -> dict[str, Any]:
@@ -316,9 +367,13 @@ def _runaway() -> dict[str, Any]:
         2 * 1e-5 * float(np.square(state.s).max()) / 100.0 + 1e-5 * float(state.q.max()) / 50.0
     )
     return row(
-        "V.8 case 3", "s → 0, a fixed point", "none: ds²/dτ → 2D", (0.0, 2 * float(case.diffusivity(error)), growth),
-        tolerance, "growth of s² of the PDE from τ = 100 to 200; 10·rtol of q",
-    )  # fmt: skip
+        "V.8 case 3",
+        "s → 0, a fixed point",
+        "none: ds²/dτ → 2D",
+        (0.0, 2 * float(case.diffusivity(error)), growth),
+        tolerance,
+        "growth of s² of the PDE from τ = 100 to 200; 10·rtol of q",
+    )
 
 
 def gates(data: dict[str, Any]) -> list[Gate]:

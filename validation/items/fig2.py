@@ -1,7 +1,7 @@
 """Learning curves of Fig. 2: η = 0.04, λ = 1, ω = 1, d = 900, for b = 2, 3, 4, 5.
 
-The paper compares STE with the closure; the PDE is added. The first phase of the curves, where the
-weights are far from Gaussian, is where the closure departs from the simulation.
+The paper compares STE with the closure; the PDE is added. The first phase of the curves, where
+the weights are far from Gaussian, is where the closure departs from the simulation.
 """
 
 from __future__ import annotations

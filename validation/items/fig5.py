@@ -1,8 +1,9 @@
 """Fig. 5: inputs quantized alone, λ = 0, σ² = 0. Stability boundary 2/S and stationary error.
 
 Left: the boundary over ω_x for b_x = 2, 3, 4, 10. Right: ε* as η → 0, which is 1 − κ²/S, and at
-η = 0.5; dots are STE at η = 0.5 in the stationary state. Coarse inputs lose by their resolution at
-large ω_x and all alike by clipping at small ω_x. The boundary's side is tested under Prop. VI.1.
+η = 0.5; dots are STE at η = 0.5 in the stationary state. Coarse inputs lose by their resolution
+at large ω_x and all alike by clipping at small ω_x. The boundary's side is tested under Prop.
+VI.1.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Fig. 6: ε* over ω for b = 2 and 3, inputs with ω_x = 1 and b_x = 2, 3, 4 or unquantized, λ = 0.
 
-At the paper's own 8·10⁶ steps, d = 100, η = 10⁻⁴, five runs a point (quick: fewer points and steps
-at a larger η, the same ητ = 8). Lines are the exact stationary state of the density, dots STE at
-the end, crosses the PDE at that same time: ητ = 8 is not yet stationary where c = κ/S lies on or
-beside a level, where training is slow, and there the simulation agrees with the PDE, not with the line.
+At the paper's own 8·10⁶ steps, d = 100, η = 10⁻⁴, five runs a point (quick: fewer points and
+steps at a larger η, the same ητ = 8). Lines are the exact stationary state of the density, dots
+STE at the end, crosses the PDE at that same time: ητ = 8 is not yet stationary where c = κ/S
+lies on or beside a level, where training is slow, and there the simulation agrees with the PDE,
+not with the line.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             away = max(away, abs(dot["ste"][-1] - dot["stationary"]) / error)
     rows.append(
         Gate.at_most(
-            f"STE against the stationary state, in standard errors, worst of {relaxed} that reached it",
+            f"STE against the stationary state, in standard errors, worst of {relaxed} that "
+            "reached it",
             away,
             0.1 + normal_limit(max(relaxed, 1)),
             f"normal at {FALSE_ALARM:g}, and the tenth that is left of the transient",
@@ -91,11 +93,14 @@ def tables(data: dict[str, Any]) -> list[Table]:
     """All points."""
     return [
         Table(
-            f"{data['steps']} steps, d = {data['dimension']}, {data['runs']} runs, η = {data['eta']:g}",
+            f"{data['steps']} steps, d = {data['dimension']}, {data['runs']} runs, η = "
+            f"{data['eta']:g}",
             ["b", "inputs", "ω", "STE", "s.e.", "PDE at that time", "stationary"],
             [
-                [c["bits"], c["label"].replace("$", ""), d["omega"], d["ste"][-1], d["error"][-1]]
-                + [d["exact"][-1], d["stationary"]]
+                [
+                    *(c["bits"], c["label"].replace("$", ""), d["omega"]),
+                    *(d["ste"][-1], d["error"][-1], d["exact"][-1], d["stationary"]),
+                ]
                 for c in data["curves"].values()
                 for d in c["dots"]
             ],

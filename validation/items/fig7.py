@@ -1,8 +1,8 @@
 """Fig. 7: the index i* and the position p, drawn from real numbers.
 
-b = 3, ω = 1, λ = 0.25, no input quantizer: c = κρ/(S + λ) = 0.8 lies between two levels of ψ. The
-exact stationary density sits on the threshold between them, with exponential flanks, and mixes the
-two levels so that E ψ = c.
+b = 3, ω = 1, λ = 0.25, no input quantizer: c = κρ/(S + λ) = 0.8 lies between two levels of ψ.
+The exact stationary density sits on the threshold between them, with exponential flanks, and
+mixes the two levels so that E ψ = c.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ clipping), and against a million draws. The corrected sums run over v_k − v_{k
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
                 psi = float(step(x, *case))
                 return psi * (psi if power else x) * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
 
-            parts = [
-                quad(f, a, b, epsabs=1e-13) for a, b in zip(breaks[:-1], breaks[1:], strict=True)
-            ]
+            parts = [quad(f, a, b, epsabs=1e-13) for a, b in pairwise(breaks)]
             return sum(p[0] for p in parts), sum(p[1] for p in parts)
 
         psi = step(draws, bits, omega, temperature)

@@ -1,6 +1,7 @@
 """Mini-batches: B samples a step divide the diffusivity by B, and nothing else.
 
-b = 4, ω = 2, b_x = 4, ω_x = 2.5, λ = 0, σ² = 1, η = 0.5, B = 1, 4, 16. STE averages B fresh samples in every step.
+b = 4, ω = 2, b_x = 4, ω_x = 2.5, λ = 0, σ² = 1, η = 0.5, B = 1, 4, 16. STE averages B fresh
+samples in every step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The moment identities: what Eqs. (6)–(7) say without any closure.
 
 dm/dτ = η(κρ − (S+λ) m_ψ) and dq/dτ = 2η(κm − (S+λ) r_ψ) + η²Sε_g/B hold for the density itself.
-Their right-hand sides are read off the density; the left-hand sides are its own central differences
-of fourth order, with h and 2h to tell their error.
+Their right-hand sides are read off the density; the left-hand sides are its own central
+differences of fourth order, with h and 2h to tell their error.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         for key in ("m", "q"):
             side = found[key]
             ratio = np.abs(np.subtract(side["left"], side["right"])) / np.asarray(side["error"])
-            why = "error of the differences: |with h − with 2h| plus the solver's promised accuracy over h"
+            why = (
+                "error of the differences: |with h − with 2h| plus the solver's promised "
+                "accuracy over h"
+            )
             rows.append(
                 Gate.at_most(f"{name}: d{key}/dτ, worst over its error", ratio.max(), 1.0, why)
             )

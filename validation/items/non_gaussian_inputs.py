@@ -1,7 +1,7 @@
 """Non-Gaussian inputs: only κ and S change.
 
-Uniform and Laplace inputs of unit variance, b = 3, ω = 1, λ = 0.5, b_x = 2, ω_x = 1. The moments against
-quadrature written anew, the learning curves against STE on such inputs.
+Uniform and Laplace inputs of unit variance, b = 3, ω = 1, λ = 0.5, b_x = 2, ω_x = 1. The moments
+against quadrature written anew, the learning curves against STE on such inputs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lemmas III.2, III.3, III.4 and Proposition II.2: one step of STE from given weights.
 
-Steps are drawn here from their definition, in NumPy. Mean: η[κw* − (S+λ)ψ(w)]/d, exact at every d.
-Mean square: η²Sε_g/d up to O(d⁻²), with the η² that the last line of the paper's proof drops.
+Steps are drawn here from their definition, in NumPy. Mean: η[κw* − (S+λ)ψ(w)]/d, exact at every
+d. Mean square: η²Sε_g/d up to O(d⁻²), with the η² that the last line of the paper's proof drops.
 Third absolute moment: O(d^−3/2). The four local fields: covariance Σ, exact at every d.
 """
 

@@ -1,7 +1,8 @@
 """Phase diagram: stationary ε* over range ω and bits b, with the range that serves best.
 
-Gaussian teacher of unit variance (nine nodes), λ = 0, η = 0.04, inputs b_x = 4 with ω_x = 2.5. The optimum found by
-`optimal_range` against every scanned range, and against STE at the optimum and beside it.
+Gaussian teacher of unit variance (nine nodes), λ = 0, η = 0.04, inputs b_x = 4 with ω_x = 2.5.
+The optimum found by `optimal_range` against every scanned range, and against STE at the optimum
+and beside it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Plateau law: from small weights ε_g stays for τ₀ = Δ/(2ηκ|w*|) where it starts.
 
-All weights begin in the bin of 0 and drift at speed ηκ|w*| towards its threshold Δ/2: nothing changes
-before. So the plateau is longer for coarser steps, larger ranges, smaller η. Length: the time at which
-half of the weights have crossed, by density and by STE.
+All weights begin in the bin of 0 and drift at speed ηκ|w*| towards its threshold Δ/2: nothing
+changes before. So the plateau is longer for coarser steps, larger ranges, smaller η. Length: the
+time at which half of the weights have crossed, by density and by STE.
 """
 
 from __future__ import annotations
@@ -53,13 +53,22 @@ def compute(quick: bool = False) -> dict[str, Any]:
         width = np.sqrt(2 * float(case.diffusivity(1.0)) * law + DEVIATION**2) / (eta * case.kappa)
         rows.append(
             {
-                "bits": bits, "omega": omega, "eta": eta, "law": law, "width": width,
-                "pde": _crossing(tau, inside, step / 2), "ste": np.mean(crossing),
-                "error": np.std(crossing, ddof=1) / np.sqrt(runs), "runs": runs, "dimension": dimension,
-                "tau": tau, "curve": exact.order_parameters.generalization_error, "seed": SEED + i,
+                "bits": bits,
+                "omega": omega,
+                "eta": eta,
+                "law": law,
+                "width": width,
+                "pde": _crossing(tau, inside, step / 2),
+                "ste": np.mean(crossing),
+                "error": np.std(crossing, ddof=1) / np.sqrt(runs),
+                "runs": runs,
+                "dimension": dimension,
+                "tau": tau,
+                "curve": exact.order_parameters.generalization_error,
+                "seed": SEED + i,
                 "spacing": tau[1],
             }
-        )  # fmt: skip
+        )
     return {"rows": rows}
 
 

@@ -1,9 +1,10 @@
 """Proposition V.7 and Theorem VI.3: small learning rates, in all three regimes of the position p.
 
-b = 3, no input quantizer. Between levels (ω = 1, λ = 1: p = ½) ε* → ε₀ + SΔ²p(1−p); on a level (ω = 1,
-λ = ½: c = 2/3) ε* = ε₀(1 + Sχη) + o(η); clipped (ω = 0.4, λ = 1) ρ + σ² − 2κω + Sω², with m ballistic and
-s² → ∞ instead of a fixed point. The closure's s is χε₀η/(2Δφ(z*)); the paper omits ε₀. On a level the
-exact spread tends to Δ/√12, that of a flat density over one bin, not to 0.
+b = 3, no input quantizer. Between levels (ω = 1, λ = 1: p = ½) ε* → ε₀ + SΔ²p(1−p); on a level
+(ω = 1, λ = ½: c = 2/3) ε* = ε₀(1 + Sχη) + o(η); clipped (ω = 0.4, λ = 1) ρ + σ² − 2κω + Sω²,
+with m ballistic and s² → ∞ instead of a fixed point. The closure's s is χε₀η/(2Δφ(z*)); the
+paper omits ε₀. On a level the exact spread tends to Δ/√12, that of a flat density over one bin,
+not to 0.
 """
 
 from __future__ import annotations
@@ -61,7 +62,6 @@ def compute(quick: bool = False) -> dict[str, Any]:
             row["closure_spread"] = [points_[0].s for points_ in closed]
         if regime == "between levels":
             row["spread_slope"] = truth * chi / (2 * step * np.exp(0) / np.sqrt(2 * np.pi))
-        eta = 0.1
         # Relaxation: the bin's width over the drift, or its square over D where there is none.
         horizon = 200.0 if regime == "between levels" else 150.0
         row["ste"] = late_average(

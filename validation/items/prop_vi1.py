@@ -1,8 +1,8 @@
-"""Proposition VI.1: fixed point and stability boundary of unquantized weights, by STE on both sides.
+"""Proposition VI.1: stability boundary of unquantized weights, by STE on both sides.
 
-q* = [2ρκ² + ηS((ρ+σ²)(S+λ) − 2ρκ²)]/[(S+λ)(2(S+λ) − ηS²)] (the paper has κ² for ρκ²; here ρ = 2), stable
-for η < 2(S+λ)/S². Below the boundary STE settles at q* and ε*; above it E q grows, at the rate of
-the positive eigenvalue −2η(S+λ) + η²S².
+q* = [2ρκ² + ηS((ρ+σ²)(S+λ) − 2ρκ²)]/[(S+λ)(2(S+λ) − ηS²)] (the paper has κ² for ρκ²; here ρ =
+2), stable for η < 2(S+λ)/S². Below the boundary STE settles at q* and ε*; above it E q grows, at
+the rate of the positive eigenvalue −2η(S+λ) + η²S².
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Exact stationary density against long STE runs.
 
-Two teacher values, b = 3, ω = 1, b_x = 3, ω_x = 1.5, λ = 0.3, η = 0.2, σ² = 0.2: on each bin μ ∝ exp(a w/D),
-glued at the thresholds, with D from the self-consistent ε*. Weights of many independent runs at a late time.
+Two teacher values, b = 3, ω = 1, b_x = 3, ω_x = 1.5, λ = 0.3, η = 0.2, σ² = 0.2: on each bin μ ∝
+exp(a w/D), glued at the thresholds, with D from the self-consistent ε*. Weights of many
+independent runs at a late time.
 """
 
 from __future__ import annotations
@@ -28,9 +29,15 @@ def compute(quick: bool = False) -> dict[str, Any]:
     """Return density, histograms and the distance between them."""
     dimension, runs = (240, 12) if quick else (960, 32)
     case = problem(
-        3, 1.0, bits_x=3, omega_x=1.5, eta=0.2, ridge=0.3, noise_variance=0.2,
+        3,
+        1.0,
+        bits_x=3,
+        omega_x=1.5,
+        eta=0.2,
+        ridge=0.3,
+        noise_variance=0.2,
         teacher=Teacher(VALUES, [0.5, 0.5]),
-    )  # fmt: skip
+    )
     state = fpsolve.stationary_states(case)[0]
     ste = fpsolve.simulate_ste(
         case, [TIME], dimension=dimension, runs=runs, seed=SEED, dense_times=[TIME]
@@ -106,10 +113,13 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         limit = stats.kstwobign.isf(FALSE_ALARM) * np.sqrt(factor / p["count"])
         rows.append(
             Gate.at_most(
-                f"{label}: Kolmogorov–Smirnov distance", p["distance"], limit,
-                f"its limit law at {FALSE_ALARM:g} for {p['count']} weights, variance × {factor:.3g} for shared samples",
+                f"{label}: Kolmogorov–Smirnov distance",
+                p["distance"],
+                limit,
+                f"its limit law at {FALSE_ALARM:g} for {p['count']} weights, variance × "
+                f"{factor:.3g} for shared samples",
             )
-        )  # fmt: skip
+        )
     rows.append(student_gate("ε* by STE", data["late"], data["exact"]))
     left = 10 * np.exp(-data["rate"] * TIME) + 1e-5 * 3
     why = "what the relaxation rate leaves at τ = 200, and 10·rtol of ε_g(0)"

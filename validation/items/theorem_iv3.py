@@ -1,8 +1,8 @@
 """Theorem IV.3: the empirical density of STE converges to the PDE, at the rate d^−½.
 
 Measured is the mean over runs of the Wasserstein-1 distance between the d weights of one run and
-the density at τ = 20 (b = 2, ω = 1, λ = 1, η = 0.04, as in Fig. 2). Independent draws from the PDE's
-density, measured the same way, show what d^−½ looks like without any dynamics.
+the density at τ = 20 (b = 2, ω = 1, λ = 1, η = 0.04, as in Fig. 2). Independent draws from the
+PDE's density, measured the same way, show what d^−½ looks like without any dynamics.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     limit = normal_limit(2)
     # Terms of relative order d^−½ bend the line by at most its end-to-end share.
     bend = _bend(data)
-    why = f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative corrections of d^−½"
+    why = (
+        f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative "
+        "corrections of d^−½"
+    )
     return [
         Gate.near("exponent of the distance", slope, -0.5, limit * error + bend, why),
         Gate.near("exponent for independent draws", free, -0.5, limit * free_error + bend, why),

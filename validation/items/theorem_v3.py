@@ -1,8 +1,8 @@
 """Theorem V.3: E|Ψ_d − Ψ| of Ψ = (m, q) falls as d^−½ to the PDE, and saturates to the closure.
 
-b = 2, ω = 1, λ = 1, η = 0.04; the maximum is over τ = 2.5, 5, …, 20. The paper states the bound for
-the closure (Eqs. 6–7 under Assumption V.1). Its distance to the simulation stops falling where the
-two theories are apart; the distance to the PDE goes on falling.
+b = 2, ω = 1, λ = 1, η = 0.04; the maximum is over τ = 2.5, 5, …, 20. The paper states the bound
+for the closure (Eqs. 6–7 under Assumption V.1). Its distance to the simulation stops falling
+where the two theories are apart; the distance to the PDE goes on falling.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     limit = normal_limit()
     first, last = rows[0]["d"], rows[-1]["d"]
     bend = float((first**-0.5 - last**-0.5) / np.log(last / first))
-    why = f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative corrections of d^−½"
+    why = (
+        f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative "
+        "corrections of d^−½"
+    )
     found = [
         Gate.near("exponent of the distance to the PDE", slope, -0.5, limit * error + bend, why)
     ]
