@@ -54,4 +54,4 @@ class StoreError(FpsolveError, OSError):
 
 def _short(value: object) -> str:
     text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 200 else text[:197] + "..."

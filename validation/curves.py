@@ -65,7 +65,7 @@ def agreement(density: Any, particles: Any) -> dict[str, Any]:
     -------
     dict
         "worst_order", "worst_density": largest |difference|/limit; "tests": their number; "tau",
-        "ste", "exact", "error": common times, ε_g of both, and the standard error in use.
+        "ste", "exact", "error": common times, ε_g of both, and its standard error over the runs.
     """
     # Undershoots as small as the tolerance must not make a variance of ψ, where it is 0, negative.
     density = replace(density, density=np.maximum(density.density, 0.0))
@@ -77,6 +77,7 @@ def agreement(density: Any, particles: Any) -> dict[str, Any]:
         for d in (row.wasserstein, row.kolmogorov_smirnov, row.binned_l1)
     ]
     rows = [row for row in found.order_parameters if row.name == "generalization_error"]
+    errors = mean_and_error(particles.order_parameters.generalization_error)[1]
     return {
         "worst_order": max(order),
         "worst_density": max(distances),
@@ -84,12 +85,7 @@ def agreement(density: Any, particles: Any) -> dict[str, Any]:
         "tau": [row.time for row in rows],
         "ste": [row.particles for row in rows],
         "exact": [row.density for row in rows],
-        "error": [
-            abs((row.particles - row.density) / row.standard_errors)
-            if row.standard_errors and np.isfinite(row.standard_errors)
-            else 0.0
-            for row in rows
-        ],
+        "error": [float(errors[np.argmin(np.abs(particles.times - row.time))]) for row in rows],
     }
 
 
@@ -223,7 +219,6 @@ def closure_table(curves: dict[str, dict[str, Any]]) -> Table:
             curve["closure_at_checks"],
             strict=True,
         ):
-            # Both distances in the standard error that the comparison with the PDE used.
             away = [(ste - exact) / error, (ste - closed) / error] if error else ["–", "–"]
             rows.append([label, tau, ste, error, exact, away[0], closed, away[1]])
     columns = ["curve", "τ", "STE", "s.e.", "PDE", "(STE − PDE)/s.e.", "closure"]

@@ -21,8 +21,9 @@ __all__ = ["Discretization", "Integrator"]
 
 Array = NDArray[np.float64]
 
-# Share of the promise (10 rtol on ε_g, m, q; 100 rtol in L¹) that one step may use up.
-_STEP_FUNCTIONAL = 4.0
+# Errors of one step, as estimated, in units of rtol. The estimate is that of the embedded fourth
+# order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
+_STEP_FUNCTIONAL = 20.0
 _STEP_L1 = 20.0
 # Diffusion is held at these multiples of the tolerance: of D for an untrained ε_g, and of the
 # diffusivity that crosses the narrowest bin within the horizon; see `_least_diffusivity`.

@@ -164,14 +164,16 @@ class SmoothDensity:
         def drift(w: float) -> float:
             return float(problem.drift(w, w_star))
 
-        peak = float(brentq(drift, *ends, xtol=1e-300, rtol=1e-15))
+        # A root at 0 has no relative accuracy; the width of the quantizer sets the scale.
+        tiny = 1e-15 * (ends[1] - ends[0])
+        peak = float(brentq(drift, *ends, xtol=tiny, rtol=1e-15))
         bare = cls(problem, w_star, diffusivity, peak, np.empty(0), np.empty(0), 0.0)
 
         def remains(w: float) -> float:
             return float(bare.log_density(np.array(w))) + _DROP
 
         edges = [
-            end if remains(end) > 0 else float(brentq(remains, end, peak, xtol=1e-300))
+            end if remains(end) > 0 else float(brentq(remains, end, peak, xtol=tiny))
             for end in ends
         ]
         nodes, weights = bare._panels(edges[0], edges[1])

@@ -191,7 +191,7 @@ def _overlap_solver(problem: Problem, closure: Closure) -> Callable[[float], flo
         reach = start * (1 + math.sqrt(v))
         while gap(reach, v) < 0 or gap(-reach, v) > 0:
             reach *= 4
-        return float(brentq(gap, -reach, reach, args=(v,), xtol=1e-300, rtol=1e-15))
+        return float(brentq(gap, -reach, reach, args=(v,), xtol=1e-16 * start, rtol=1e-15))
 
     return solve
 
