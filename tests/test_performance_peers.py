@@ -76,7 +76,7 @@ def test_particles_scatter_about_the_reference(case):
 
 @pytest.mark.slow  # py-pde compiles for half a minute
 def test_py_pde_is_the_central_flux(case):
-    pytest.importorskip("pde", reason="py-pde is not installed")
+    pytest.importorskip("pde", reason="needs the bench extra: py-pde")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from validation.performance.py_pde_peer import equation
@@ -91,7 +91,7 @@ def test_py_pde_is_the_central_flux(case):
 
 
 def test_fipy_solves_the_same_equation(case):
-    pytest.importorskip("fipy", reason="FiPy is not installed")
+    pytest.importorskip("fipy", reason="needs the bench extra: FiPy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from validation.performance import fipy_peer

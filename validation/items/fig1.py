@@ -2,7 +2,7 @@
 
 The paper leaves η and λ unstated; here η = 0.04 with λ = 0 and λ = 1. Histograms are STE, solid
 lines the PDE, dotted lines the Gaussian that the closure assumes. The mass gathers on the
-*threshold* w = 1, with an asymmetric peak that no Gaussian follows.
+threshold w = 1, with an asymmetric peak that no Gaussian follows.
 """
 
 from __future__ import annotations

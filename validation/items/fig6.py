@@ -15,7 +15,7 @@ import numpy as np
 
 import fpsolve
 from validation.curves import agreement, agreement_gate, problem
-from validation.gates import FALSE_ALARM, Gate, Table, normal_limit
+from validation.gates import FALSE_ALARM, Gate, Table, student_limit
 from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Fig. 6: stationary error over the range"
@@ -79,8 +79,8 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             f"STE against the stationary state, in standard errors, worst of {relaxed} that "
             "reached it",
             away,
-            0.1 + normal_limit(max(relaxed, 1)),
-            f"normal at {FALSE_ALARM:g}, and the tenth that is left of the transient",
+            0.1 + student_limit(data["runs"] - 1, max(relaxed, 1)),
+            f"Student's t at {FALSE_ALARM:g}, and the tenth that is left of the transient",
         )
     )
     rows.append(
