@@ -128,6 +128,7 @@ class Integrator:
         self._refined = 0
         self._report = np.zeros(9)
         self._pool: dict[str, Array] = {}
+        self._shape: tuple[int, ...] = ()
         speed, finest = np.abs(grid.drift).max(), grid.width.min()
         stir = self._dfactor * max(self._scale[0], 1e-300)
         self.step = float(0.05 / (speed / finest + stir / finest**2))
@@ -221,16 +222,18 @@ class Integrator:
 
     def _compute(self, step: float) -> Array | None:
         grid, element = self.grid, self.grid.element
-        nodes, elements = grid.u.shape
         values = grid.first.size - 1
-        sizes = {
-            "work": (STAGES + 3, nodes, elements),
-            "matrix": (nodes, nodes, elements),
-            "lower": (elements,),
-            "pivot": (elements + values,),
-            "parts": (values, 9),
-        }
-        space = {name: self._reserve(name, shape) for name, shape in sizes.items()}
+        if self._shape != grid.u.shape:
+            self._shape = grid.u.shape
+            nodes, elements = grid.u.shape
+            self._space = (
+                self._reserve("work", (STAGES + 3, nodes, elements)),
+                self._reserve("matrix", (nodes, nodes, elements)),
+                self._reserve("lower", (elements,)),
+                self._reserve("pivot", (elements + values,)),
+                self._reserve("parts", (values, 9)),
+            )
+        work, matrix, lower, pivot, parts = self._space
         new = np.empty_like(grid.u)
         crowd = values >= _MANY_VALUES and grid.u.size >= _MANY_NODES
         advance = threaded_step if crowd else rosenbrock_step
@@ -255,11 +258,11 @@ class Integrator:
             GAMMA,
             STAGE_WEIGHTS,
             COUPLING,
-            space["work"],
-            space["matrix"],
-            space["lower"],
-            space["pivot"],
-            space["parts"],
+            work,
+            matrix,
+            lower,
+            pivot,
+            parts,
             new,
             self._report,
         )

@@ -54,6 +54,8 @@ class Mesh:
         Which meshes move.
     left, width : ndarray, shape (E,)
         Positions (dimensionless).
+    narrowest : float
+        Width below which elements are not split (dimensionless).
     u, x, psi, mass, drift : ndarray, shape (p + 1, E)
         Density, position, ψ, control volume and drift relative to the mesh, at the nodes.
     functionals : ndarray, shape (3, p + 1, E)
@@ -99,16 +101,19 @@ class Mesh:
             self.width,
             self.x,
         )
+        # Below this width positions lose their digits.
+        self.narrowest = 1e-13 * max(1.0, float(np.abs(self.left).max()))
         quantizer = problem.weight_quantizer
         self._widest = np.full(shape[1], math.inf)
         if quantizer is None:
             psi = self.x
         elif quantizer.temperature == 0:
-            psi = np.broadcast_to(quantizer.levels[self.bins], shape)
+            psi = np.empty(shape)
+            psi[:] = quantizer.levels[self.bins]
         else:
             psi = quantizer(self.x)
             self._widest = self._widest_smoothed(quantizer.temperature, quantizer.thresholds)
-        self.psi = np.ascontiguousarray(psi)
+        self.psi = psi
         self.mass, self.drift = np.empty(shape), np.empty(shape)
         self.functionals = np.empty((3, *shape))
         weigh(
@@ -147,11 +152,6 @@ class Mesh:
     def own(self, k: int) -> slice:
         """Elements of teacher value k."""
         return slice(int(self.first[k]), int(self.first[k + 1]))
-
-    @property
-    def narrowest(self) -> float:
-        """Width below which positions lose their digits."""
-        return 1e-13 * max(1.0, float(np.abs(self.left).max()))
 
     # --- the density -----------------------------------------------------------------------------
 
