@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 from scipy.special import ndtr
 
 from fpsolve.density.element import reference_element
+from fpsolve.density.gaussian import gaussian_density
 from fpsolve.density.start import GaussianStart
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -262,20 +262,11 @@ def _extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[flo
 
 def _linear_extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[float, float]:
     """The same for unquantized weights, from the exact mean and variance of each Gaussian."""
-    probability, w_star = problem.teacher.probabilities, problem.teacher.values
-    pull = problem.learning_rate * (problem.sigma2 + problem.ridge)
-
-    def rates(_: float, state: Array) -> Array:
-        mean, variance = state[:-1], state[-1]
-        q = probability @ mean**2 + variance
-        m = probability @ (w_star * mean)
-        error = problem.sigma2 * q - 2 * problem.kappa * m + problem.rho + problem.noise_variance
-        push = problem.learning_rate * problem.kappa * w_star
-        return np.append(
-            push - pull * mean, 2 * float(problem.diffusivity(error)) - 2 * pull * variance
-        )
-
-    state = np.append(start.mean, start.deviation**2)
-    path = solve_ivp(rates, (0.0, horizon), state, rtol=1e-6, max_step=horizon / 50 or np.inf).y
-    spread = _REACH * np.sqrt(path[-1])
-    return float((path[:-1] - spread).min()), float((path[:-1] + spread).max())
+    low = float(start.mean.min()) - _REACH * start.deviation
+    high = float(start.mean.max()) + _REACH * start.deviation
+    shares = np.concatenate([np.geomspace(1e-6, 1.0, 100), np.linspace(0.0, 1.0, 100)])
+    for time in start.time + shares * (horizon - start.time):
+        now = gaussian_density(problem, float(time))
+        low = min(low, float(now.mean.min()) - _REACH * now.deviation)
+        high = max(high, float(now.mean.max()) + _REACH * now.deviation)
+    return low, high
