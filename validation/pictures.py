@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 __all__ = ["COLORS", "GRAY", "INK", "grid_of_axes", "key", "points", "svg_text"]
 
@@ -62,6 +63,10 @@ def key(axes: Axes, *, pde: bool = True, closure: bool = True, **options: object
 
 def svg_text(figure: Figure, name: str) -> str:
     """Return a figure as an SVG element whose ids are its own and whose ink is the page's."""
+    for axes in figure.axes:
+        for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+            if scale == "log":  # Labels between powers of ten run into each other.
+                axis.set_minor_formatter(NullFormatter())
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, **_STYLE}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -76,4 +81,7 @@ def svg_text(figure: Figure, name: str) -> str:
         re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1),
         count=1,
     )
+    # A narrow figure is not blown up to the width of the page.
+    widest = round(128 * figure.get_figwidth())
+    text = text.replace("<svg", f'<svg style="max-width: {widest}px"', 1)
     return text.replace(INK, "currentColor")

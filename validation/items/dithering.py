@@ -139,6 +139,7 @@ def visualize(data: dict[str, Any]) -> Any:
     points(ax, s["step"], s["mean"], s["error"], COLORS[1], label="STE, η = 0.02", ms=5)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.set_xticks(step, [f"{value:.2g}" for value in step])
     ax.set_xlabel(r"$\Delta$")
     ax.set_ylabel(r"$\varepsilon_g^*$")
     ax.legend()

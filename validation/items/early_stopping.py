@@ -49,7 +49,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
                 }
             )
     curve = learning_curve(
-        problem(3, 1.5, ridge=2.0),
+        problem(3, 1.5, ridge=1.5),
         horizon=120.0,
         dimension=400 if quick else 900,
         runs=3 if quick else 5,
@@ -61,7 +61,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
 
 def gates(data: dict[str, Any]) -> list[Gate]:
     """Agreement with STE; the gain is real; the closure overstates it."""
-    rows = [agreement_gate("λ = 2, ω = 1.5", data["curve"]["agreement"])]
+    rows = [agreement_gate("λ = 1.5, ω = 1.5", data["curve"]["agreement"])]
     resolved = max(abs(r["value"] - r["rough"]) for r in data["rows"])
     why = (
         "10·rtol of ε_g(0) and the third power of the spacing in units of the curve's own "
@@ -103,7 +103,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the judged curve and the gains."""
     figure, axes = grid_of_axes(1, 2)
-    draw_curves(axes[0, 0], {"λ = 2, ω = 1.5": data["curve"]}, COLORS, log=True)
+    draw_curves(axes[0, 0], {"λ = 1.5, ω = 1.5": data["curve"]}, COLORS, log=True)
     key(axes[0, 0], loc="lower left")
     for color, omega in zip(COLORS, (1.0, 1.5), strict=False):
         part = [r for r in data["rows"] if r["omega"] == omega]

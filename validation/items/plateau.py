@@ -123,6 +123,8 @@ def visualize(data: dict[str, Any]) -> Any:
     axes[0, 1].plot(ends, ends, color=INK, lw=0.8)
     axes[0, 1].set_xscale("log")
     axes[0, 1].set_yscale("log")
+    for axis in (axes[0, 1].xaxis, axes[0, 1].yaxis):
+        axis.set_ticks([5, 10, 20, 50], ["5", "10", "20", "50"])
     axes[0, 1].set_xlabel(r"$\tau_0=\Delta/(2\eta\kappa|w^*|)$")
     axes[0, 1].set_ylabel("half-crossing, STE")
     axes[0, 1].legend()
