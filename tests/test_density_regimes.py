@@ -135,12 +135,18 @@ def _weights(count):
 
 
 def may_fail(problem):
-    """Whether the density may blow up, or contract to a point without end."""
+    """Whether the density may blow up, contract to a point, or freeze with vanishing layers."""
     silent = problem.noise_variance == 0
     if problem.weight_quantizer is None:
         gain = problem.learning_rate * problem.sigma2**2 / problem.batch_size
         return silent or gain > 1.999 * (problem.sigma2 + problem.ridge)
-    return silent and problem.initial.variance == 0
+    quantizer, teacher = problem.weight_quantizer, problem.teacher
+    error = quantizer.levels * (
+        problem.sigma2 * quantizer.levels - 2 * problem.kappa * teacher.values[:, None]
+    )
+    least = problem.rho + problem.noise_variance + teacher.probabilities @ error.min(axis=1)
+    # Silent labels that some weights reproduce exactly: diffusion switches off, layers vanish.
+    return silent and (problem.initial.variance == 0 or least < 1e-6 * max(1.0, problem.rho))
 
 
 def check_density(result, rtol):

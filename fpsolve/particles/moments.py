@@ -85,6 +85,7 @@ def _central_moments(mass: Array, term: Array, proportions: Array) -> tuple[floa
     """Return second and third central moments at given teacher value, averaged over these."""
     centred = term - _mean(mass, term)[:, None]
     total = mass.sum(axis=1)
-    second = (mass * centred**2).sum(axis=1) / total
+    # Undershoots of the density count by their size: where a term hardly varies, they are all.
+    second = (np.abs(mass) * centred**2).sum(axis=1) / total
     third = (mass * centred**3).sum(axis=1) / total
     return float(proportions @ second), float(proportions @ third)
