@@ -15,6 +15,9 @@ so that the Jacobian is A(D) + (A'(D) u) ⊗ (dfactor·weights): banded plus ran
 are eliminated element by element, the vertices by one tridiagonal solve, the rank one by the
 Sherman–Morrison formula.
 
+Ranges of elements are unsigned: an index that might be negative would have to be wrapped around,
+which keeps loops from being vectorized.
+
 Teacher values meet only in one sum per stage, which lets `begin_step`, `take_stage` and `end_step`
 work on ranges of them at the same time; `rosenbrock_step` runs them all in turn. The sums are added
 in the order of the teacher values, so the result does not depend on who computed them.
@@ -231,14 +234,15 @@ def _factor(matrix: Array, begin: int, end: int, k: int, lower: Array, pivot: Ar
                     continue
                 for e in range(begin, end):
                     matrix[i, j, e] -= matrix[i, c, e] * matrix[c, j, e]
-    vertex = begin + k
-    pivot[vertex] = matrix[0, 0, begin]
-    for e in range(begin, end):
+    here, stop = np.int64(begin), np.int64(end)
+    vertex = here + k
+    pivot[vertex] = matrix[0, 0, here]
+    for e in range(here, stop):
         pivot[vertex] = 1.0 / pivot[vertex]
         lower[e] = matrix[last, 0, e] * pivot[vertex]
         vertex += 1
         pivot[vertex] = matrix[last, last, e] - lower[e] * matrix[0, last, e]
-        if e + 1 < end:
+        if e + 1 < stop:
             pivot[vertex] += matrix[0, 0, e + 1]
     pivot[vertex] = 1.0 / pivot[vertex]
 
@@ -256,14 +260,15 @@ def _solve(
                 continue
             for e in range(begin, end):
                 x[i, e] -= matrix[i, c, e] * x[c, e]
-    for e in range(begin, end):
+    here, stop = np.int64(begin), np.int64(end)
+    for e in range(here, stop):
         x[last, e] -= lower[e] * x[0, e]
-        if e + 1 < end:
+        if e + 1 < stop:
             x[0, e + 1] += x[last, e]
-    x[last, end - 1] *= pivot[end + k]
-    for e in range(end - 1, begin - 1, -1):
+    x[last, stop - 1] *= pivot[stop + k]
+    for e in range(stop - 1, here - 1, -1):
         x[0, e] = (x[0, e] - matrix[0, last, e] * x[last, e]) * pivot[e + k]
-        if e > begin:
+        if e > here:
             x[last, e - 1] = x[0, e]
     for c in range(last - 1, 0, -1):
         for e in range(begin, end):
@@ -392,7 +397,7 @@ def begin_step(
     stages = work.shape[0] - 3
     flux, column = work[stages], work[stages + 2]
     for k in range(values[0], values[1]):
-        begin, end = first[k], first[k + 1]
+        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
         _assemble(
             scheme,
             shift,
@@ -458,7 +463,7 @@ def take_stage(
     stages = work.shape[0] - 3
     flux, start, column = work[stages], work[stages + 1], work[stages + 2]
     for k in range(values[0], values[1]):
-        begin, end = first[k], first[k + 1]
+        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
         if stage > 0:
             _add(column, correction, begin, end, work[stage - 1])
         _combine(u, work, stage_weights[stage], stage, begin, end, start)
@@ -498,7 +503,7 @@ def end_step(
     stages = work.shape[0] - 3
     start, column, error = work[stages + 1], work[stages + 2], work[stages - 1]
     for k in range(values[0], values[1]):
-        begin, end = first[k], first[k + 1]
+        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
         _add(column, correction, begin, end, error)
         _finish(scheme, u, start, error, mass, functionals, begin, end, new, parts[k])
 
