@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from closed_forms import exact_density, exact_macro, sampled_particles
 from hypothesis import settings
@@ -11,6 +14,9 @@ from fpsolve import GaussianInitial, Problem, Teacher, UniformQuantizer
 # The same examples every time; no deadline, since the first call of a compiled function compiles.
 settings.register_profile("fpsolve", deadline=None, derandomize=True, database=None)
 settings.load_profile("fpsolve")
+
+# `validation` is not installed; it comes last, so that the installed fpsolve is what is tested.
+sys.path.append(str(Path(__file__).parent.parent))
 
 TIMES = [0.0, 1.0, 5.0, 20.0]
 

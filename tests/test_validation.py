@@ -7,19 +7,17 @@ import math
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
-from validation.catalogue import ITEMS, Result, load_item, work_out  # noqa: E402
-from validation.gates import Gate, fitted_slope, normal_limit, student_limit  # noqa: E402
-from validation.mutations import MUTATIONS, mutated  # noqa: E402
-from validation.report import summary, write_report  # noqa: E402
-from validation.runner import run  # noqa: E402
+from validation.catalogue import ITEMS, Result, load_item, work_out
+from validation.gates import Gate, fitted_slope, normal_limit, student_limit
+from validation.mutations import MUTATIONS, mutated
+from validation.report import summary, write_report
+from validation.runner import run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 # Items of a second or so, of every kind of content: picture, table, gates.
