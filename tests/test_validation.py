@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
 from validation.catalogue import ITEMS, Result, load_item, work_out
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
 from validation.mutations import MUTATIONS, mutated
 from validation.report import summary, write_report
 from validation.runner import run
 
+ROOT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 # Items of a second or so, of every kind of content: picture, table, gates.
 CHEAP = ["fig7", "moment_identities", "errata"]
