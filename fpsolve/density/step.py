@@ -58,6 +58,12 @@ _D_STEP = 3e-5
 
 
 @njit(cache=True, nogil=True)
+def _unsigned(index: int) -> int:
+    """The same element number, without sign for compiled loops."""
+    return np.uint64(index)  # type: ignore[return-value]
+
+
+@njit(cache=True, nogil=True)
 def _segment(rise: float) -> float:
     """∫_0^1 exp(−|rise| t) dt: mean of an exponential, relative to its larger end."""
     y = abs(rise)
@@ -234,7 +240,7 @@ def _factor(matrix: Array, begin: int, end: int, k: int, lower: Array, pivot: Ar
                     continue
                 for e in range(begin, end):
                     matrix[i, j, e] -= matrix[i, c, e] * matrix[c, j, e]
-    here, stop = np.int64(begin), np.int64(end)
+    here, stop = int(begin), int(end)
     vertex = here + k
     pivot[vertex] = matrix[0, 0, here]
     for e in range(here, stop):
@@ -260,7 +266,7 @@ def _solve(
                 continue
             for e in range(begin, end):
                 x[i, e] -= matrix[i, c, e] * x[c, e]
-    here, stop = np.int64(begin), np.int64(end)
+    here, stop = int(begin), int(end)
     for e in range(here, stop):
         x[last, e] -= lower[e] * x[0, e]
         if e + 1 < stop:
@@ -397,7 +403,7 @@ def begin_step(
     stages = work.shape[0] - 3
     flux, column = work[stages], work[stages + 2]
     for k in range(values[0], values[1]):
-        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
+        begin, end = _unsigned(first[k]), _unsigned(first[k + 1])
         _assemble(
             scheme,
             shift,
@@ -463,7 +469,7 @@ def take_stage(
     stages = work.shape[0] - 3
     flux, start, column = work[stages], work[stages + 1], work[stages + 2]
     for k in range(values[0], values[1]):
-        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
+        begin, end = _unsigned(first[k]), _unsigned(first[k + 1])
         if stage > 0:
             _add(column, correction, begin, end, work[stage - 1])
         _combine(u, work, stage_weights[stage], stage, begin, end, start)
@@ -503,7 +509,7 @@ def end_step(
     stages = work.shape[0] - 3
     start, column, error = work[stages + 1], work[stages + 2], work[stages - 1]
     for k in range(values[0], values[1]):
-        begin, end = np.uint64(first[k]), np.uint64(first[k + 1])
+        begin, end = _unsigned(first[k]), _unsigned(first[k + 1])
         _add(column, correction, begin, end, error)
         _finish(scheme, u, start, error, mass, functionals, begin, end, new, parts[k])
 
