@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import exprel, ndtr
 
 from fpsolve.density.snapshot import thin_edges
+from fpsolve.density.start import gaussian_masses, point_averages
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -53,16 +54,9 @@ class GaussianSnapshot:
     def cell_averages(self, edges: Array) -> Array:
         """Return the cell averages (K, N)."""
         if self.deviation == 0:
-            cell = np.clip(np.searchsorted(edges, self.mean, side="right") - 1, 0, edges.size - 2)
-            out = np.zeros((self.mean.size, edges.size - 1))
-            out[np.arange(self.mean.size), cell] = 1.0
-            return out / np.diff(edges)
+            return point_averages(self.mean, edges)
         z = (edges - self.mean[:, None]) / self.deviation
-        # Differences of the smaller tail, so that far cells keep relative accuracy.
-        upper = z[:, :-1] > 0
-        masses = ndtr(np.where(upper, -z[:, :-1], z[:, 1:]))
-        masses -= ndtr(np.where(upper, -z[:, 1:], z[:, :-1]))
-        return masses / np.diff(edges)
+        return gaussian_masses(z[:, :-1], z[:, 1:]) / np.diff(edges)
 
 
 def gaussian_density(problem: Problem, time: float) -> GaussianSnapshot:

@@ -14,11 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from fpsolve.density.element import reference_element
 from fpsolve.density.gaussian import gaussian_density
-from fpsolve.density.start import GaussianStart
+from fpsolve.density.start import GaussianStart, gaussian_masses
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
@@ -74,8 +73,7 @@ class ScharfetterGummel:
         self._set_drift()
         low = (edges[:-1] - start.mean[:, None]) / start.deviation
         high = (edges[1:] - start.mean[:, None]) / start.deviation
-        masses = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
-        self.u = self._paired(masses / cell)
+        self.u = self._paired(gaussian_masses(low, high) / cell)
 
     def _set_drift(self) -> None:
         """Mean drift between a centre and a face, and the weights of ε_g − ρ − σ², m and q."""

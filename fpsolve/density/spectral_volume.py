@@ -13,14 +13,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from fpsolve.density.extent import fit_extent, grow
 from fpsolve.density.lattice import Lattice
 from fpsolve.density.mesh import Mesh
 from fpsolve.density.moving_frame import detach, keep_inside
 from fpsolve.density.regrid import KEEP, MERGE, SPLIT
-from fpsolve.density.start import GaussianStart
+from fpsolve.density.start import GaussianStart, gaussian_masses
 from fpsolve.problem.problem import Problem
 
 __all__ = ["SpectralVolumes", "default_order"]
@@ -114,9 +113,7 @@ class SpectralVolumes(Mesh):
         right[ends] = self.left[ends] + self.width[ends]
         low = (self.left - centre) / start.deviation
         high = (right - centre) / start.deviation
-        # Differences of the smaller tail, so that far elements keep relative accuracy.
-        exact = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
-        defect = exact - (self.mass * self.u).sum(axis=0)
+        defect = gaussian_masses(low, high) - (self.mass * self.u).sum(axis=0)
         self.u = self.u + self.element.restore[:, :1] * (2.0 * defect / self.width)
 
     # --- adaptation ------------------------------------------------------------------------------

@@ -7,17 +7,42 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
-__all__ = ["GaussianStart", "PointSnapshot", "gaussian_start"]
+__all__ = [
+    "GaussianStart",
+    "PointSnapshot",
+    "gaussian_masses",
+    "gaussian_start",
+    "point_averages",
+]
 
 Array = NDArray[np.float64]
 
 # A point mass is followed exactly until it is this many standard deviations from a threshold.
 _CLEAR = 9.0
+
+
+def gaussian_masses(low: Array, high: Array) -> Array:
+    """Return Φ(high) − Φ(low) elementwise for low <= high.
+
+    It is the difference of the smaller tail, so that far intervals keep relative accuracy.
+    """
+    upper = low > 0
+    masses = ndtr(np.where(upper, -low, high)) - ndtr(np.where(upper, -high, low))
+    return np.asarray(masses)
+
+
+def point_averages(points: Array, edges: Array) -> Array:
+    """Return cell averages (K, N) of point masses at `points` (K,), each in the cell it lies in."""
+    cell = np.clip(np.searchsorted(edges, points, side="right") - 1, 0, edges.size - 2)
+    out = np.zeros((points.size, edges.size - 1))
+    out[np.arange(points.size), cell] = 1.0 / np.diff(edges)[cell]
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +81,7 @@ class PointSnapshot:
 
     def cell_averages(self, edges: Array) -> Array:
         """Return the cell averages (K, N): all mass in the cell that holds the point."""
-        cell = np.clip(np.searchsorted(edges, self.point, side="right") - 1, 0, edges.size - 2)
-        out = np.zeros((self.point.size, edges.size - 1))
-        out[np.arange(self.point.size), cell] = 1.0 / np.diff(edges)[cell]
-        return out
+        return point_averages(self.point, edges)
 
 
 @dataclass(frozen=True, eq=False)
