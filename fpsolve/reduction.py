@@ -26,7 +26,8 @@ class OrderParameters:
     q : ndarray
         E[w²].
     s : ndarray
-        (q − m²/ρ)^½, the spread around the teacher's direction; q^½ where ρ = 0.
+        (q − m²/ρ)^½, the spread around the teacher's direction; q^½ where ρ = 0. The difference is
+        known to the accuracy of q and m alone; where that leaves it negative, s is 0.
     m_psi : ndarray
         E[w* ψ(w)].
     q_psi : ndarray
@@ -61,7 +62,8 @@ class OrderParameters:
         rho = problem.rho if rho is None else rho
         aligned = np.divide(np.square(m), rho, out=np.zeros_like(m), where=np.asarray(rho) > 0)
         spread2 = q - aligned
-        # Rounding may leave −1e−17 where all weights lie along the teacher; NaN must not follow.
+        # Where all weights lie along the teacher, rounding or the solver's tolerance may leave a
+        # difference of −1e−17 or −1e−9; NaN must not follow.
         s = np.sqrt(np.where(spread2 > 0, spread2, 0.0))
         error = problem.sigma2 * q_psi - 2 * problem.kappa * m_psi + rho + problem.noise_variance
         return cls(m, q, s, m_psi, q_psi, r_psi, error)

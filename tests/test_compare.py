@@ -232,6 +232,34 @@ def test_initial_point_mass_is_not_compared():
     assert verdict.agrees, verdict.table()
 
 
+@pytest.mark.parametrize(("shift", "agrees"), [(5e-6, True), (-5e-6, True), (1e-4, False)])
+def test_without_noise_the_solver_may_be_off_by_what_it_promises(shift, agrees):
+    # No error, no noise: the weights stay where they start, on the teacher.
+    frozen = Problem(
+        weight_quantizer=None,
+        input_quantizer=None,
+        learning_rate=0.1,
+        initial=GaussianInitial(variance=0.0, overlap=1.0),
+    )
+    result = simulate_ste(frozen, [1.0], dimension=50, runs=2, seed=1)
+    density = solve_pde(frozen, [1.0], rtol=1e-6)
+    own = density.order_parameters
+    moved = dataclasses.replace(density, order_parameters=dataclasses.replace(own, m=own.m + shift))
+    rows = {row.name: row for row in compare(moved, result).order_parameters}
+    assert rows["m"].agrees == agrees
+    # s² = q − m²/ρ is off by 2·shift, which is within the promise for q and m as well.
+    assert rows["q"].agrees
+    assert rows["generalization_error"].agrees
+
+
+def test_undershoots_make_no_negative_variance():
+    # A narrow layer, and ripples of 1e-9 far from it.
+    edges = np.array([0.0, 0.5, 1.0, 1.00001, 1.5])
+    law = Law(edges, np.array([-1e-9, -1e-9, 1.0 + 3e-9, -1e-9]))
+    assert 0 < law.variance < 1e-8
+    assert wasserstein(law, np.full(10, 1.000005), 1, 0.01).limit > 0
+
+
 def test_what_cannot_be_compared_is_refused(density, linear_problem):
     with pytest.raises(ParameterError, match="share at least one time"):
         compare(density, simulate_ste(linear_problem, [3.0], dimension=50, seed=1))

@@ -80,7 +80,8 @@ def compare(
     limit d → ∞: means over runs differ from it by O(1/d), which sampling noise O((runs·d)^−½)
     hides while runs ≪ d; with more runs, or with more particles than the Euler step of
     `simulate_sde` deserves, the comparison will see that difference. Times within half a step of
-    each other are the same. Sources: `distances`, and the head of this module.
+    each other are the same. What `solve_pde` promises for its own error, 10·rtol, is no difference.
+    Sources: `distances`, and the head of this module.
     """
     rate = finite("false_alarm_rate", false_alarm_rate, above=0.0)
     if rate > 0.1:
@@ -211,15 +212,30 @@ def _compare_order_parameters(
                 name=name,
                 particles=mean,
                 density=value,
-                standard_errors=_score(difference, math.sqrt(noise / coordinates)),
+                standard_errors=_score(
+                    difference, math.sqrt(noise / coordinates), _promised(density, name, value)
+                ),
                 limit=quantile + skew * (quantile**2 - 1) / 6,
             )
         )
     return rows
 
 
-def _score(difference: float, error: float) -> float:
-    """Return difference/error; where nothing fluctuates, rounding is no difference."""
+def _promised(density: DensityTrajectory, name: str, value: float) -> float:
+    """Return the error that `solve_pde` allows itself: 10·rtol of the largest value."""
+    own, problem = density.order_parameters, density.problem
+    share = 10 * float(density.stats.get("rtol", 0.0))
+    size = np.abs(getattr(own, name))
+    if name == "generalization_error":  # A difference of terms, of which it may be a small part.
+        size = size + problem.sigma2 * own.q_psi + 2 * problem.kappa * np.abs(own.m_psi)
+    if name == "s":  # The root of q − m²/ρ, of which either is known to that share.
+        return math.sqrt(value**2 + 2 * share * float(own.q.max())) - value
+    return share * float(size.max())
+
+
+def _score(difference: float, error: float, promised: float) -> float:
+    """Return difference/error, of what the solver's own error leaves of the difference."""
+    left = math.copysign(max(abs(difference) - promised, 0.0), difference)
     if error > 0:
-        return difference / error
-    return math.copysign(math.inf, difference) if abs(difference) > 1e-9 else 0.0
+        return left / error
+    return math.copysign(math.inf, left) if left else 0.0

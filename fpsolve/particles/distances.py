@@ -89,8 +89,8 @@ class Law:
 
     @property
     def variance(self) -> float:
-        """Var w (dimensionless)."""
-        middle, mass = 0.5 * (self.x[1:] + self.x[:-1]), np.diff(self.cdf)
+        """Var w (dimensionless); undershoots of the density count by their size."""
+        middle, mass = 0.5 * (self.x[1:] + self.x[:-1]), np.abs(np.diff(self.cdf))
         total = mass.sum()
         mean = middle @ mass / total
         return float(np.square(middle - mean) @ mass / total)
