@@ -65,6 +65,7 @@ class Result:
     gates: list[Gate]
     tables: list[Table]
     picture: str
+    headline: str
     seconds: float
     key: str
     error: str = ""
@@ -134,6 +135,7 @@ def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) ->
         gates=[],
         tables=[],
         picture="",
+        headline="",
         seconds=math.nan,
         key=input_hash(name, quick, variant),
     )
@@ -141,6 +143,7 @@ def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) ->
         result.data = plain(module.compute(quick))
         result.gates = list(module.gates(result.data))
         result.tables = list(module.tables(result.data)) if hasattr(module, "tables") else []
+        result.headline = module.headline(result.data)
         result.tables = [Table(t.title, t.columns, plain(t.rows)) for t in result.tables]
         if draw and hasattr(module, "visualize"):
             result.picture = svg_text(module.visualize(result.data), name)

@@ -80,7 +80,7 @@ def normal_limit(tests: int = 1, rate: float = FALSE_ALARM) -> float:
     return float(-stats.norm.ppf(rate / (2 * tests)))
 
 
-def student_limit(degrees: int, tests: int = 1, rate: float = FALSE_ALARM) -> float:
+def student_limit(degrees: float, tests: int = 1, rate: float = FALSE_ALARM) -> float:
     """Return the same for Student's t with so many degrees of freedom."""
     return float(-stats.t.ppf(rate / (2 * tests), degrees))
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-__all__ = ["COLORS", "GRAY", "INK", "grid_of_axes", "key", "points", "svg_text"]
+__all__ = ["COLORS", "GRAY", "INK", "STYLE", "grid_of_axes", "key", "points", "svg_text"]
 
 # Stands for the page's text colour, light or dark, and is replaced by `currentColor`.
 INK = "#010203"
@@ -19,7 +19,7 @@ GRAY = "#808080"
 # After Wong (2011), told apart by colour-blind readers; bright enough on dark pages.
 COLORS = ("#2b8cd6", "#e0691f", "#0fa37f", "#cc79a7", "#d19a00", "#7d6fd6", "#808080")
 
-_STYLE = {
+STYLE = {
     "svg.fonttype": "path",
     "font.size": 10.0,
     "axes.edgecolor": INK,
@@ -40,7 +40,7 @@ def grid_of_axes(
     rows: int, columns: int, *, width: float = 9.0, height: float = 3.2, **options: object
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes, shape (rows, columns); `height` (inches) is of one row."""
-    mpl.rcParams.update(_STYLE)
+    mpl.rcParams.update(STYLE)
     figure = Figure(figsize=(width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
@@ -68,7 +68,7 @@ def svg_text(figure: Figure, name: str) -> str:
             if scale == "log":  # Labels between powers of ten run into each other.
                 axis.set_minor_formatter(NullFormatter())
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name, **_STYLE}):
+    with mpl.rc_context({"svg.hashsalt": name, **STYLE}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -8,7 +8,7 @@ import platform
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import fpsolve
 from validation.catalogue import Result
@@ -44,6 +44,7 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
                 "title": result.title,
                 "kind": result.kind,
                 "holds": result.holds,
+                "headline": result.headline,
                 "seconds": result.seconds,
                 "kept": result.cached,
                 "inputs": result.key,
@@ -142,14 +143,14 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     rows: list[list[object]] = [
         [
             _Cell(f'<a href="#{r.name}">{escape(r.title)}</a>', r.title),
-            KINDS[r.kind],
             _badge(r.holds),
+            r.headline,
             len(r.gates),
             round(r.seconds, 1),
         ]
         for r in results
     ]
-    table = Table("Overview", ["item", "part", "verdict", "gates", "seconds"], rows)
+    table = Table("Overview", ["item", "verdict", "found", "gates", "seconds"], rows)
     return (
         f"<h1>fpsolve: validation</h1>"
         f'<p class="verdict">{_badge(told["holds"]).html} {verdict}, {told["mode"]} mode.</p>'
@@ -218,9 +219,12 @@ def _number(value: float) -> str:
 
 
 def _table(table: Table) -> str:
+    # A heading stands over its numbers.
+    numeric = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{escape(c)}</button></th>'
-        for c in table.columns
+        f'<th scope="col" aria-sort="none"{" class=number" if right else ""}>'
+        f'<button type="button">{escape(c)}</button></th>'
+        for c, right in zip(table.columns, numeric, strict=True)
     )
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     return (
@@ -229,10 +233,14 @@ def _table(table: Table) -> str:
     )
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: object) -> str:
     if isinstance(value, _Cell):
         return f'<td data-order="{escape(str(value.order))}">{value.html}</td>'
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         return f"<td>{escape(str(value))}</td>"
     shown = str(value) if isinstance(value, int) else _number(value)
     return f'<td class="number" data-order="{value!r}">{shown}</td>'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from fpsolve.progress import progress_to
@@ -13,7 +15,7 @@ from validation.catalogue import Result, input_hash, work_out
 __all__ = ["run"]
 
 # Full runs, longest first, so that the last item is not a long one alone.
-_LONG = ("fig6", "stationary_density", "fig8", "theorem_iv3", "theorem_v3", "adjudication", "fig1")
+_LONG = ("fig6", "adjudication", "fig8", "theorem_v3", "theorem_iv3", "stationary_density", "fig1")
 
 
 def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) -> list[Result]:
@@ -50,16 +52,25 @@ def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) 
     return [results[name] for name in names]
 
 
-def _work(names: list[str], quick: bool, jobs: int):  # type: ignore[no-untyped-def]
-    """Yield results as they come."""
-    if jobs == 1 or len(names) < 2:
-        for name in names:
-            yield work_out(name, quick)
-        return
-    # Fresh processes: threads of compiled code do not survive a fork.
-    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=get_context("spawn")) as pool:
+def _work(names: list[str], quick: bool, jobs: int) -> Iterator[Result]:
+    """Yield results as they come; Ctrl-C stops the work and is passed on."""
+    # Fresh processes: threads of compiled code do not survive a fork. They leave Ctrl-C to this
+    # one, since a simulation that is interrupted would return what it has as if it were whole.
+    pool = ProcessPoolExecutor(
+        jobs,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
         for done in as_completed([pool.submit(work_out, name, quick) for name in names]):
             yield done.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
 
 
 def _file(folder: Path, name: str, quick: bool) -> Path:

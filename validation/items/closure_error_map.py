@@ -83,6 +83,17 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     ]
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    worst = data["judged"][0]
+    away = abs(worst["ste"][0] - worst["closure"]) / worst["error"][0]
+    return (
+        f"the closure is wrong by up to {np.max(data['map']):.3f} (ω = {worst['omega']:.2g}, "
+        f"λ = {worst['ridge']:.2g}); there STE is {away:.0f} standard errors from it and agrees "
+        "with the PDE"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the map."""
     figure, axes = grid_of_axes(1, 1, width=7, height=4)

@@ -100,6 +100,15 @@ def tables(data: dict[str, Any]) -> list[Table]:
     return [Table("Minima, τ ≤ 120", columns, [[r[k] for k in keys] for r in data["rows"]])]
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    r = max(data["rows"], key=lambda r: r["gain"])
+    return (
+        f"stopping at τ = {r['time']:.1f} saves {r['gain']:.3f} at λ = {r['ridge']:g}, ω = "
+        f"{r['omega']:g} (closure: {r['closure_gain']:.3f})"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the judged curve and the gains."""
     figure, axes = grid_of_axes(1, 2)

@@ -393,6 +393,16 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return found
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    paper = min(abs(r["said"] - r["decides"]) / r["tolerance"] for r in data["rows"])
+    right = max(abs(r["right"] - r["decides"]) / r["tolerance"] for r in data["rows"])
+    return (
+        f"{len(data['rows'])} misprints: correct forms within {right:.2f} of the tolerance, "
+        f"the paper's off by {paper:.0f} tolerances at least"
+    )
+
+
 def tables(data: dict[str, Any]) -> list[Table]:
     """Both forms and what decides."""
     columns = [

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 import fpsolve
-from validation.curves import agreement, agreement_gate, draw_curves, learning_curve, problem
+from validation.curves import (
+    agreement,
+    agreement_gate,
+    draw_curves,
+    learning_curve,
+    problem,
+    verdict_on,
+)
 from validation.gates import Gate
 from validation.pictures import COLORS, INK, grid_of_axes, key
 
@@ -66,6 +73,16 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    curves = {label: case["curve"] for label, case in data["cases"].items()}
+    worst = max(case["agreement"]["worst"] for case in data["cases"].values())
+    return (
+        f"densities at d = {data['dimension']}: worst test at {worst:.2f} of its limit; "
+        f"{verdict_on(curves)}"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the densities of both cases, and ε_g on both time axes."""
     figure, axes = grid_of_axes(3, 4, width=11, height=2.5)
@@ -73,14 +90,18 @@ def visualize(data: dict[str, Any]) -> Any:
         bins, w = np.asarray(case["bins"]), np.asarray(case["w"])
         for i, time in enumerate(TIMES):
             ax = axes[row, i]
-            ax.stairs(case["histograms"][i], bins, fill=True, color=COLORS[1], alpha=0.35)
-            ax.plot(w, case["density"][i], color=COLORS[0])
+            ax.stairs(
+                case["histograms"][i], bins, fill=True, color=COLORS[1], alpha=0.35, label="STE"
+            )
+            ax.plot(w, case["density"][i], color=COLORS[0], label="PDE")
             m, s = case["m"][i], case["s"][i]
-            ax.plot(w, np.exp(-0.5 * ((w - m) / s) ** 2) / (s * np.sqrt(2 * np.pi)), ":", color=INK)
+            gaussian = np.exp(-0.5 * ((w - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
+            ax.plot(w, gaussian, ":", color=INK, label="closure")
             ax.set_title(f"{label}, τ = {time:g}")
             ax.set_ylim(0, 1.25 * max(np.max(case["histograms"][i]), 0.3))
             ax.set_xlim(-2.5, 3)
             ax.set_xlabel("$w$")
+        axes[row, 1].legend(loc="upper left")
         grid = axes[2, 2 * row].get_gridspec()
     for ax in axes[2]:
         ax.remove()

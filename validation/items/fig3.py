@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
+from validation.curves import (
+    agreement_gate,
+    closure_table,
+    draw_curves,
+    learning_curve,
+    problem,
+    verdict_on,
+)
 from validation.gates import Gate, Table
 from validation.pictures import COLORS, grid_of_axes, key
 
@@ -42,6 +49,11 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 def tables(data: dict[str, Any]) -> list[Table]:
     """ε_g by all three descriptions at the compared times."""
     return [closure_table(data)]
+
+
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    return verdict_on(data)
 
 
 def visualize(data: dict[str, Any]) -> Any:

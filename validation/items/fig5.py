@@ -78,6 +78,15 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    away = max(abs(s["mean"] - s["exact"]) / s["error"] for s in data["simulated"])
+    return (
+        f"ε* by STE within {away:.1f} standard errors of theory at {len(data['simulated'])} "
+        "ranges; the boundary is 2/S"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the boundary and the stationary error over ω_x."""
     figure, axes = grid_of_axes(1, 2, height=3.6)

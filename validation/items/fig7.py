@@ -58,6 +58,14 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     ]
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    return (
+        f"i* = {data['index']}, p = {data['p']:.3g}, and E ψ = c to "
+        f"{abs(data['mean_psi'] - data['c']):.0e}"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw ψ, c, the neighbouring levels and the density."""
     figure, axes = grid_of_axes(1, 1, height=4.2)

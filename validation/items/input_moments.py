@@ -94,6 +94,13 @@ def tables(data: dict[str, Any]) -> list[Table]:
     return [Table("Moments", columns, [[r[k] for k in keys] for r in data["rows"]])]
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    off = max(abs(r["formula"] - r["integral"]) for r in data["rows"])
+    drawn = max(abs(r["drawn"] - r["formula"]) / r["drawn_error"] for r in data["rows"])
+    return f"formulas within {off:.0e} of quadrature and {drawn:.1f} standard errors of draws"
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw κ and S over the range for several bit widths."""
     figure, axes = grid_of_axes(1, 2)

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
-from validation.gates import Gate, Table
+from validation.curves import (
+    agreement_gate,
+    closure_table,
+    draw_curves,
+    learning_curve,
+    problem,
+    verdict_on,
+)
+from validation.gates import FALSE_ALARM, Gate, Table, normal_limit
 from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Mini-batches"
@@ -41,14 +48,21 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         abs(a - b) / (e**2 + f**2) ** 0.5
         for a, b, e, f in zip(one["ste"], many["ste"], one["error"], many["error"], strict=True)
     )
-    why = "beyond the noise, so that the agreement above says something"
-    rows.append(Gate.at_least("STE at B = 1 against B = 16, standard errors", apart, 6.0, why))
+    why = f"normal limit at {FALSE_ALARM:g}: STE tells the batches apart, so the agreement counts"
+    rows.append(
+        Gate.at_least("STE at B = 1 against B = 16, standard errors", apart, normal_limit(), why)
+    )
     return rows
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """ε_g by all three descriptions at the compared times."""
     return [closure_table(data)]
+
+
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    return verdict_on(data)
 
 
 def visualize(data: dict[str, Any]) -> Any:

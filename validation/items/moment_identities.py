@@ -80,6 +80,16 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    worst = max(
+        np.max(np.abs(np.subtract(side["left"], side["right"])) / np.asarray(side["error"]))
+        for found in data.values()
+        for side in (found["m"], found["q"])
+    )
+    return f"dm/dτ and dq/dτ as stated, without a closure, to {worst:.2f} of the differences' error"
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw left (dots) and right-hand sides (lines)."""
     figure, axes = grid_of_axes(1, 2)

@@ -12,7 +12,14 @@ import numpy as np
 from scipy import stats
 from scipy.integrate import quad
 
-from validation.curves import agreement_gate, closure_table, draw_curves, learning_curve, problem
+from validation.curves import (
+    agreement_gate,
+    closure_table,
+    draw_curves,
+    learning_curve,
+    problem,
+    verdict_on,
+)
 from validation.gates import Gate, Table
 from validation.pictures import COLORS, grid_of_axes, key
 
@@ -66,6 +73,11 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 def tables(data: dict[str, Any]) -> list[Table]:
     """ε_g by all three descriptions at the compared times."""
     return [closure_table({name: found["curve"] for name, found in data.items()})]
+
+
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    return verdict_on({name: found["curve"] for name, found in data.items()})
 
 
 def visualize(data: dict[str, Any]) -> Any:

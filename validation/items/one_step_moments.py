@@ -139,6 +139,16 @@ def _second(data: dict[str, Any]) -> tuple[Any, Any, Any]:
     return d, ratio, np.array([r["second_error"] / r["lemma"] for r in data["rows"]])
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    d, ratio, error = _second(data)
+    worst = max(max(r["first"], r["fields"]) for r in data["rows"])
+    return (
+        f"d E(Δw)²/(η²Sε_g) = {ratio[-1]:.4f} ± {error[-1]:.4f} at d = {d[-1]:g}; mean and "
+        f"local fields within {worst:.1f} standard errors"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw second and third moments over the dimension."""
     figure, axes = grid_of_axes(1, 2)

@@ -42,7 +42,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
             "omega": best.omega,
             "error": best.generalization_error,
         }
-    dimension, runs = (240, 8) if quick else (960, 16)
+    dimension, runs = (240, 8) if quick else (480, 16)
     best = lines["3"]["omega"]
     window = (100, 150) if quick else (250, 400)
     judged = []
@@ -76,7 +76,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             "largest change of the optimum's ε* with a further bit",
             np.diff(errors).max(),
             0.0,
-            "more levels can imitate fewer",
+            "more levels, each at its own best range, do no worse",
         )
     )
     low, best, high = data["judged"]
@@ -98,6 +98,14 @@ def tables(data: dict[str, Any]) -> list[Table]:
     """Optima."""
     rows = [[int(b), line["omega"], line["error"]] for b, line in data["lines"].items()]
     return [Table("Best range", ["b", "ω", "ε*"], rows)]
+
+
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    best = ", ".join(
+        f"{line['omega']:.2f} (ε* = {line['error']:.4f})" for line in data["lines"].values()
+    )
+    return f"best range ω for b = 2, 3, 4, 5: {best}; confirmed by STE at b = 3"
 
 
 def visualize(data: dict[str, Any]) -> Any:

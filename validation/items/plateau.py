@@ -110,6 +110,16 @@ def tables(data: dict[str, Any]) -> list[Table]:
     return [Table("Half-crossing times", columns, [[r[k] for k in keys] for r in data["rows"]])]
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    off = max(abs(r["pde"] / r["law"] - 1) for r in data["rows"])
+    ste = max(abs(r["ste"] / r["law"] - 1) for r in data["rows"])
+    return (
+        f"the plateau ends at Δ/(2ηκ|w*|) within {100 * off:.1f} % by the PDE, "
+        f"{100 * ste:.1f} % by STE"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw all curves over τ/τ₀, and times against the law."""
     figure, axes = grid_of_axes(1, 2)

@@ -136,6 +136,15 @@ def _left(values: Any, eta: Any) -> float:
     return float(2 * abs(values[1] - values[0]) / (eta[1] / eta[0] - 1))
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    parts = [
+        f"{regime} {row['ste']['mean']:.4f} (exact {row['ste_truth']:.4f})"
+        for regime, row in data["regimes"].items()
+    ]
+    return f"ε* by STE at η = 0.1: {', '.join(parts)}; limits and slopes as corrected"
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw ε* and s over η in all regimes."""
     figure, axes = grid_of_axes(1, 2, height=3.6)

@@ -120,6 +120,20 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    off = max(
+        abs(side["late_q"]["mean"] - side["fixed"]["q"]) / side["late_q"]["error"]
+        for side in data["sides"]
+        if "fixed" in side
+    )
+    grown = [side["ste"][-1] / side["ste"][0] for side in data["sides"] if "fixed" not in side]
+    return (
+        f"below the boundary η = {data['boundary']:.3f} STE settles {off:.1f} standard errors "
+        f"from q* at most; above it q grows {grown[0]:.0f}- and {grown[1]:.0f}-fold"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw q(τ) on either side."""
     figure, axes = grid_of_axes(1, 2)

@@ -126,6 +126,16 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    p = max(data["panels"], key=lambda p: p["distance"])
+    away = abs(data["late"]["mean"] - data["exact"]) / data["late"]["error"]
+    return (
+        f"Kolmogorov–Smirnov distance {p['distance']:.4f} at {p['count']} weights; ε* by STE "
+        f"{away:.1f} standard errors from the exact {data['exact']:.4f}"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw both conditional densities."""
     figure, axes = grid_of_axes(1, 2, height=3.4)

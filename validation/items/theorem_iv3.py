@@ -89,6 +89,14 @@ def _bend(data: dict[str, Any]) -> float:
     return float((first**-0.5 - last**-0.5) / np.log(last / first))
 
 
+def headline(data: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    slope, error = _slope(data, "mean", "error")
+    return (
+        f"the distance between the densities of STE and PDE falls as d^({slope:.3f} ± {error:.3f})"
+    )
+
+
 def visualize(data: dict[str, Any]) -> Any:
     """Draw distance over dimension."""
     figure, axes = grid_of_axes(1, 1, width=6)

@@ -1,0 +1,57 @@
+"""What the README shows of a full run: its headline table and three pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from validation.catalogue import Result, load_item
+from validation.pictures import STYLE
+
+__all__ = ["PICTURES", "publish", "table_text"]
+
+ROOT = Path(__file__).parents[1]
+# Item, and what its picture is called to those who do not see it.
+PICTURES = {
+    "fig1": "Densities by STE, PDE and closure",
+    "theorem_v3": "Distance of STE to PDE and closure over the dimension",
+    "fig6": "Stationary error over the range of the weights",
+}
+_BLOCK = re.compile(r"(<!-- validation -->\n).*?(<!-- end of validation -->\n)", re.S)
+
+
+def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> None:
+    """Write table and pictures of a full run into README.md and docs/ under `root`."""
+    docs = root / "docs"
+    docs.mkdir(exist_ok=True)
+    by_name = {result.name: result for result in results}
+    with mpl.rc_context(STYLE):
+        for name in PICTURES:
+            figure = load_item(name).visualize(by_name[name].data)
+            figure.savefig(docs / f"{name}.png", dpi=110, metadata={"Software": None})
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    block = table_text(results, told) + "".join(
+        f"\n![{title}](docs/{name}.png)\n" for name, title in PICTURES.items()
+    )
+    changed, count = _BLOCK.subn(lambda m: f"{m[1]}{block}{m[2]}", text)
+    if count != 1:
+        raise SystemExit("README.md must hold <!-- validation --> and its end once")
+    readme.write_text(changed, encoding="utf-8")
+
+
+def table_text(results: list[Result], told: dict[str, Any]) -> str:
+    """Return the headline table in Markdown."""
+    gates = sum(len(result.gates) for result in results)
+    seconds = sum(result.seconds for result in results)
+    rows = [f"| {r.title} | {r.headline.replace('|', '∣')} |" for r in results]
+    lead = (
+        f"Full run: {len(results)} items, {gates} gates, "
+        f"{'all hold' if told['holds'] else 'NOT all hold'}; fpsolve "
+        f"{told['versions']['fpsolve']}, NumPy {told['versions']['numpy']}, Numba "
+        f"{told['versions']['numba']}; {seconds / 60:.0f} minutes of items, two at a time."
+    )
+    return "\n".join([lead, "", "| item | found |", "|---|---|", *rows, ""])
