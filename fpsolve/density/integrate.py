@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fpsolve.density.element import Element
 from fpsolve.density.step import BROKEN, rosenbrock_step
 from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
-from fpsolve.density.threaded_step import threaded_step
+from fpsolve.density.threaded_step import hired_crew, threaded_step
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -38,7 +39,7 @@ _MOST_UNKNOWNS = 3_000_000
 _MOST_TRIES = 30_000
 # From so many teacher values and nodes on, threads pay for their synchronization.
 _MANY_VALUES = 8
-_MANY_NODES = 8000
+_MANY_NODES = 30_000
 _NOTHING = np.empty(0)
 
 
@@ -239,9 +240,7 @@ class Integrator:
             )
         work, matrix, lower, pivot, parts = self._space
         new = np.empty_like(grid.u)
-        crowd = values >= _MANY_VALUES and grid.u.size >= _MANY_NODES
-        advance = threaded_step if crowd else rosenbrock_step
-        status = advance(
+        arguments = (
             grid.scheme,
             grid.u,
             step,
@@ -252,7 +251,7 @@ class Integrator:
             grid.mass,
             grid.functionals,
             grid.drift,
-            grid.width,
+            2.0 / grid.width,
             grid.half,
             grid.first,
             element.derivative,
@@ -270,6 +269,9 @@ class Integrator:
             new,
             self._report,
         )
+        crowd = values >= _MANY_VALUES and grid.u.size >= _MANY_NODES
+        with hired_crew() if crowd else nullcontext() as crew:
+            status = threaded_step(crew, *arguments) if crew else rosenbrock_step(*arguments)
         return None if status == BROKEN else new
 
     def _reserve(self, name: str, shape: tuple[int, ...]) -> Array:

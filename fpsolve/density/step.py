@@ -125,7 +125,7 @@ def _apply(
     u: Array,
     diffusivity: float,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     derivative: Array,
     quadrature: Array,
@@ -146,7 +146,7 @@ def _apply(
     for j in range(u.shape[0]):
         for e in range(begin, end):
             flux[j, e] = quadrature[j] * (
-                drift[j, e] * u[j, e] - (2.0 * diffusivity / width[e]) * flux[j, e]
+                drift[j, e] * u[j, e] - diffusivity * metric[e] * flux[j, e]
             )
     _weak_divergence(flux, derivative, begin, end, out)
 
@@ -157,7 +157,7 @@ def _apply_derivative(
     u: Array,
     diffusivity: float,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     derivative: Array,
     quadrature: Array,
@@ -179,7 +179,7 @@ def _apply_derivative(
     _diffusive_slope(u, derivative, begin, end, flux)
     for j in range(u.shape[0]):
         for e in range(begin, end):
-            flux[j, e] *= -quadrature[j] * 2.0 / width[e]
+            flux[j, e] *= -quadrature[j] * metric[e]
     _weak_divergence(flux, derivative, begin, end, out)
 
 
@@ -190,7 +190,7 @@ def _assemble(
     diffusivity: float,
     mass: Array,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     weak: Array,
     stiffness: Array,
@@ -211,11 +211,18 @@ def _assemble(
     for i in range(nodes):
         for j in range(nodes):
             advection = -weak[i, j]
-            diffusion = 2.0 * diffusivity * stiffness[i, j]
+            diffusion = diffusivity * stiffness[i, j]
             for e in range(begin, end):
-                matrix[i, j, e] = advection * drift[j, e] + diffusion / width[e]
+                matrix[i, j, e] = advection * drift[j, e] + diffusion * metric[e]
         for e in range(begin, end):
             matrix[i, i, e] += shift * mass[i, e]
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(multiplier: Array, pivot: Array, row: Array) -> None:
+    """row −= multiplier·pivot. Apart from its caller the three are known not to be one array."""
+    for e in range(row.size):
+        row[e] -= multiplier[e] * pivot[e]
 
 
 @njit(cache=True, nogil=True)
@@ -233,13 +240,13 @@ def _factor(matrix: Array, begin: int, end: int, k: int, lower: Array, pivot: Ar
         for i in range(nodes):
             if 0 < i <= c:
                 continue
+            multiplier = matrix[i, c, begin:end]
             for e in range(begin, end):
                 matrix[i, c, e] *= matrix[c, c, e]
             for j in range(nodes):
                 if 0 < j <= c:
                     continue
-                for e in range(begin, end):
-                    matrix[i, j, e] -= matrix[i, c, e] * matrix[c, j, e]
+                _eliminate(multiplier, matrix[c, j, begin:end], matrix[i, j, begin:end])
     here, stop = int(begin), int(end)
     vertex = here + k
     pivot[vertex] = matrix[0, 0, here]
@@ -383,7 +390,7 @@ def begin_step(
     mass: Array,
     weights: Array,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     first: Indices,
     derivative: Array,
@@ -410,7 +417,7 @@ def begin_step(
             diffusivity,
             mass,
             drift,
-            width,
+            metric,
             half,
             weak,
             stiffness,
@@ -424,7 +431,7 @@ def begin_step(
             u,
             diffusivity,
             drift,
-            width,
+            metric,
             half,
             derivative,
             quadrature,
@@ -449,7 +456,7 @@ def take_stage(
     mass: Array,
     weights: Array,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     first: Indices,
     derivative: Array,
@@ -478,7 +485,7 @@ def take_stage(
             start,
             diffusivity,
             drift,
-            width,
+            metric,
             half,
             derivative,
             quadrature,
@@ -546,7 +553,7 @@ def rosenbrock_step(
     mass: Array,
     functionals: Array,
     drift: Array,
-    width: Array,
+    metric: Array,
     half: Array,
     first: Indices,
     derivative: Array,
@@ -584,7 +591,7 @@ def rosenbrock_step(
         mass,
         weights,
         drift,
-        width,
+        metric,
         half,
         first,
         derivative,
@@ -616,7 +623,7 @@ def rosenbrock_step(
             mass,
             weights,
             drift,
-            width,
+            metric,
             half,
             first,
             derivative,
