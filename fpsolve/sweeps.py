@@ -24,6 +24,9 @@ __all__ = ["SweepResult", "problem_with", "sweep"]
 
 Array = NDArray[np.float64]
 
+# Why a point has no solution when Ctrl-C came first.
+_NOT_REACHED = "interrupted before it was solved"
+
 
 class Trajectory(Protocol):
     """What a solver returns: times and the order parameters over them."""
@@ -62,7 +65,7 @@ class SweepResult:
     errors : dict
         Index of a point that failed -> why it failed.
     stats : dict
-        "solver" and "options" of the sweep.
+        "solver" and "options" of the sweep, and whether it was "interrupted".
     """
 
     base: Problem
@@ -82,6 +85,11 @@ class SweepResult:
         """Names of the dimensions of every order parameter."""
         runs = ("run",) * (self.order_parameters.m.ndim - len(self.axes) - 1)
         return (*self.axes, *runs, "time")
+
+    @property
+    def not_reached(self) -> frozenset[tuple[int, ...]]:
+        """Indices of the points that Ctrl-C left unsolved."""
+        return frozenset(i for i, error in self.errors.items() if error == _NOT_REACHED)
 
     def problem(self, index: tuple[int, ...]) -> Problem:
         """Return the problem solved at `index`; axes without an entry keep the base's value."""
@@ -137,7 +145,9 @@ def sweep(
     Returns
     -------
     SweepResult
-        A point that raises `SolveError` or `ParameterError` is recorded in its `errors`.
+        A point that raises `SolveError` or `ParameterError` is recorded in its `errors`. After
+        Ctrl-C the points that were not reached are there too, what was solved is kept, and
+        `stats["interrupted"]` is True.
 
     Raises
     ------
@@ -152,15 +162,22 @@ def sweep(
     indices = list(itertools.product(*(range(n) for n in shape)))
     problems = [_problem_at(base, checked, index) for index in indices]
     work = partial(_solve_point, solve, solve_options)
-    outcomes = []
+    outcomes: list[tuple[Array, OrderParameters] | str] = []
+    interrupted = False
     with progress_to(len(problems), "sweep", shown=progress, unit="points") as shown:
-        for outcome in map(work, problems) if executor is None else executor.map(work, problems):
-            outcomes.append(outcome)
-            shown.reach(len(outcomes))
+        try:
+            solving = map(work, problems) if executor is None else executor.map(work, problems)
+            for outcome in solving:
+                outcomes.append(outcome)
+                shown.reach(len(outcomes))
+        except KeyboardInterrupt:
+            interrupted = True
+    outcomes += [_NOT_REACHED] * (len(problems) - len(outcomes))
     errors = {i: o for i, o in zip(indices, outcomes, strict=True) if isinstance(o, str)}
     solved = {i: o for i, o in zip(indices, outcomes, strict=True) if not isinstance(o, str)}
     times, state = _assemble(shape, solved, solve_options)
-    return SweepResult(base, checked, times, state, errors, _stats(solve, solve_options))
+    stats = {**_stats(solve, solve_options), "interrupted": interrupted}
+    return SweepResult(base, checked, times, state, errors, stats)
 
 
 def problem_with(problem: Problem, name: str, value: Any) -> Problem:
@@ -219,6 +236,8 @@ def _solve_point(
         trajectory = solve(problem, **options)
     except FpsolveError as error:
         return str(error)
+    if getattr(trajectory, "stats", {}).get("interrupted"):  # A simulation that ended early.
+        raise KeyboardInterrupt
     return trajectory.times, trajectory.order_parameters
 
 

@@ -75,7 +75,15 @@ def test_any_executor_gives_the_same(linear_problem, pool) -> None:
         shared = sweep(linear_problem, AXES, failing, executor=executor, times=TIMES)
     assert_same_state(alone.order_parameters, shared.order_parameters)
     assert alone.errors == shared.errors
-    assert alone.stats == shared.stats == {"solver": "failing", "options": {}}
+    assert (
+        alone.stats
+        == shared.stats
+        == {
+            "solver": "failing",
+            "options": {},
+            "interrupted": False,
+        }
+    )
 
 
 def test_failures_are_recorded_and_the_rest_is_kept(linear_problem, tmp_path) -> None:
@@ -88,6 +96,34 @@ def test_failures_are_recorded_and_the_rest_is_kept(linear_problem, tmp_path) ->
     assert np.isfinite(result.order_parameters.m[0]).all()
     save(result, tmp_path / "s.h5")
     assert load(tmp_path / "s.h5").errors == result.errors
+
+
+def interrupted_at(problem: Problem, times):
+    """The exact solution, until Ctrl-C at the second learning rate."""
+    if problem.learning_rate == 0.2:
+        raise KeyboardInterrupt
+    return exact_macro(problem, times)
+
+
+def cut_short(problem: Problem, times):
+    """A simulation that Ctrl-C ended early at the second learning rate."""
+    found = exact_macro(problem, times if problem.learning_rate != 0.2 else times[:1])
+    found.stats["interrupted"] = problem.learning_rate == 0.2
+    return found
+
+
+@pytest.mark.parametrize("solve", [interrupted_at, cut_short])
+def test_an_interrupt_keeps_the_points_that_are_solved(linear_problem, solve, tmp_path) -> None:
+    axes = {"learning_rate": [0.1, 0.2, 0.3]}
+    result = sweep(linear_problem, axes, solve, times=TIMES)
+    assert result.stats["interrupted"]
+    assert set(result.errors) == result.not_reached == {(1,), (2,)}
+    assert "interrupted" in result.errors[1,]
+    expected = exact_order_parameters(replace(linear_problem, learning_rate=0.1), TIMES)
+    assert_same_state(result.order_parameters[0], expected)
+    assert np.isnan(result.order_parameters.m[1:]).all()
+    save(result, tmp_path / "s.h5")
+    assert load(tmp_path / "s.h5").stats["interrupted"]
 
 
 def test_when_everything_fails_the_shape_is_still_right(linear_problem) -> None:

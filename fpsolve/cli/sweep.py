@@ -63,6 +63,11 @@ def execute(arguments: argparse.Namespace) -> int:
         result = fpsolve.sweep(problem, axes, solve, executor=pool, progress=True, **options)
     _print(result)
     write_outputs(arguments, result)
+    if result.stats["interrupted"]:
+        print(
+            f"interrupted; {len(result.not_reached)} points were not reached, the others are kept"
+        )
+        return 130
     return 1 if result.errors else 0
 
 
@@ -108,11 +113,15 @@ def _print(result: Any) -> None:
     widths = [max(len(name), 12) + 2 for name in result.axes]
     names = "".join(f"{name:>{w}}" for name, w in zip(result.axes, widths, strict=True))
     print(f"{names}{'eps_g':>16}")
+    not_reached = result.not_reached
     for index in np.ndindex(*result.shape):
+        if index in not_reached:
+            continue
         point = zip(result.axes.values(), index, widths, strict=True)
         values = "".join(f"{values[i]!s:>{w}}" for values, i, w in point)
         last = result.order_parameters.generalization_error[index][..., -1].mean()
         shown = "failed" if index in result.errors else f"{last:.8g}"
         print(f"{values}{shown:>16}")
     for index, error in result.errors.items():
-        print(f"failed at {index}: {error}")
+        if index not in not_reached:
+            print(f"failed at {index}: {error}")
