@@ -20,6 +20,7 @@ from validation.gates import Gate, fitted_slope, normal_limit, student_limit
 from validation.mutations import MUTATIONS, mutated
 from validation.report import summary, write_report
 from validation.runner import run
+from validation.showcase import PICTURES, table_text
 
 ROOT = Path(__file__).parents[1]
 BROWSER = find_browser()
@@ -169,3 +170,11 @@ def test_faults_of_a_page_are_noticed(results: list[Result], tmp_path: Path) -> 
     page.write_text(text.replace("</main>", "".join(HARM) + "</main>"), encoding="utf-8")
     found = faults(page, str(BROWSER))
     assert [c for c in HARM.values() if not any(c in fault for fault in found)] == []
+
+
+def test_readme_shows_the_headlines(results: list[Result]) -> None:
+    text = table_text(results, summary(results, quick=False, seconds=1.0))
+    assert all(result.title in text and result.headline for result in results)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {load_item(name).TITLE} | " in readme for name in ITEMS)
+    assert all((ROOT / "docs" / f"{name}.png").exists() for name in PICTURES)

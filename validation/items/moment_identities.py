@@ -87,7 +87,7 @@ def headline(data: dict[str, Any]) -> str:
         for found in data.values()
         for side in (found["m"], found["q"])
     )
-    return f"dm/dτ and dq/dτ as stated, without a closure, to {worst:.2f} of the differences' error"
+    return f"dm/dτ and dq/dτ as stated, without a closure, to {worst:.0e} of the differences' error"
 
 
 def visualize(data: dict[str, Any]) -> Any:

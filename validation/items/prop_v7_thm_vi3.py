@@ -139,7 +139,8 @@ def _left(values: Any, eta: Any) -> float:
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
     parts = [
-        f"{regime} {row['ste']['mean']:.4f} (exact {row['ste_truth']:.4f})"
+        f"{regime} {row['ste']['mean']:.4f} ± {row['ste']['error']:.4f} (exact "
+        f"{row['ste_truth']:.4f})"
         for regime, row in data["regimes"].items()
     ]
     return f"ε* by STE at η = 0.1: {', '.join(parts)}; limits and slopes as corrected"
