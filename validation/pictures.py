@@ -52,13 +52,13 @@ def points(axes: Axes, x: object, y: object, error: object, color: str, **option
 
 
 def key(axes: Axes, *, pde: bool = True, closure: bool = True, **options: object) -> None:
-    """Explain symbols and line styles of the three descriptions, apart from the colours."""
-    axes.plot([], [], "o", color=GRAY, ms=3.5, label="STE ± s.e.")
+    """Explain symbols and line styles of the three descriptions; colours have their own legend."""
+    signs = axes.plot([], [], "o", color=GRAY, ms=3.5, label="STE ± s.e.")
     if pde:
-        axes.plot([], [], "-", color=GRAY, label="PDE")
+        signs += axes.plot([], [], "-", color=GRAY, label="PDE")
     if closure:
-        axes.plot([], [], ":", color=GRAY, label="closure")
-    axes.legend(**options)
+        signs += axes.plot([], [], ":", color=GRAY, label="closure")
+    axes.legend(handles=signs, **options)
 
 
 def svg_text(figure: Figure, name: str) -> str:

@@ -96,8 +96,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
                 # From beside the stationary state: on a level it is approached by diffusion alone.
                 problem(b, 1.0, eta=0.04, ridge=0.5, initial=GaussianInitial(2 / 3, 0.01)),
                 (50, 150) if quick else (100, 300),
-                dimension=200,
-                runs=12 * runs,
+                dimension=100 if quick else 200,
+                runs=24 * runs if quick else 12 * runs,
                 seed=SEED + 4,
             ),
         }
