@@ -22,7 +22,8 @@ Teacher values meet only in one sum per stage, which lets `begin_step`, `take_st
 work on ranges of them at the same time; `rosenbrock_step` runs them all in turn. The sums are added
 in the order of the teacher values, so the result does not depend on who computed them.
 
-Scheme 0 (spectral volumes): nodal flux F = a u − D u', residual −(weak derivative of F).
+Scheme 0 (spectral volumes): nodal flux F = a u − D u', residual −(weak derivative of F); `metric`
+is 2/(element width), the derivative of the reference coordinate.
 Scheme 1 (Scharfetter–Gummel): p = 1, nodes are cell centres; the flux between two centres solves
 the local stationary problem with drift `drift[0]` up to the face and `drift[1]` beyond it.
 """
@@ -220,7 +221,7 @@ def _assemble(
 
 @njit(cache=True, nogil=True)
 def _eliminate(multiplier: Array, pivot: Array, row: Array) -> None:
-    """row −= multiplier·pivot. Apart from its caller the three are known not to be one array."""
+    """row −= multiplier·pivot: as arrays of their own, not rows of one, the loop vectorizes."""
     for e in range(row.size):
         row[e] -= multiplier[e] * pivot[e]
 
