@@ -177,4 +177,4 @@ def test_readme_shows_the_headlines(results: list[Result]) -> None:
     assert all(result.title in text and result.headline for result in results)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert all(f"| {load_item(name).TITLE} | " in readme for name in ITEMS)
-    assert all((ROOT / "docs" / f"{name}.png").exists() for name in PICTURES)
+    assert all((ROOT / "docs" / f"validation_{name}.png").exists() for name in PICTURES)
