@@ -9,9 +9,20 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 
-__all__ = ["COLORS", "GRAY", "INK", "STYLE", "grid_of_axes", "key", "points", "svg_text"]
+__all__ = [
+    "COLORS",
+    "GRAY",
+    "INK",
+    "STYLE",
+    "grid_of_axes",
+    "half_power",
+    "key",
+    "points",
+    "svg_text",
+    "thin_out_labels",
+]
 
 # Stands for the page's text colour, light or dark, and is replaced by `currentColor`.
 INK = "#010203"
@@ -61,12 +72,29 @@ def key(axes: Axes, *, pde: bool = True, closure: bool = True, **options: object
     axes.legend(handles=signs, **options)
 
 
-def svg_text(figure: Figure, name: str) -> str:
-    """Return a figure as an SVG element whose ids are its own and whose ink is the page's."""
+def half_power(axes: Axes, d: object, y: object, error: object) -> None:
+    """Draw the line d^−½ that fits positive data best, given their standard errors."""
+    d, y, error = (np.asarray(v, dtype=np.float64) for v in (d, y, error))
+    weight = np.square(y / error)
+    height = np.exp(weight @ np.log(y * np.sqrt(d)) / weight.sum())
+    axes.plot(d, height * d**-0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$")
+
+
+def thin_out_labels(figure: Figure) -> None:
+    """Drop labels between powers of ten, which run into each other, where two powers are left."""
     for axes in figure.axes:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
-            if scale == "log":  # Labels between powers of ten run into each other.
-                axis.set_minor_formatter(NullFormatter())
+            if scale == "log":
+                low, high = axis.get_view_interval()
+                if np.floor(np.log10(high)) > np.ceil(np.log10(low)):
+                    axis.set_minor_formatter(NullFormatter())
+                else:
+                    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+def svg_text(figure: Figure, name: str) -> str:
+    """Return a figure as an SVG element whose ids are its own and whose ink is the page's."""
+    thin_out_labels(figure)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, **STYLE}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

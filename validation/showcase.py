@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 from validation.catalogue import Result, load_item
-from validation.pictures import STYLE
+from validation.pictures import STYLE, thin_out_labels
 
 __all__ = ["PICTURES", "publish", "table_text"]
 
@@ -31,6 +31,7 @@ def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> N
     with mpl.rc_context(STYLE):
         for name in PICTURES:
             figure = load_item(name).visualize(by_name[name].data)
+            thin_out_labels(figure)
             figure.savefig(docs / f"validation_{name}.png", dpi=110, metadata={"Software": None})
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")

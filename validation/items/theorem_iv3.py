@@ -14,7 +14,7 @@ import numpy as np
 import fpsolve
 from validation.curves import agreement, agreement_gate, problem
 from validation.gates import Gate, fitted_slope, mean_and_error, normal_limit
-from validation.pictures import COLORS, INK, grid_of_axes, points
+from validation.pictures import COLORS, grid_of_axes, half_power, points
 
 TITLE = "Theorem IV.3: density and d^−½"
 KIND = "claim"
@@ -118,9 +118,7 @@ def visualize(data: dict[str, Any]) -> Any:
         COLORS[1],
         label="independent draws",
     )
-    ax.plot(
-        d, data["rows"][-1]["mean"] * (d / d[-1]) ** -0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$"
-    )
+    half_power(ax, d, [r["mean"] for r in data["rows"]], [r["error"] for r in data["rows"]])
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("$d$")

@@ -14,7 +14,7 @@ import numpy as np
 import fpsolve
 from validation.curves import problem
 from validation.gates import Gate, fitted_slope, mean_and_error, normal_limit, student_limit
-from validation.pictures import COLORS, GRAY, INK, grid_of_axes, points
+from validation.pictures import COLORS, GRAY, grid_of_axes, half_power, points
 
 TITLE = "Theorem V.3: PDE against closure as d grows"
 KIND = "claim"
@@ -116,9 +116,7 @@ def visualize(data: dict[str, Any]) -> Any:
             color,
             label=label,
         )
-    ax.plot(
-        d, data["rows"][-1]["pde"] * (d / d[-1]) ** -0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$"
-    )
+    half_power(ax, d, [r["pde"] for r in data["rows"]], [r["pde_error"] for r in data["rows"]])
     ax.axhline(data["apart"], color=GRAY, lw=0.8, ls="--", label="between the two theories")
     ax.set_xscale("log")
     ax.set_yscale("log")
