@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,9 @@ settings.load_profile("fpsolve")
 
 # `validation` is not installed; it comes last, so that the installed fpsolve is what is tested.
 sys.path.append(str(Path(__file__).parent.parent))
+
+# A shell starts background jobs with Ctrl-C ignored, which tests of interruption cannot do without.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIMES = [0.0, 1.0, 5.0, 20.0]
 

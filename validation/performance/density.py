@@ -2,7 +2,7 @@
 
     python -m validation.performance.density [--quick] [--out DIR]
 
-Everything runs in one process on one thread, contestants in alternation; peers that are not
+Everything runs in one process on one processor, contestants in alternation; peers that are not
 installed (`pip install '.[bench]'`) are left out by name. Results go to `DIR/work_precision.md`,
 `.json` and `.png`.
 """
@@ -33,11 +33,9 @@ def main() -> None:
 
 
 def _measure(quick: bool, out: Path) -> None:
-    import numba
-
     from validation.performance import contest, presentation, scaling
 
-    numba.set_num_threads(1)
+    scaling.on_processors(1)
     before = os.getloadavg()
     contests = {name: contest.run(name, quick=quick) for name in contest.CASES}
     results = {
