@@ -146,8 +146,11 @@ def test_report_needs_no_other_file(results: list[Result], tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
-def test_report_in_a_browser(results: list[Result], tmp_path: Path) -> None:
-    page = write_report(results, summary(results, quick=True, seconds=1.0), tmp_path)
+def test_report_in_a_browser(
+    results: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = write_report(results, summary(results, quick=True, seconds=1.0), Path("relative"))
     assert faults(page, str(BROWSER)) == []
 
 

@@ -62,7 +62,7 @@ def faults(page: Path, browser: str) -> list[str]:
 def _run(browser: str, page: Path, *options: str) -> str:
     with tempfile.TemporaryDirectory() as profile:
         return subprocess.run(
-            [browser, *_QUIET, f"--user-data-dir={profile}", *options, page.as_uri()],
+            [browser, *_QUIET, f"--user-data-dir={profile}", *options, page.resolve().as_uri()],
             capture_output=True,
             text=True,
             timeout=120,

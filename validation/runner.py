@@ -14,7 +14,9 @@ from validation.catalogue import Result, input_hash, work_out
 
 __all__ = ["run"]
 
-# Full runs, longest first, so that the last item is not a long one alone.
+# One compiles the density, the other the rest, so that no two processes compile the same code.
+_FIRST = ("moment_identities", "prop_vi1")
+# Then the longest, so that the last item is not a long one alone.
 _LONG = ("fig6", "adjudication", "fig8", "theorem_v3", "theorem_iv3", "stationary_density", "fig1")
 
 
@@ -36,7 +38,8 @@ def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) 
     """
     results = {}
     waiting = []
-    for name in sorted(names, key=lambda n: _LONG.index(n) if n in _LONG else len(_LONG)):
+    order = (*_FIRST, *_LONG)
+    for name in sorted(names, key=lambda n: order.index(n) if n in order else len(order)):
         kept = _read(_file(folder, name, quick), input_hash(name, quick))
         if kept is None:
             waiting.append(name)
