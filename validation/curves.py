@@ -8,7 +8,7 @@ import numpy as np
 
 import fpsolve
 from validation.gates import FALSE_ALARM, Gate, Table, mean_and_error, student_limit
-from validation.pictures import points
+from validation.pictures import COLORS, grid_of_axes, key, points
 
 __all__ = [
     "agreement",
@@ -16,6 +16,9 @@ __all__ = [
     "both_times",
     "closure_table",
     "draw_curves",
+    "draw_panel",
+    "draw_row",
+    "joined",
     "late_average",
     "learning_curve",
     "problem",
@@ -167,6 +170,30 @@ def draw_curves(axes: Any, curves: dict[str, dict[str, Any]], colors: Any, *, lo
         axes.set_xscale("log")
 
 
+def draw_row(row: Any, curves: dict[str, dict[str, Any]]) -> None:
+    """Draw curves on two axes, over linear and over logarithmic time."""
+    for axes, log in zip(row, (False, True), strict=True):
+        draw_curves(axes, curves, COLORS, log=log)
+
+
+def draw_panel(curves: dict[str, dict[str, Any]], height: float = 3.2) -> Any:
+    """Return a figure of curves on both time axes, with colours and symbols explained."""
+    figure, axes = grid_of_axes(1, 2, height=height)
+    draw_row(axes[0], curves)
+    axes[0, 0].legend(loc="upper right")
+    key(axes[0, 1], loc="lower left")
+    return figure
+
+
+def joined(panels: dict[str, dict[str, Any]], between: str = ": ") -> dict[str, Any]:
+    """Return the curves of all panels under the names of panel and curve, without TeX's $."""
+    return {
+        f"{panel}{between}{label.strip('$')}": curve
+        for panel, curves in panels.items()
+        for label, curve in curves.items()
+    }
+
+
 def _even(at: np.ndarray) -> np.ndarray:
     """Return every time that keeps a distance from the one before, for a linear axis."""
     kept = [0.0]
@@ -228,8 +255,6 @@ def late_average(
         "error": float(np.sqrt(shares.sum())),
         # Welch–Satterthwaite.
         "degrees": float(shares.sum() ** 2 / np.square(shares).sum() * (runs - 1)),
-        "at_half": means[0],
-        "at_full": means[1],
         "runs": runs,
         "dimension": dimension,
         "seeds": [seed, seed + 10_000],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -13,7 +14,9 @@ __all__ = [
     "FALSE_ALARM",
     "Gate",
     "Table",
+    "fitted_exponent",
     "fitted_slope",
+    "half_power_bend",
     "mean_and_error",
     "normal_limit",
     "student_limit",
@@ -74,6 +77,11 @@ class Table:
     columns: list[str]
     rows: list[list[object]]
 
+    @classmethod
+    def of(cls, title: str, columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> Table:
+        """Return a table of dictionaries; `columns` maps a heading to the key of its cells."""
+        return cls(title, list(columns), [[row[key] for key in columns.values()] for row in rows])
+
 
 def normal_limit(tests: int = 1, rate: float = FALSE_ALARM) -> float:
     """Return z such that none of `tests` standard normals exceeds it, with probability 1 − rate."""
@@ -101,3 +109,17 @@ def fitted_slope(
     center = float(weight @ x / weight.sum())
     spread = float(weight @ np.square(x - center))
     return float(weight @ ((x - center) * y) / spread), 1 / math.sqrt(spread)
+
+
+def fitted_exponent(
+    x: Iterable[float], y: Iterable[float], error: Iterable[float]
+) -> tuple[float, float]:
+    """Return the exponent of y in x and its standard error, given the standard errors of y."""
+    x, y, error = (np.asarray(list(v), dtype=np.float64) for v in (x, y, error))
+    return fitted_slope(np.log(x), np.log(y), error / y)
+
+
+def half_power_bend(x: Iterable[float]) -> float:
+    """Return by how much corrections of relative order x^−½ change an exponent, end to end."""
+    first, *_, last = x
+    return float((first**-0.5 - last**-0.5) / math.log(last / first))

@@ -62,13 +62,11 @@ def points(axes: Axes, x: object, y: object, error: object, color: str, **option
     axes.errorbar(x, y, yerr=error, color=color, **{**style, **options})
 
 
-def key(axes: Axes, *, pde: bool = True, closure: bool = True, **options: object) -> None:
+def key(axes: Axes, **options: object) -> None:
     """Explain symbols and line styles of the three descriptions; colours have their own legend."""
     signs = axes.plot([], [], "o", color=GRAY, ms=3.5, label="STE ± s.e.")
-    if pde:
-        signs += axes.plot([], [], "-", color=GRAY, label="PDE")
-    if closure:
-        signs += axes.plot([], [], ":", color=GRAY, label="closure")
+    signs += axes.plot([], [], "-", color=GRAY, label="PDE")
+    signs += axes.plot([], [], ":", color=GRAY, label="closure")
     axes.legend(handles=signs, **options)
 
 

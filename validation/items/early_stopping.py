@@ -86,18 +86,17 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """All minima."""
-    columns = [
-        "λ",
-        "ω",
-        "τ of the minimum",
-        "ε_g there",
-        "saved",
-        "closure: τ",
-        "closure: ε_g",
-        "closure: saved",
-    ]
-    keys = ("ridge", "omega", "time", "value", "gain", "closure_time", "closure", "closure_gain")
-    return [Table("Minima, τ ≤ 120", columns, [[r[k] for k in keys] for r in data["rows"]])]
+    columns = {
+        "λ": "ridge",
+        "ω": "omega",
+        "τ of the minimum": "time",
+        "ε_g there": "value",
+        "saved": "gain",
+        "closure: τ": "closure_time",
+        "closure: ε_g": "closure",
+        "closure: saved": "closure_gain",
+    }
+    return [Table.of("Minima, τ ≤ 120", columns, data["rows"])]
 
 
 def headline(data: dict[str, Any]) -> str:

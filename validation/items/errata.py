@@ -416,14 +416,13 @@ def headline(data: dict[str, Any]) -> str:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """Both forms and what decides."""
-    columns = [
-        "where",
-        "paper",
-        "correct",
-        "paper's form says",
-        "correct form says",
-        "decides",
-        "how",
-    ]
-    keys = ("where", "paper", "correct", "said", "right", "decides", "why")
-    return [Table("Errata", columns, [[r[k] for k in keys] for r in data["rows"]])]
+    columns = {
+        "where": "where",
+        "paper": "paper",
+        "correct": "correct",
+        "paper's form says": "said",
+        "correct form says": "right",
+        "decides": "decides",
+        "how": "why",
+    }
+    return [Table.of("Errata", columns, data["rows"])]

@@ -11,13 +11,12 @@ from typing import Any
 from validation.curves import (
     agreement_gate,
     closure_table,
-    draw_curves,
+    draw_panel,
     learning_curve,
     problem,
     verdict_on,
 )
 from validation.gates import Gate, Table
-from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 2: bit width of the weights"
 KIND = "figure"
@@ -57,9 +56,4 @@ def headline(data: dict[str, Any]) -> str:
 
 def visualize(data: dict[str, Any]) -> Any:
     """Draw all curves on both time axes."""
-    figure, axes = grid_of_axes(1, 2, height=3.6)
-    for ax, log in zip(axes[0], (False, True), strict=True):
-        draw_curves(ax, data, COLORS, log=log)
-    axes[0, 0].legend(loc="upper right")
-    key(axes[0, 1], loc="lower left")
-    return figure
+    return draw_panel(data, height=3.6)

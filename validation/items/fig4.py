@@ -11,13 +11,14 @@ from typing import Any
 from validation.curves import (
     agreement_gate,
     closure_table,
-    draw_curves,
+    draw_row,
+    joined,
     learning_curve,
     problem,
     verdict_on,
 )
 from validation.gates import Gate, Table
-from validation.pictures import COLORS, grid_of_axes, key
+from validation.pictures import grid_of_axes, key
 
 TITLE = "Fig. 4: weights and inputs"
 KIND = "figure"
@@ -45,33 +46,25 @@ def compute(quick: bool = False) -> dict[str, Any]:
 
 def gates(data: dict[str, Any]) -> list[Gate]:
     """Every curve of the PDE agrees with the simulation."""
-    return [
-        agreement_gate(f"{panel}, {label.strip('$')}", curve["agreement"])
-        for panel, curves in data.items()
-        for label, curve in curves.items()
-    ]
+    return [agreement_gate(name, c["agreement"]) for name, c in joined(data, ", ").items()]
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """ε_g by all three descriptions at the compared times."""
-    return [
-        closure_table(
-            {f"{panel}, {k.strip('$')}": c for panel, cs in data.items() for k, c in cs.items()}
-        )
-    ]
+    return [closure_table(joined(data, ", "))]
 
 
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
-    return verdict_on({f"{p}, {k}": c for p, curves in data.items() for k, c in curves.items()})
+    return verdict_on(joined(data))
 
 
 def visualize(data: dict[str, Any]) -> Any:
     """Draw a row for either bit width, on both time axes."""
     figure, axes = grid_of_axes(2, 2, height=3.2)
     for row, (panel, curves) in zip(axes, data.items(), strict=True):
-        for ax, log in zip(row, (False, True), strict=True):
-            draw_curves(ax, curves, COLORS, log=log)
+        draw_row(row, curves)
+        for ax in row:
             ax.set_title(f"${panel}$")
     axes[0, 0].legend(loc="upper right")
     key(axes[0, 1], loc="lower left")

@@ -13,6 +13,7 @@ from validation.curves import (
     agreement_gate,
     closure_table,
     draw_curves,
+    joined,
     learning_curve,
     problem,
     verdict_on,
@@ -59,21 +60,17 @@ def _panel(
 
 def gates(data: dict[str, Any]) -> list[Gate]:
     """Every curve of the PDE agrees with the simulation."""
-    return [
-        agreement_gate(f"{panel}: {label}", curve["agreement"])
-        for panel, curves in data.items()
-        for label, curve in curves.items()
-    ]
+    return [agreement_gate(name, curve["agreement"]) for name, curve in joined(data).items()]
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """ε_g by all three descriptions at the compared times."""
-    return [closure_table({f"{p}: {k}": c for p, cs in data.items() for k, c in cs.items()})]
+    return [closure_table(joined(data))]
 
 
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
-    return verdict_on({f"{p}, {k}": c for p, curves in data.items() for k, c in curves.items()})
+    return verdict_on(joined(data))
 
 
 def visualize(data: dict[str, Any]) -> Any:

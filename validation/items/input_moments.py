@@ -89,9 +89,14 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """All moments."""
-    columns = ["moment", "formula", "quadrature", "draws", "s.e."]
-    keys = ("name", "formula", "integral", "drawn", "drawn_error")
-    return [Table("Moments", columns, [[r[k] for k in keys] for r in data["rows"]])]
+    columns = {
+        "moment": "name",
+        "formula": "formula",
+        "quadrature": "integral",
+        "draws": "drawn",
+        "s.e.": "drawn_error",
+    }
+    return [Table.of("Moments", columns, data["rows"])]
 
 
 def headline(data: dict[str, Any]) -> str:

@@ -15,13 +15,12 @@ from scipy.integrate import quad
 from validation.curves import (
     agreement_gate,
     closure_table,
-    draw_curves,
+    draw_panel,
     learning_curve,
     problem,
     verdict_on,
 )
 from validation.gates import Gate, Table
-from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Non-Gaussian inputs"
 KIND = "claim"
@@ -83,9 +82,4 @@ def headline(data: dict[str, Any]) -> str:
 def visualize(data: dict[str, Any]) -> Any:
     """Draw all curves on both time axes."""
     curves = {name: found["curve"] for name, found in data.items()}
-    figure, axes = grid_of_axes(1, 2)
-    for ax, log in zip(axes[0], (False, True), strict=True):
-        draw_curves(ax, curves, COLORS, log=log)
-    axes[0, 0].legend()
-    key(axes[0, 1], loc="lower left")
-    return figure
+    return draw_panel(curves)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from validation.curves import problem
-from validation.gates import FALSE_ALARM, Gate, fitted_slope, normal_limit
+from validation.gates import FALSE_ALARM, Gate, fitted_exponent, fitted_slope, normal_limit
 from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "One-step moments and local fields"
@@ -113,12 +113,12 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     rows.append(
         Gate.near("III.3: E(Δw)² d/(η²Sε_g) as d → ∞", intercept, 1.0, limit * intercept_error, why)
     )
-    log_third = [np.log(r["third"]) for r in data["rows"]]
-    log_error = [r["third_error"] / r["third"] for r in data["rows"]]
-    slope, slope_error = fitted_slope(np.log(d), log_third, log_error)
+    third = np.array([r["third"] for r in data["rows"]])
+    third_error = np.array([r["third_error"] for r in data["rows"]])
+    slope, slope_error = fitted_exponent(d, third, third_error)
     # The weights differ between dimensions; so do ε_g and with it the prefactor ε_g^(3/2).
     epsilon = np.array([r["paper"] for r in data["rows"]])
-    prefactor = fitted_slope(np.log(d), 1.5 * np.log(epsilon), log_error)[0]
+    prefactor = fitted_exponent(d, epsilon**1.5, epsilon**1.5 * third_error / third)[0]
     corrections = 1.0 / d.min()
     why = f"{limit:.2g} standard errors, and 1/d corrections of at most {corrections:.2g}"
     rows.append(

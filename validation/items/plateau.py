@@ -105,9 +105,16 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """Law, density and simulation."""
-    columns = ["b", "ω", "η", "Δ/(2ηκ|w*|)", "density", "STE", "s.e."]
-    keys = ("bits", "omega", "eta", "law", "pde", "ste", "error")
-    return [Table("Half-crossing times", columns, [[r[k] for k in keys] for r in data["rows"]])]
+    columns = {
+        "b": "bits",
+        "ω": "omega",
+        "η": "eta",
+        "Δ/(2ηκ|w*|)": "law",
+        "density": "pde",
+        "STE": "ste",
+        "s.e.": "error",
+    }
+    return [Table.of("Half-crossing times", columns, data["rows"])]
 
 
 def headline(data: dict[str, Any]) -> str:

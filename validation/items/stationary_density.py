@@ -7,6 +7,7 @@ independent runs at a late time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,18 +49,9 @@ def compute(quick: bool = False) -> dict[str, Any]:
         fine = np.linspace(-6, 6, 240_001)
         density = state.density(fine, value)
         cdf = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])
-        each = []
-        for r in range(runs):
-            sample = np.sort(ste.weights[r, 0][ste.teacher_weights[r] == value])
-            exact = np.interp(sample, fine, cdf)
-            rank = np.arange(sample.size)
-            each.append(
-                max(np.max((rank + 1) / sample.size - exact), np.max(exact - rank / sample.size))
-            )
         pooled = ste.weights[:, 0][ste.teacher_weights == value]
-        exact = np.interp(np.sort(pooled), fine, cdf)
-        rank = np.arange(pooled.size)
-        distance = max(np.max((rank + 1) / pooled.size - exact), np.max(exact - rank / pooled.size))
+        exact = partial(np.interp, xp=fine, fp=cdf)
+        distance = stats.ks_1samp(pooled, exact, method="asymp").statistic
         # Between runs: how much more the coordinates of one run share than independent ones do.
         grid = np.interp(np.arange(1, 16) / 16, cdf, fine)
         shares = np.array(

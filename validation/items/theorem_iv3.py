@@ -13,7 +13,7 @@ import numpy as np
 
 import fpsolve
 from validation.curves import agreement, agreement_gate, problem
-from validation.gates import Gate, fitted_slope, mean_and_error, normal_limit
+from validation.gates import Gate, fitted_exponent, half_power_bend, mean_and_error, normal_limit
 from validation.pictures import COLORS, grid_of_axes, half_power, points
 
 TITLE = "Theorem IV.3: density and d^−½"
@@ -65,8 +65,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     slope, error = _slope(data, "mean", "error")
     free, free_error = _slope(data, "free", "free_error")
     limit = normal_limit(2)
-    # Terms of relative order d^−½ bend the line by at most its end-to-end share.
-    bend = _bend(data)
+    bend = half_power_bend(r["d"] for r in data["rows"])
     why = (
         f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative "
         "corrections of d^−½"
@@ -79,14 +78,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 
 
 def _slope(data: dict[str, Any], key: str, error: str) -> tuple[float, float]:
-    rows = data["rows"]
-    logs = [np.log(r[key]) for r in rows]
-    return fitted_slope([np.log(r["d"]) for r in rows], logs, [r[error] / r[key] for r in rows])
-
-
-def _bend(data: dict[str, Any]) -> float:
-    first, last = data["rows"][0]["d"], data["rows"][-1]["d"]
-    return float((first**-0.5 - last**-0.5) / np.log(last / first))
+    return fitted_exponent(*([r[name] for r in data["rows"]] for name in ("d", key, error)))
 
 
 def headline(data: dict[str, Any]) -> str:

@@ -13,7 +13,14 @@ import numpy as np
 
 import fpsolve
 from validation.curves import problem
-from validation.gates import Gate, fitted_slope, mean_and_error, normal_limit, student_limit
+from validation.gates import (
+    Gate,
+    fitted_exponent,
+    half_power_bend,
+    mean_and_error,
+    normal_limit,
+    student_limit,
+)
 from validation.pictures import COLORS, GRAY, grid_of_axes, half_power, points
 
 TITLE = "Theorem V.3: PDE against closure as d grows"
@@ -49,8 +56,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     rows = data["rows"]
     slope, error = slope_of(data, "pde")
     limit = normal_limit()
-    first, last = rows[0]["d"], rows[-1]["d"]
-    bend = float((first**-0.5 - last**-0.5) / np.log(last / first))
+    bend = half_power_bend(r["d"] for r in rows)
     why = (
         f"{limit:.2g} standard errors of {error:.2g}, and {bend:.2g} for relative "
         "corrections of d^−½"
@@ -81,10 +87,8 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 def slope_of(data: dict[str, Any], name: str) -> tuple[float, float]:
     """Return the exponent in d of a distance, and its standard error."""
     rows = data["rows"]
-    logs = [np.log(r[name]) for r in rows]
-    return fitted_slope(
-        np.log([r["d"] for r in rows]), logs, [r[name + "_error"] / r[name] for r in rows]
-    )
+    columns = ([r[key] for r in rows] for key in ("d", name, name + "_error"))
+    return fitted_exponent(*columns)
 
 
 def headline(data: dict[str, Any]) -> str:
