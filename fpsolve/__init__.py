@@ -13,6 +13,8 @@ from fpsolve._version import __version__
 
 if TYPE_CHECKING:
     # `X as X` tells type checkers that X is public here; one line a name.
+    from fpsolve.comparison.compare import compare as compare
+    from fpsolve.comparison.verdict import Comparison as Comparison
     from fpsolve.density.solve import solve_pde as solve_pde
     from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
     from fpsolve.errors import FpsolveError as FpsolveError
@@ -20,24 +22,14 @@ if TYPE_CHECKING:
     from fpsolve.errors import SolveError as SolveError
     from fpsolve.errors import StoreError as StoreError
     from fpsolve.macro.closure import solve_ode as solve_ode
-    from fpsolve.macro.closure_error import ClosureError as ClosureError
-    from fpsolve.macro.closure_error import closure_error as closure_error
-    from fpsolve.macro.events import find_minimum as find_minimum
-    from fpsolve.macro.events import find_plateau as find_plateau
     from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
     from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
     from fpsolve.macro.fixed_points import stability_boundary as stability_boundary
-    from fpsolve.macro.optimal_range import OptimalRange as OptimalRange
-    from fpsolve.macro.optimal_range import optimal_range as optimal_range
-    from fpsolve.macro.optimal_range import range_curve as range_curve
-    from fpsolve.macro.optimal_range import usual_ranges as usual_ranges
     from fpsolve.macro.small_rate import SmallRateLimit as SmallRateLimit
     from fpsolve.macro.small_rate import small_rate_limit as small_rate_limit
     from fpsolve.macro.stationary import StationaryState as StationaryState
     from fpsolve.macro.stationary import stationary_states as stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
-    from fpsolve.particles.compare import compare as compare
-    from fpsolve.particles.comparison import Comparison as Comparison
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.particles.trajectory import ParticleTrajectory as ParticleTrajectory
@@ -55,19 +47,27 @@ if TYPE_CHECKING:
     from fpsolve.reduction import order_parameters as order_parameters
     from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
+    from fpsolve.studies.closure_error import ClosureError as ClosureError
+    from fpsolve.studies.closure_error import closure_error as closure_error
+    from fpsolve.studies.events import find_minimum as find_minimum
+    from fpsolve.studies.events import find_plateau as find_plateau
+    from fpsolve.studies.optimal_range import OptimalRange as OptimalRange
+    from fpsolve.studies.optimal_range import optimal_range as optimal_range
+    from fpsolve.studies.optimal_range import range_curve as range_curve
+    from fpsolve.studies.optimal_range import usual_ranges as usual_ranges
     from fpsolve.sweeps import SweepResult as SweepResult
     from fpsolve.sweeps import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
-    "ClosureError": "fpsolve.macro.closure_error",
-    "Comparison": "fpsolve.particles.comparison",
+    "ClosureError": "fpsolve.studies.closure_error",
+    "Comparison": "fpsolve.comparison.verdict",
     "DensityTrajectory": "fpsolve.density.trajectory",
     "FixedPoint": "fpsolve.macro.fixed_points",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
     "MacroTrajectory": "fpsolve.macro.trajectory",
-    "OptimalRange": "fpsolve.macro.optimal_range",
+    "OptimalRange": "fpsolve.studies.optimal_range",
     "OrderParameters": "fpsolve.reduction",
     "ParameterError": "fpsolve.errors",
     "ParticleTrajectory": "fpsolve.particles.trajectory",
@@ -80,19 +80,19 @@ _HOME = {
     "SweepResult": "fpsolve.sweeps",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
-    "closure_error": "fpsolve.macro.closure_error",
-    "compare": "fpsolve.particles.compare",
-    "find_minimum": "fpsolve.macro.events",
-    "find_plateau": "fpsolve.macro.events",
+    "closure_error": "fpsolve.studies.closure_error",
+    "compare": "fpsolve.comparison.compare",
+    "find_minimum": "fpsolve.studies.events",
+    "find_plateau": "fpsolve.studies.events",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.reduction",
-    "optimal_range": "fpsolve.macro.optimal_range",
+    "optimal_range": "fpsolve.studies.optimal_range",
     "order_parameters": "fpsolve.reduction",
     "plot": "fpsolve.plots.figures",
     "plot_densities": "fpsolve.plots.density",
     "plot_order_parameters": "fpsolve.plots.order_parameters",
-    "range_curve": "fpsolve.macro.optimal_range",
+    "range_curve": "fpsolve.studies.optimal_range",
     "save": "fpsolve.store.files",
     "save_figure": "fpsolve.plots.figures",
     "simulate_sde": "fpsolve.particles.sde",
@@ -103,7 +103,7 @@ _HOME = {
     "stability_boundary": "fpsolve.macro.fixed_points",
     "stationary_states": "fpsolve.macro.stationary",
     "sweep": "fpsolve.sweeps",
-    "usual_ranges": "fpsolve.macro.optimal_range",
+    "usual_ranges": "fpsolve.studies.optimal_range",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

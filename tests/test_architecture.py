@@ -21,8 +21,11 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 # From what is told to what tells: a module imports from its own room and the rooms before it.
-ROOMS = ["_version", "errors", "progress", "problem", "reduction", "density", "macro"]
-ROOMS += ["particles", "sweeps", "store", "plots", "cli", "__main__"]
+ROOMS = ["_version", "errors", "progress", "problem", "reduction"]
+ROOMS += ["density", "macro", "particles", "comparison", "studies"]
+ROOMS += ["sweeps", "store", "plots", "cli", "__main__"]
+# Rooms on one floor: none imports another.
+SIBLINGS = {"density", "macro", "particles"}
 # External package -> the only rooms that may import it.
 CONFINED = {
     "matplotlib": {"plots"},
@@ -70,6 +73,8 @@ def test_imports_run_one_way(module: str) -> None:
     for name, _ in imports(MODULES[module]):
         if name.startswith("fpsolve."):
             assert ROOMS.index(room(name)) <= mine, f"{module} imports {name}"
+            if room(module) in SIBLINGS and room(name) != room(module):
+                assert room(name) not in SIBLINGS, f"{module} imports its sibling {name}"
         elif name == "fpsolve":
             assert room(module) == "cli", f"{module} imports the package that offers it"
 

@@ -25,8 +25,8 @@ from fpsolve import (
     simulate_ste,
     solve_pde,
 )
-from fpsolve.particles.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
-from fpsolve.particles.stratify import initial_weights
+from fpsolve.comparison.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.comparison.stratify import initial_weights
 from fpsolve.plots.particles import plot_comparison, plot_histograms, plot_symbols
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 

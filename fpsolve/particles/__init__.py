@@ -1,1 +1,1 @@
-"""The particles: the STE itself, the limiting particles, and their comparison with the density."""
+"""The particles: the STE itself, the limiting particles."""

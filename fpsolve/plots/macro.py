@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.macro.fixed_points import stability_boundary
-from fpsolve.macro.optimal_range import OptimalRange, range_curve
 from fpsolve.macro.stationary import StationaryState
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.quantizer import UniformQuantizer
+from fpsolve.studies.optimal_range import OptimalRange, range_curve
 
 __all__ = [
     "plot_optimal_range",

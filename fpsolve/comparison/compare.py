@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from fpsolve.density.trajectory import DensityTrajectory
-from fpsolve.errors import ParameterError
-from fpsolve.particles.comparison import (
+from fpsolve.comparison.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.comparison.moments import expected_order_parameters
+from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
+from fpsolve.comparison.verdict import (
     Comparison,
     DensityComparison,
     OrderParameterComparison,
 )
-from fpsolve.particles.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
-from fpsolve.particles.moments import expected_order_parameters
-from fpsolve.particles.stratify import initial_weights, stratified_order_parameters
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.errors import ParameterError
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.checks import finite
 from fpsolve.reduction import ORDER_PARAMETER_NAMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fpsolve.particles.distances import Distance
+from fpsolve.comparison.distances import Distance
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["Comparison", "DensityComparison", "OrderParameterComparison"]

@@ -1,0 +1,1 @@
+"""Densities against particles: distances, tests, and a verdict."""
