@@ -1,0 +1,1 @@
+"""Where a run puts what it reaches: memory or a growing file, behind one interface."""

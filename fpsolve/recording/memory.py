@@ -1,0 +1,78 @@
+"""`MemorySink`: what a run reaches, kept in memory."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.problem.problem import Problem
+from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Arrays, Ending
+
+__all__ = ["MemorySink"]
+
+
+class MemorySink:
+    """Frames and the last checkpoint, copied into memory; see `Sink` for the methods.
+
+    Parameters
+    ----------
+    interval : float, default 60 s
+        Seconds between checkpoints.
+
+    Attributes
+    ----------
+    frames : list of dict
+        As handed over, each with its "time".
+    state : dict or None
+        The last checkpoint.
+    ending : Ending or None
+        None while the run goes on.
+    """
+
+    def __init__(self, *, interval: float = CHECKPOINT_INTERVAL) -> None:
+        self.frames: list[dict[str, NDArray[Any]]] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.state: dict[str, NDArray[Any]] | None = None
+        self.ending: Ending | None = None
+        self._interval = interval
+        self._last = clock.monotonic()
+
+    def open(
+        self,
+        kind: str,
+        problem: Problem | None,
+        times: ArrayLike,
+        options: Mapping[str, Any],
+        *,
+        constants: Arrays | None = None,
+    ) -> None:
+        """Begin a run."""
+        self.kind, self.problem, self.options = kind, problem, dict(options)
+        self.times = np.array(times, dtype=np.float64)
+        self.constants = _copied(constants or {})
+
+    def frame(self, index: int, time: float, arrays: Arrays) -> None:
+        """Keep a copy."""
+        assert index == len(self.frames), "frames come in the order of the times"
+        self.frames.append({"time": np.float64(time), **_copied(arrays)})  # type: ignore[dict-item]
+
+    def checkpoint_due(self) -> bool:
+        """Whether the interval has passed."""
+        return clock.monotonic() - self._last >= self._interval
+
+    def checkpoint(self, arrays: Arrays) -> None:
+        """Keep a copy of the state."""
+        self.state = _copied(arrays)
+        self._last = clock.monotonic()
+
+    def close(self, ending: Ending) -> None:
+        """Keep how the run ended."""
+        self.ending = ending
+
+
+def _copied(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: np.array(value) for name, value in arrays.items()}
