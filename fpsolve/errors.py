@@ -23,7 +23,10 @@ class ParameterError(FpsolveError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field} = {_short(value)}: {allowed}")
+        # What was left out has no value to show: "omega is missing; …", not "omega = None: …".
+        absent = value is None and allowed.startswith(("is missing", "are missing"))
+        given = field if absent else f"{field} = {_short(value)}:"
+        super().__init__(f"{given} {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed

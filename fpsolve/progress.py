@@ -1,7 +1,8 @@
-"""Progress of a long computation: a bar on a terminal, plain lines otherwise."""
+"""Progress of a long computation: a bar on a terminal, plain lines otherwise, and a log of both."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Any, Protocol
 
 __all__ = ["Progress", "progress_to"]
 
+# Silent unless whoever runs fpsolve configures logging, or passes -v on the command line.
+_LOG = logging.getLogger("fpsolve")
+
 # Without a terminal one line is written at most this often, in seconds.
 _LINE_INTERVAL = 10.0
 
@@ -17,12 +21,12 @@ _LINE_INTERVAL = 10.0
 class Progress(Protocol):
     """What a computation tells about itself while it runs."""
 
-    def reach(self, position: float) -> None:
-        """Say that `position`, between 0 and the total, has been reached."""
+    def reach(self, position: float, generalization_error: float | None = None) -> None:
+        """Say that `position`, between 0 and the total, has been reached, and ε_g there."""
 
 
 class _Silent:
-    def reach(self, position: float) -> None:
+    def reach(self, position: float, generalization_error: float | None = None) -> None:
         """Say nothing."""
 
 
@@ -33,7 +37,9 @@ class _Bar:
         self._bar = bar
         self._total = total
 
-    def reach(self, position: float) -> None:
+    def reach(self, position: float, generalization_error: float | None = None) -> None:
+        if generalization_error is not None:
+            self._bar.set_postfix_str(f"eps_g={generalization_error:.4g}", refresh=False)
         self._bar.update(min(position, self._total) - self._bar.n)
 
 
@@ -44,22 +50,32 @@ class _Lines:
         self._label, self._total, self._unit = label, total, unit
         self._start = self._last = time.monotonic()
         self._position = 0.0
+        self._error: float | None = None
 
-    def reach(self, position: float) -> None:
-        self._position = position
+    def reach(self, position: float, generalization_error: float | None = None) -> None:
+        self._position, self._error = position, generalization_error
         if time.monotonic() - self._last >= _LINE_INTERVAL:
             self.write()
 
     def write(self) -> None:
         self._last = time.monotonic()
         elapsed = self._last - self._start
-        done = f"{self._position:g} of {self._total:g}{self._unit and ' ' + self._unit}"
-        print(f"{self._label}: {done}, {elapsed:.1f} s", file=sys.stderr, flush=True)
+        parts = [f"{self._position:g} of {self._total:g}{self._unit and ' ' + self._unit}"]
+        if self._error is not None:
+            parts.append(f"eps_g = {self._error:.4g}")
+        parts.append(f"{elapsed:.1f} s")
+        if 0 < self._position < self._total:
+            # At the pace so far; a solver whose steps grow ends earlier.
+            left = elapsed * (self._total - self._position) / self._position
+            parts.append(f"about {left:.0f} s left")
+        print(f"{self._label}: {', '.join(parts)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def progress_to(total: float, label: str, *, shown: bool, unit: str = "") -> Iterator[Progress]:
     """Yield a `Progress` from 0 to `total`, written to the error stream if `shown`.
+
+    Shown or not, start and end are logged under "fpsolve" at level INFO.
 
     Parameters
     ----------
@@ -72,14 +88,26 @@ def progress_to(total: float, label: str, *, shown: bool, unit: str = "") -> Ite
     unit : str, default ""
         Unit of the position, e.g. "tau" or "steps".
     """
-    if not shown:
-        yield _Silent()
-        return
+    start = time.monotonic()
+    _LOG.info("%s starts, to %g%s", label, total, unit and f" {unit}")
+    with _shown_as(total, label, unit) if shown else _silence() as progress:
+        yield progress
+    _LOG.info("%s done in %.2f s", label, time.monotonic() - start)
+
+
+@contextmanager
+def _silence() -> Iterator[Progress]:
+    yield _Silent()
+
+
+@contextmanager
+def _shown_as(total: float, label: str, unit: str) -> Iterator[Progress]:
     if sys.stderr.isatty():
         from tqdm import tqdm  # only where a bar is really drawn
 
         layout = (
-            "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} {unit} [{elapsed}<{remaining}]"
+            "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} {unit} "
+            "[{elapsed}<{remaining}{postfix}]"
         )
         with tqdm(total=total, desc=label, unit=unit, bar_format=layout) as bar:
             yield _Bar(bar, total)

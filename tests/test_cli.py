@@ -14,6 +14,8 @@ from closed_forms import exact_density, sampled_particles
 import fpsolve
 from fpsolve.cli import main
 from fpsolve.cli.options import numbers
+from fpsolve.cli.tables import order_parameter_table
+from fpsolve.progress import progress_to
 
 PROBLEM = """
 [problem]
@@ -29,7 +31,7 @@ rtol = 1e-4
 # ε_g of Fig. 1 (b = b_x = 2, ω = ω_x = 2, η = 0.04, λ = σ² = 0) from an independent solver.
 FIGURE_1 = {0: 2.610975334, 10: 1.262385195, 25: 1.237155961, 50: 1.39312161, 100: 1.459594977}
 COMMANDS = ["run", "simulate", "compare", "ode", "stationary", "optimal-range", "sweep", "plot"]
-COMMANDS += ["info"]
+COMMANDS += ["info", "completion"]
 
 
 @pytest.fixture
@@ -119,7 +121,8 @@ def test_compare_tells_by_its_exit_code(here, linear_problem, capsys) -> None:
     assert main(["compare", "w.h5", "p.h5"]) == 1
     assert "DISAGREE" in capsys.readouterr().out
     assert main(["compare", "p.h5", "d.h5"]) == 2
-    assert "density file first" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "density file first: fpsolve compare d.h5 p.h5" in error
 
 
 def test_sweep_on_the_command_line(here, capsys) -> None:
@@ -164,6 +167,12 @@ BAD = [
     (["run", "none.toml"], "none.toml"),
     (["run", "p.toml", "--times", "-1"], "-1"),
     (["run", "p.toml", "--times=-1,2"], "must be >= 0"),
+    (["run", "p.toml", "--times", "-1,2"], "must be >= 0"),
+    (["run", "p.toml", "--times", "-1:2:4"], "must be >= 0"),
+    (["run", "p.toml", "--times", "0", "--plot", "a.png", "--log-time"], "--log-time"),
+    (["run", "p.toml", "-o", "o.png"], "--plot o.png"),
+    (["info", "."], "is a directory"),
+    (["completion", "tcsh"], "invalid choice"),
     (["run", "p.toml", "--times", "2,1"], "increase"),
     (["run", "p.toml", "--times", "0:x:3"], "start:stop:count"),
     (["run", "p.toml", "--times", "0:1:0"], "count"),
@@ -190,6 +199,9 @@ BAD = [
     (["sweep", "p.toml", "--axis", "ridge=0", "--workers", "0"], "--workers"),
     (["optimal-range", "p.toml", "--layer", "none.npy"], "none.npy"),
     (["optimal-range", "p.toml", "--layer", "taken.h5"], "taken.h5"),
+    (["optimal-range", "p.toml", "--layer", "complex.npy"], "complex numbers"),
+    (["optimal-range", "p.toml", "--layer", "nan.npy"], "1 of its 2 weights are NaN"),
+    (["optimal-range", "p.toml", "--layer", "empty.npy"], "holds no weights"),
     (["optimal-range", "p.toml", "--bounds", "1"], "--bounds"),
     (["optimal-range", "p.toml", "--bounds", "2,1"], "bounds"),
     (["stationary", "p.toml", "--plot", "taken.png"], "taken.png: exists"),
@@ -207,6 +219,9 @@ BAD = [
 def test_bad_input_is_one_line_and_code_2(here, capsys, arguments, words: str) -> None:
     for name in ("taken.h5", "taken.png"):
         (here / name).write_text("mine", encoding="utf-8")
+    layers = {"complex.npy": [1 + 2j], "nan.npy": [1.0, np.nan], "empty.npy": []}
+    for name, values in layers.items():
+        np.save(here / name, np.array(values))
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -214,7 +229,7 @@ def test_bad_input_is_one_line_and_code_2(here, capsys, arguments, words: str) -
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("fpsolve")
     assert words in lines[0]
-    assert files(here) == {"taken.h5", "taken.png"}
+    assert files(here) == {"taken.h5", "taken.png", *layers}
     assert (here / "taken.h5").read_text(encoding="utf-8") == "mine"
     assert (here / "p.toml").read_text(encoding="utf-8") == PROBLEM
 
@@ -223,6 +238,8 @@ def test_bad_input_is_one_line_and_code_2(here, capsys, arguments, words: str) -
     ("old", "new", "words"),
     [
         ("ridge", "rigde", ["p.toml", "[problem]", "rigde"]),
+        ("learning_rate = 0.2", "", ["p.toml [problem] learning_rate is missing; set it"]),
+        ("omega = 1.0", "", ["[problem.weight_quantizer] omega is missing; give bit_width"]),
         ("bit_width = 2", "bit_width = 1", ["p.toml", "[problem.weight_quantizer]", "bit_width"]),
         ("omega = 1.0", "omega = 0", ["p.toml", "[problem.weight_quantizer]", "omega", "> 0"]),
         ("learning_rate = 0.2", "learning_rate = nan", ["p.toml", "learning_rate"]),
@@ -250,6 +267,91 @@ def test_overwrite_replaces(here) -> None:
     assert main(["run", "p.toml", "-o", "o.h5", "--plot", "o.png", "--overwrite"]) == 0
     assert isinstance(fpsolve.load("o.h5"), fpsolve.DensityTrajectory)
     assert (here / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_1_a_second_time_says_what_to_add(here, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("fpsolve.cli.run._FIGURE_1_TIMES", [0.0, 1.0])
+    assert main(["run"]) == 0
+    capsys.readouterr()
+    assert main(["run"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fpsolve run: fig1.h5 and fig1.png: exists;")
+    for cure in ("fpsolve run --overwrite", "fpsolve run -o OTHER.h5"):
+        assert cure in error
+    assert main(["run", "-o", "other.h5"]) == 0
+    assert main(["run", "--overwrite"]) == 0
+    assert files(here) == {"fig1.h5", "fig1.png", "other.h5", "other.png"}
+
+
+@pytest.mark.parametrize("command", ["run", "ode"])
+def test_a_single_time_can_be_drawn(here, command: str) -> None:
+    assert main([command, "p.toml", "--times", "0", "--plot", "a.png"]) == 0
+    assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_byte_order_mark_is_no_error(here) -> None:
+    (here / "p.toml").write_text(PROBLEM, encoding="utf-8-sig")
+    assert main(["ode", "p.toml"]) == 0
+
+
+def test_rounding_is_printed_as_zero() -> None:
+    one = np.ones(2)
+    state = fpsolve.OrderParameters(2.8e-17 * one, one, one, 1e-9 * one, one, one, one)
+    rows = table(order_parameter_table([0.0, 1.0], state))
+    np.testing.assert_array_equal(rows[:, 2], 0.0)
+    np.testing.assert_array_equal(rows[:, 5], 1e-9)
+
+
+def test_quiet_and_verbose(here, capsys, caplog) -> None:
+    assert main(["run", "p.toml", "--quiet", "-o", "q.h5"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert isinstance(fpsolve.load("q.h5"), fpsolve.DensityTrajectory)
+    assert main(["run", "p.toml", "--rtol", "0", "-q"]) == 2
+    assert "rtol" in capsys.readouterr().err, "errors are never quiet"
+    caplog.clear()
+    assert main(["run", "p.toml", "-v"]) == 0
+    told = [record.getMessage() for record in caplog.records if record.name == "fpsolve"]
+    assert told[0] == "solve_pde starts, to 4 tau"
+    assert told[-1].startswith("solve_pde done in")
+
+
+def test_lines_of_progress_tell_error_and_time_left(capsys, monkeypatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("fpsolve.progress.time.monotonic", lambda: clock["now"])
+    with progress_to(8.0, "solve_pde", shown=True, unit="tau") as bar:
+        clock["now"] = 20.0
+        bar.reach(2.0, 0.25)
+        bar.reach(8.0, 0.125)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "solve_pde: 2 of 8 tau, eps_g = 0.25, 20.0 s, about 60 s left"
+    )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command(shell: str, capsys) -> None:
+    assert main(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", text)
+    assert "dimension" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("fpsolve sta", {"stationary"}),
+        ("fpsolve simulate p.toml --dim", {"--dimension"}),
+        ("fpsolve info -", {"--help", "--quiet", "--verbose"}),
+    ],
+)
+def test_completion_works_in_bash(line: str, expected: set[str]) -> None:
+    words = " ".join(line.split())
+    code = (
+        f"source <({sys.executable} -m fpsolve completion bash); COMP_WORDS=({words}); "
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _fpsolve; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert set(done.stdout.split()) == expected
 
 
 def test_a_solve_that_stops_says_where(here, capsys, monkeypatch) -> None:
@@ -317,7 +419,24 @@ def test_the_programs_own_help_and_version(capsys) -> None:
 def test_help_is_quick_because_it_loads_no_solver() -> None:
     code = (
         "import sys; from fpsolve.cli import main; main(['run', '--help']);"
-        "print([m for m in ('numba', 'scipy', 'h5py', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('numba', 'numpy', 'scipy', 'h5py', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "typo.toml"], ["ode", "typo.toml"], ["info", "d.h5"], ["--help"]]
+)
+def test_commands_that_compute_nothing_do_not_load_what_computes(
+    here, density, arguments: list[str]
+) -> None:
+    # SciPy and Numba cost most of a second to import.
+    (here / "typo.toml").write_text(PROBLEM.replace("ridge", "rigde"), encoding="utf-8")
+    fpsolve.save(density, "d.h5")
+    code = (
+        f"import sys; from fpsolve.cli import main; main({arguments});"
+        "print([m for m in ('numba', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -6,12 +6,15 @@ Exit codes: 0 done; 1 the results disagree, or some points of a sweep failed; 2 
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from fpsolve.cli.parser import UsageError, build_parser
+from fpsolve.cli.parser import UsageError, parse
 from fpsolve.errors import FpsolveError, SolveError
 
 __all__ = ["main"]
@@ -29,15 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = parse(sys.argv[1:] if argv is None else argv)
     except UsageError as error:
         return _say(str(error), 2)
     except SystemExit as error:  # --help and --version have printed what was asked for
         return int(error.code or 0)
     name = f"fpsolve {arguments.command}"
     try:
-        code = int(arguments.execute(arguments))
-        sys.stdout.flush()
+        code = _execute(arguments)
     except SolveError as error:
         return _say(f"{name}: {error}", 3)
     except FpsolveError as error:
@@ -54,6 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
         return _say(f"{name}: a defect of fpsolve, {type(error).__name__} at {place}: {error}", 3)
+    return code
+
+
+def _execute(arguments: argparse.Namespace) -> int:
+    """Run the command, its output held back by --quiet and its log shown by --verbose."""
+    if arguments.verbose:
+        # The library only writes to its logger; who imports it decides what becomes of that.
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("fpsolve").setLevel(logging.INFO)
+    if arguments.quiet:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            return int(arguments.execute(arguments))
+    code = int(arguments.execute(arguments))
+    sys.stdout.flush()
     return code
 
 

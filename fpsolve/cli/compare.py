@@ -30,6 +30,12 @@ def execute(arguments: argparse.Namespace) -> int:
     check_picture(arguments)
     density = fpsolve.load(arguments.density)
     particles = fpsolve.load(arguments.particles)
+    swapped = isinstance(particles, fpsolve.DensityTrajectory)
+    if swapped and isinstance(density, fpsolve.ParticleTrajectory):
+        raise StoreError(
+            f"{arguments.density} holds particles and {arguments.particles} a density; put the "
+            f"density file first: fpsolve compare {arguments.particles} {arguments.density}"
+        )
     if not isinstance(density, fpsolve.DensityTrajectory):
         raise StoreError(f"{arguments.density}: holds no density; put the density file first")
     if not isinstance(particles, fpsolve.ParticleTrajectory):

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fpsolve
 from fpsolve.cli.options import add_picture, add_problem, check_picture, numbers, write_picture
 from fpsolve.errors import ParameterError
@@ -36,6 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Search, print the best range and, for a layer, the ranges in common use."""
+    import numpy as np
+
     from fpsolve.problem.toml import read_problem_file
 
     check_picture(arguments)
@@ -86,9 +86,20 @@ def _print(result: Any, unit: float, layer: Any) -> None:
 
 
 def _read_layer(path: Path) -> Any:
+    import numpy as np
+
     try:
         layer = np.load(path, allow_pickle=False)
-        return np.asarray(layer, dtype=np.float64).ravel()
+        if np.iscomplexobj(layer):
+            raise ParameterError("--layer", str(path), "holds complex numbers; save real weights")
+        values = np.asarray(layer, dtype=np.float64).ravel()
+    except ParameterError:
+        raise
     except (OSError, ValueError, TypeError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "not an array of numbers in .npy format"
         raise ParameterError("--layer", str(path), f"cannot be read: {reason}") from None
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad or not values.size:
+        what = f"{bad} of its {values.size} weights are NaN or infinite; drop them"
+        raise ParameterError("--layer", str(path), what if bad else "holds no weights")
+    return values

@@ -8,11 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fpsolve
 from fpsolve.errors import ParameterError, StoreError
-from fpsolve.problem.checks import requested_times
 
 __all__ = [
     "add_output",
@@ -30,6 +27,10 @@ __all__ = [
     "write_outputs",
     "write_picture",
 ]
+
+_PICTURE_ENDINGS = frozenset(
+    (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".gif", ".eps", ".ps", ".tif", ".tiff", ".webp")
+)
 
 
 def add_problem(parser: argparse.ArgumentParser, *, default: str = "") -> None:
@@ -70,6 +71,8 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
 def numbers(field: str, text: str) -> list[float]:
     """Return the numbers that `start:stop:count` or a comma list stands for."""
     allowed = "must be start:stop:count, e.g. 0:120:61, or a comma list of numbers, e.g. 0,10,25"
+    import numpy as np  # here, so that --help does without
+
     try:
         if ":" not in text:
             return [float(part) for part in text.split(",")]
@@ -106,6 +109,8 @@ def solver_options(
     arguments: argparse.Namespace, solve: dict[str, Any], *, source: str
 ) -> dict[str, Any]:
     """Return the options given on the command line, completed by those of the `[solve]` table."""
+    from fpsolve.problem.checks import requested_times
+
     options = dict(solve)
     for name in ("rtol", "scheme"):
         if getattr(arguments, name, None) is not None:
@@ -117,6 +122,8 @@ def solver_options(
         raise ParameterError(f"{source} times", None, allowed)
     with blame_file(arguments):
         options["times"] = requested_times(options["times"])
+    if getattr(arguments, "log_time", False) and not options["times"][-1] > 0:
+        raise ParameterError("--log-time", True, "needs a time > 0 to draw; drop it or add times")
     return options
 
 
@@ -138,6 +145,9 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     wanted = [path for path in (arguments.output, arguments.plot) if path is not None]
     _distinct([getattr(arguments, "problem", None), *wanted])
     if arguments.output is not None:
+        if arguments.output.suffix.lower() in _PICTURE_ENDINGS:
+            allowed = f"has the ending of a picture; draw with --plot {arguments.output}"
+            raise ParameterError("-o", str(arguments.output), allowed)
         from fpsolve.store.target import check_target
 
         check_target(arguments.output, overwrite=arguments.overwrite)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
 
-import fpsolve.cli.compare as compare
-import fpsolve.cli.info as info
-import fpsolve.cli.ode as ode
-import fpsolve.cli.optimal_range as optimal_range
-import fpsolve.cli.plot as plot
-import fpsolve.cli.run as run
-import fpsolve.cli.simulate as simulate
-import fpsolve.cli.stationary as stationary
-import fpsolve.cli.sweep as sweep
 from fpsolve._version import __version__
 
-__all__ = ["UsageError", "build_parser"]
+__all__ = ["COMMANDS", "UsageError", "build_parser", "command_module", "parse"]
 
-_COMMANDS = (run, simulate, compare, ode, stationary, optimal_range, sweep, plot, info)
+# Each is the module of its name, with NAME, SUMMARY, EXAMPLE, configure and execute.
+COMMANDS = (
+    "run",
+    "simulate",
+    "compare",
+    "ode",
+    "stationary",
+    "optimal-range",
+    "sweep",
+    "plot",
+    "info",
+    "completion",
+)
 
 _DESCRIPTION = (
     "Learning dynamics of quantized linear models trained with the straight-through estimator, "
     "in the limit of high dimension."
 )
-_EPILOG = "example:\n  fpsolve run\n\n`fpsolve COMMAND --help` shows an example of every command."
+_EPILOG = (
+    "example:\n  fpsolve run\n\n`fpsolve COMMAND --help` shows an example of every command.\n"
+    '`eval "$(fpsolve completion bash)"` lets the Tab key complete commands and options.'
+)
+# "-1", "-.5", "-1,2" and "-1:2:3" are values, whatever dash they start with.
+_NEGATIVE = re.compile(r"-[\d.]")
 
 
 class UsageError(Exception):
@@ -39,8 +50,14 @@ class OneLineParser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments; only the module of the named command is imported."""
+    named = argv[:1] if argv and argv[0] in COMMANDS else COMMANDS
+    return build_parser(named).parse_args(_with_negative_values(argv))
+
+
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of these commands, all by default."""
     parser = OneLineParser(
         prog="fpsolve",
         description=_DESCRIPTION,
@@ -48,9 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"fpsolve {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in _COMMANDS:
-        command = commands.add_parser(
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in commands:
+        module = command_module(name)
+        command = subparsers.add_parser(
             module.NAME,
             help=module.SUMMARY,
             description=module.SUMMARY[0].upper() + module.SUMMARY[1:] + ".",
@@ -59,5 +77,26 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.configure(command)
+        text = "print nothing but errors, and no progress"
+        command.add_argument("-q", "--quiet", action="store_true", help=text)
+        text = "say what is done and how long it takes, on the error stream"
+        command.add_argument("-v", "--verbose", action="store_true", help=text)
         command.set_defaults(execute=module.execute)
     return parser
+
+
+def command_module(name: str) -> Any:
+    """Return the module of the command `name`."""
+    return import_module(f"fpsolve.cli.{name.replace('-', '_')}")
+
+
+def _with_negative_values(argv: Sequence[str]) -> list[str]:
+    """Write `--times -1,2` as `--times=-1,2`: argparse would take -1,2 for an option."""
+    joined: list[str] = []
+    for word in argv:
+        option = joined[-1] if joined else ""
+        if _NEGATIVE.match(word) and option.startswith("--") and "=" not in option:
+            joined[-1] = f"{option}={word}"
+        else:
+            joined.append(word)
+    return joined

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fpsolve
 from fpsolve.cli.options import (
     add_output,
@@ -20,6 +18,7 @@ from fpsolve.cli.options import (
     write_outputs,
 )
 from fpsolve.cli.tables import order_parameter_table
+from fpsolve.errors import StoreError
 
 NAME = "run"
 SUMMARY = "solve the PDE of the weight density"
@@ -44,8 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Solve, print the order parameters, write what was asked for."""
     if arguments.problem is None:
-        arguments.output = arguments.output or Path("fig1.h5")
-        arguments.plot = arguments.plot or Path("fig1.png")
+        _name_outputs(arguments)
     check_outputs(arguments)
     if arguments.problem is None:
         problem = figure_1()
@@ -53,11 +51,24 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         problem, options = read_problem(arguments)
     with blame_file(arguments):
-        result = fpsolve.solve_pde(problem, progress=True, **options)
+        result = fpsolve.solve_pde(problem, progress=not arguments.quiet, **options)
     print(order_parameter_table(result.times, result.order_parameters))
     figure = None if arguments.plot is None else _figure(result, log_time=arguments.log_time)
     write_outputs(arguments, result, figure)
     return 0
+
+
+def _name_outputs(arguments: argparse.Namespace) -> None:
+    """Name the files of Fig. 1 that the command line did not, the picture after the result."""
+    chosen = arguments.output is not None
+    arguments.output = arguments.output or Path("fig1.h5")
+    arguments.plot = arguments.plot or arguments.output.with_suffix(".png")
+    taken = [str(path) for path in (arguments.output, arguments.plot) if path.exists()]
+    if taken and not chosen and not arguments.overwrite:
+        raise StoreError(
+            f"{' and '.join(taken)}: exists; `fpsolve run --overwrite` replaces "
+            "what is there, `fpsolve run -o OTHER.h5` keeps it and draws OTHER.png"
+        )
 
 
 def figure_1() -> Any:
@@ -71,6 +82,8 @@ def figure_1() -> Any:
 
 def _figure(result: Any, *, log_time: bool) -> Any:
     """Draw the result, ε_g between few times from a second solve, exact enough for the eye."""
+    import numpy as np
+
     from fpsolve.plots.overview import plot_overview
 
     first, last = result.times[0], result.times[-1]

@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
         runs=arguments.runs,
         seed=arguments.seed,
         threads=arguments.threads,
-        progress=True,
+        progress=not arguments.quiet,
     )
     if result.times.size == 0:
         raise KeyboardInterrupt

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from fpsolve.reduction import OrderParameters
 
@@ -16,6 +14,7 @@ _COLUMNS = {
     **{name: name for name in ("m", "q", "s", "m_psi", "q_psi", "r_psi")},
 }
 _MOST_ROWS = 25
+_ROUNDING = 1e-12
 
 
 def order_parameter_table(times: Any, state: OrderParameters) -> str:
@@ -28,8 +27,12 @@ def order_parameter_table(times: Any, state: OrderParameters) -> str:
     state : OrderParameters
         Each of shape (T,) or (runs, T).
     """
+    import numpy as np  # here, so that --help does without
+
     values = {name: np.atleast_2d(getattr(state, name)) for name in _COLUMNS}
     runs = len(values["m"])
+    # Below this a number is the rounding of others: 2.8e-17 is 0 to a reader.
+    noise = _ROUNDING * max(float(np.abs(v).max(initial=0.0)) for v in values.values())
     header = [f"{'tau':>10}"]
     for name, short in _COLUMNS.items():
         header.append(f"{short:>14}")
@@ -40,7 +43,8 @@ def order_parameter_table(times: Any, state: OrderParameters) -> str:
         row = [f"{times[index]:>10.6g}"]
         for name in _COLUMNS:
             column = values[name][:, index]
-            row.append(f"{column.mean():>14.7g}")
+            mean = float(column.mean())
+            row.append(f"{0.0 if abs(mean) < noise else mean:>14.7g}")
             if runs > 1 and name == "generalization_error":
                 row.append(f"{column.std(ddof=1) / np.sqrt(runs):>10.2g}")
         rows.append("".join(row))
@@ -52,4 +56,4 @@ def order_parameter_table(times: Any, state: OrderParameters) -> str:
 def _shown(count: int) -> list[int]:
     if count <= _MOST_ROWS:
         return list(range(count))
-    return [int(i) for i in np.linspace(0, count - 1, _MOST_ROWS).round()]
+    return [round(i * (count - 1) / (_MOST_ROWS - 1)) for i in range(_MOST_ROWS)]

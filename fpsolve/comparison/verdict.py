@@ -123,7 +123,7 @@ class Comparison:
             )
         yield ""
         yield "order parameters: difference in standard errors"
-        yield f"{'tau':>9} " + " ".join(f"{name[:9]:>9}" for name in ORDER_PARAMETER_NAMES)
+        yield f"{'tau':>9} " + " ".join(f"{_SHORT.get(n, n):>9}" for n in ORDER_PARAMETER_NAMES)
         width = len(ORDER_PARAMETER_NAMES)
         for start in range(0, len(self.order_parameters), width):
             rows = self.order_parameters[start : start + width]
@@ -137,6 +137,10 @@ class Comparison:
             f"{_verdict(self.agrees)} (false-alarm rate at most {self.false_alarm_rate:g} "
             f"over {3 * len(self.densities) + len(self.order_parameters)} tests; * marks a failure)"
         )
+
+
+# Names too long for a column.
+_SHORT = {"generalization_error": "eps_g"}
 
 
 def _verdict(agrees: bool) -> str:

@@ -43,5 +43,5 @@ def time_axis(axes: Axes, times: tuple[float, float], *, log_time: bool) -> None
     axes.set_xlabel(r"$\tau$")
     if log_time:
         axes.set_xscale("log")
-    else:
+    elif times[1] > times[0]:  # a single time leaves the limits to matplotlib
         axes.set_xlim(*times)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from fpsolve.errors import ParameterError
 
@@ -45,6 +44,12 @@ def _gaussian_pdf(x: Array) -> Array:
     return np.exp(-0.5 * np.square(x)) / math.sqrt(2 * math.pi)
 
 
+def _gaussian_cdf(x: Array) -> Array:
+    from scipy.special import ndtr  # SciPy takes long to import; reading a problem needs none of it
+
+    return np.asarray(ndtr(x))
+
+
 _SIDE = math.sqrt(3.0)
 _RATE = math.sqrt(2.0)
 
@@ -77,7 +82,7 @@ def _laplace_upper_mean(x: Array) -> Array:
 INPUT_DISTRIBUTIONS = {
     law.name: law
     for law in (
-        InputDistribution("gaussian", _gaussian_pdf, ndtr, _gaussian_pdf, 10.0),
+        InputDistribution("gaussian", _gaussian_pdf, _gaussian_cdf, _gaussian_pdf, 10.0),
         InputDistribution(
             "uniform", _uniform_pdf, _uniform_cdf, _uniform_upper_mean, _SIDE, (-_SIDE, _SIDE)
         ),

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve.errors import ParameterError
 from fpsolve.problem.checks import finite, integer, readonly_vector
 from fpsolve.problem.inputs import InputDistribution, input_distribution
-from fpsolve.problem.relaxation import relaxed_primitive, relaxed_step
 
 __all__ = ["StepQuantizer", "UniformQuantizer"]
 
@@ -95,12 +94,17 @@ class StepQuantizer:
             raise ParameterError("x", x, "must not contain NaN")
         if self.temperature == 0:
             return self.levels[np.searchsorted(self.thresholds, points, side="right")]
+        # Compiled, and Numba takes long to import: a command that computes nothing does without.
+        from fpsolve.problem.relaxation import relaxed_step
+
         out = np.empty(points.size)
         relaxed_step(points.ravel(), self.levels, self.thresholds, self.temperature, out)
         return out.reshape(points.shape)
 
     def primitive(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return an antiderivative of ψ elementwise, same shape as `x`."""
+        from fpsolve.problem.relaxation import relaxed_primitive
+
         points = np.asarray(x, dtype=np.float64)
         out = np.empty(points.size)
         relaxed_primitive(points.ravel(), self.levels, self.thresholds, self.temperature, out)

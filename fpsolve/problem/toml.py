@@ -37,7 +37,7 @@ def read_problem_file(path: str | Path) -> ProblemFile:
     """Read a problem file; `ParameterError` names the file, the table and the key at fault."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte-order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ParameterError("problem file", str(path), f"cannot be read: {reason}") from None
@@ -56,7 +56,7 @@ def parse_problem(text: str, *, source: str = "<string>") -> ProblemFile:
     _known(source, "[problem]", table, (*_SCALARS, *subtables))
     if "learning_rate" not in table:
         raise ParameterError(
-            f"{source} [problem]", "learning_rate", "is missing; set it to a number > 0"
+            f"{source} [problem] learning_rate", None, "is missing; set it to a number > 0"
         )
     optional: dict[str, Any] = {
         name: _build(source, f"problem.{name}", table, name, _quantizer)

@@ -134,6 +134,8 @@ def _write(part: Path, kind: str, result: Result) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Any:
+    if path.is_dir():
+        raise StoreError(f"{path}: is a directory; name a result file in it")
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
