@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from fpsolve.problem.problem import Problem as Problem
     from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
     from fpsolve.problem.quantizer import UniformQuantizer as UniformQuantizer
+    from fpsolve.problem.schedule import Schedule as Schedule
+    from fpsolve.problem.surrogate import Surrogate as Surrogate
     from fpsolve.problem.teacher import Teacher as Teacher
     from fpsolve.reduction import OrderParameters as OrderParameters
     from fpsolve.reduction import macroscopic_rates as macroscopic_rates
@@ -72,11 +74,13 @@ _HOME = {
     "ParameterError": "fpsolve.errors",
     "ParticleTrajectory": "fpsolve.particles.trajectory",
     "Problem": "fpsolve.problem.problem",
+    "Schedule": "fpsolve.problem.schedule",
     "SmallRateLimit": "fpsolve.macro.small_rate",
     "SolveError": "fpsolve.errors",
     "StationaryState": "fpsolve.macro.stationary",
     "StepQuantizer": "fpsolve.problem.quantizer",
     "StoreError": "fpsolve.errors",
+    "Surrogate": "fpsolve.problem.surrogate",
     "SweepResult": "fpsolve.sweeps",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",

@@ -26,16 +26,17 @@ class OrderParameters:
     q : ndarray
         E[w²].
     s : ndarray
-        (q − m²/ρ)^½, the spread around the teacher's direction; q^½ where ρ = 0. The difference is
-        known to the accuracy of q and m alone; where that leaves it negative, s is 0.
+        (q − m²/E[w*²])^½, the spread around the teacher's direction; q^½ where w* = 0. For inputs
+        of unit variance E[w*²] is ρ. The difference is known to the accuracy of q and m alone;
+        where that leaves it negative, s is 0.
     m_psi : ndarray
         E[w* ψ(w)].
     q_psi : ndarray
-        E[ψ(w)²].
+        E[ψ(w)²], also over the rounding where that is random.
     r_psi : ndarray
         E[w ψ(w)].
     generalization_error : ndarray
-        ε_g = S q_ψ − 2κ m_ψ + ρ + σ² (paper Eq. 3).
+        ε_g = S q_ψ − 2κ m_ψ + ρ + σ² (paper Eq. 3), averaged over classes with their own κ, S.
     """
 
     m: Array
@@ -56,16 +57,26 @@ class OrderParameters:
         m_psi: Array,
         q_psi: Array,
         r_psi: Array,
+        loss: Array | None = None,
+        square: Array | float | None = None,
         rho: Array | float | None = None,
     ) -> OrderParameters:
-        """Complete the five moments by s and ε_g; `rho` replaces the law's ρ at finite d."""
-        rho = problem.rho if rho is None else rho
-        aligned = np.divide(np.square(m), rho, out=np.zeros_like(m), where=np.asarray(rho) > 0)
+        """Complete the five moments by s and ε_g.
+
+        `loss` is the average of Sψ² − 2κw*ψ, needed where κ and S differ between classes. `square`
+        and `rho` replace the law's E[w*²] and ρ = E[s²w*²] at finite d.
+        """
+        square = problem.teacher.square if square is None else square
+        aligned = np.divide(
+            np.square(m), square, out=np.zeros_like(m), where=np.asarray(square) > 0
+        )
         spread2 = q - aligned
         # Where all weights lie along the teacher, rounding or the solver's tolerance may leave a
         # difference of −1e−17 or −1e−9; NaN must not follow.
         s = np.sqrt(np.where(spread2 > 0, spread2, 0.0))
-        error = problem.sigma2 * q_psi - 2 * problem.kappa * m_psi + rho + problem.noise_variance
+        dynamics = problem.dynamics
+        loss = dynamics.loss(m_psi, q_psi) if loss is None else loss
+        error = dynamics.generalization_error(loss, rho=rho)
         return cls(m, q, s, m_psi, q_psi, r_psi, error)
 
     def __getitem__(self, index: object) -> OrderParameters:
@@ -135,6 +146,7 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
             m_psi=(w_star * psi).mean(axis=-1),
             q_psi=np.square(psi).mean(axis=-1),
             r_psi=(w * psi).mean(axis=-1),
+            square=np.square(w_star).mean(axis=-1),
             rho=np.square(w_star).mean(axis=-1),
         )
     edges = np.asarray(source.edges)
@@ -160,7 +172,7 @@ def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, 
     The identities need no closure: they hold for the exact density (paper Eqs. 6–7).
     """
     pull = problem.sigma2 + problem.ridge
-    eta = problem.learning_rate
+    eta = problem.dynamics.constant_rate
     dm = eta * (problem.kappa * problem.rho - pull * state.m_psi)
     dq = 2 * eta * (problem.kappa * state.m - pull * state.r_psi)
     noise = eta**2 * problem.sigma2 / problem.batch_size

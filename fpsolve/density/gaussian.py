@@ -76,8 +76,8 @@ def gaussian_density(problem: Problem, time: float) -> GaussianSnapshot:
     """
     teacher, initial = problem.teacher, problem.initial
     pull = problem.sigma2 + problem.ridge
-    rate = problem.learning_rate * pull
-    noise = problem.learning_rate**2 * problem.sigma2 / problem.batch_size
+    rate = problem.dynamics.constant_rate * pull
+    noise = problem.dynamics.constant_rate**2 * problem.sigma2 / problem.batch_size
     goal = problem.kappa * teacher.values / pull
     away = initial.mean + initial.overlap * teacher.values - goal
     probability = teacher.probabilities

@@ -124,7 +124,7 @@ class Mesh:
             element.weights,
             problem.teacher.values,
             problem.teacher.probabilities,
-            problem.learning_rate,
+            problem.dynamics.constant_rate,
             problem.kappa,
             problem.sigma2,
             problem.sigma2 + problem.ridge,

@@ -81,8 +81,10 @@ class ScharfetterGummel:
         centers = 0.5 * (edges[1:] + edges[:-1])
         left = _mean_psi(problem, centers[:-1], edges[1:-1])
         right = _mean_psi(problem, edges[1:-1], centers[1:])
-        pull = problem.learning_rate * (problem.sigma2 + problem.ridge)
-        push = problem.learning_rate * problem.kappa * problem.teacher.values[:, None, None]
+        pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
+        push = (
+            problem.dynamics.constant_rate * problem.kappa * problem.teacher.values[:, None, None]
+        )
         self.drift = np.concatenate(list(push - pull * np.stack([left, right])), axis=1)
         self.psi = _mean_psi(problem, edges[:-1], edges[1:])
         w_star = problem.teacher.values[:, None]

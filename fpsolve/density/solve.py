@@ -18,6 +18,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.progress import progress_to
 from fpsolve.reduction import OrderParameters
 
@@ -87,6 +88,7 @@ def solve_pde(
     -----
     Source: paper Eq. (5) with Eq. (3); D = η² S ε_g/(2B).
     """
+    take_only(problem, (), solver="solve_pde", cure="leave it out")
     requested = requested_times(times)
     rtol = finite("rtol", rtol, above=0.0)
     if not _TIGHTEST <= rtol <= _LOOSEST:

@@ -129,7 +129,7 @@ def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStar
         )
     drift = problem.drift(point, w_star)
     small = 0.01 * rtol
-    pull = problem.learning_rate * (problem.sigma2 + problem.ridge)
+    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
     quantizer = problem.weight_quantizer
     # ψ and with it ε_g may move by `small`: |ψ'| ≤ jump/width of the narrowest feature.
     if quantizer is None:

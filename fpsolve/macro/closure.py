@@ -19,6 +19,7 @@ from fpsolve.macro.closure_kernel import (
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.problem.checks import finite, requested_times
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
@@ -55,7 +56,7 @@ class Closure:
         thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
         constants = np.array(
             [
-                problem.learning_rate,
+                problem.dynamics.constant_rate,
                 problem.sigma2 + problem.ridge,
                 problem.kappa,
                 problem.sigma2,
@@ -152,6 +153,7 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     Source: paper Theorem V.3, Eqs. (6)–(7) and Proposition V.2, with s² = q − m²/ρ; T > 0 from
     appendix IV-A; batch B divides the η² term.
     """
+    take_only(problem, ("momentum",), solver="solve_ode", cure="use solve_pde")
     times = requested_times(times)
     rtol = finite("rtol", rtol, above=0.0)
     if not _TIGHTEST <= rtol <= _LOOSEST:
@@ -177,7 +179,7 @@ def _cure(problem: Problem, status: int) -> str:
     if status == FAILED_STEPS:
         return "the closure took too many steps; loosen rtol or ask for fewer, earlier times"
     boundary = 2 * problem.batch_size * (problem.sigma2 + problem.ridge) / problem.sigma2**2
-    if problem.weight_quantizer is None and problem.learning_rate > boundary:
+    if problem.weight_quantizer is None and problem.dynamics.constant_rate > boundary:
         return (
             f"unquantized weights diverge for learning_rate > {boundary:.6g}; "
             "lower it, or ask for earlier times"

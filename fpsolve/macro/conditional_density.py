@@ -56,7 +56,7 @@ class StepDensity:
         assert quantizer is not None
         pull = problem.sigma2 + problem.ridge
         gap = problem.kappa * w_star / pull - quantizer.levels
-        slopes = problem.learning_rate * pull * gap / diffusivity
+        slopes = problem.dynamics.constant_rate * pull * gap / diffusivity
         # Count from the peak, where the slope changes sign, so that rounding stays small there.
         peak = int(np.argmax(slopes <= 0)) - 1
         rises = slopes[1:-1] * np.diff(quantizer.thresholds)
@@ -193,7 +193,9 @@ class SmoothDensity:
         area = quantizer.primitive(w) - quantizer.primitive(self.peak)
         along = problem.kappa * self.w_star * (w - self.peak)
         exponent = along - (problem.sigma2 + problem.ridge) * area
-        return np.asarray(problem.learning_rate / self.diffusivity * exponent - self.log_norm)
+        return np.asarray(
+            problem.dynamics.constant_rate / self.diffusivity * exponent - self.log_norm
+        )
 
     def moments(self) -> tuple[float, float, float, float, float]:
         """Return E ψ, E ψ², E w, E w² and E wψ."""
@@ -251,7 +253,7 @@ class NormalDensity:
         """Return the density at D ≥ 0: variance D/(η(S + λ)) around c(w*)."""
         pull = problem.sigma2 + problem.ridge
         center = problem.kappa * w_star / pull
-        return cls(center, diffusivity / (problem.learning_rate * pull))
+        return cls(center, diffusivity / (problem.dynamics.constant_rate * pull))
 
     def log_density(self, w: Array) -> Array:
         """Return log μ(w), same shape as `w`, for positive variance."""

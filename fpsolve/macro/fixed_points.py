@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 
 from fpsolve.macro.closure import Closure, closure_order_parameters
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["FixedPoint", "input_only_moments", "isotropic_fixed_points", "stability_boundary"]
@@ -94,7 +95,7 @@ def input_only_moments(problem: Problem) -> tuple[float, float] | None:
     [(S + λ)(2(S + λ) − ηS²)] at B = 1. Paper Proposition VI.1 has κ² in place of ρκ².
     """
     pull, kappa, sigma2 = problem.sigma2 + problem.ridge, problem.kappa, problem.sigma2
-    rho, batch, eta = problem.rho, problem.batch_size, problem.learning_rate
+    rho, batch, eta = problem.rho, problem.batch_size, problem.dynamics.constant_rate
     floor = rho * (1 - 2 * kappa**2 / pull + sigma2 * kappa**2 / pull**2) + problem.noise_variance
     room = 2 * batch * pull - eta * sigma2**2
     # Rounding of a lossless floor must not pass for noise.
@@ -127,6 +128,7 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
     Source: paper Eq. (8), corrected: m_ψ = κρ/(S + λ) and 2(S + λ) s Σ_k (v_k − v_{k−1}) E φ(z_k)
     = ηSε_g/B with k = 1 … L; Proposition VI.1 for unquantized weights.
     """
+    take_only(problem, ("momentum",), solver="isotropic_fixed_points", cure="use solve_pde")
     if problem.weight_quantizer is None:
         moments = input_only_moments(problem)
         return () if moments is None else (_fixed_point(problem, *moments),)

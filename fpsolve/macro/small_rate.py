@@ -13,6 +13,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.macro.confinement import Confinement
 from fpsolve.macro.stationary_error import error_bounds
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 
 __all__ = ["SmallRateLimit", "small_rate_limit"]
 
@@ -84,6 +85,7 @@ def small_rate_limit(problem: Problem) -> SmallRateLimit:
     ParameterError
         If the weights are not quantized, or are smoothed (T > 0).
     """
+    take_only(problem, ("momentum",), solver="small_rate_limit", cure="use solve_pde")
     quantizer = problem.weight_quantizer
     if quantizer is None or quantizer.temperature > 0:
         allowed = "must be a quantizer of temperature 0: the cases are those of sharp steps"

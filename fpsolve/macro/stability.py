@@ -70,7 +70,7 @@ def stationary_spectrum(problem: Problem, generalization_error: float) -> Statio
     Source: theory of the limit PDE, paper Eq. (4), linearized. The discretization is exponentially
     fitted (Scharfetter–Gummel) between nodes, thresholds among them.
     """
-    eta, batch = problem.learning_rate, problem.batch_size
+    eta, batch = problem.dynamics.constant_rate, problem.batch_size
     pull = problem.sigma2 + problem.ridge
     if problem.weight_quantizer is None:
         rates = np.array([-eta * pull, -2 * eta * pull + eta**2 * problem.sigma2**2 / batch])
@@ -164,7 +164,7 @@ def _mesh(problem: Problem, w_star: float, diffusivity: float, refinement: int) 
     levels = quantizer.levels
     density = conditional_density(problem, w_star, diffusivity)
     # Add what the tails need: the drift there is that of the outermost levels.
-    outward = problem.learning_rate * (
+    outward = problem.dynamics.constant_rate * (
         problem.kappa * w_star - (problem.sigma2 + problem.ridge) * levels[[0, -1]]
     )
     tails = _DROP * diffusivity / outward

@@ -17,6 +17,7 @@ from fpsolve.macro.stability import StationarySpectrum, stationary_spectrum
 from fpsolve.macro.stationary_error import error_bounds, error_map, stationary_errors
 from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["StationaryState", "stationary_states"]
@@ -147,7 +148,7 @@ class StationaryState:
         """Return D, or where it is 0 one so small that the density is that of D → 0."""
         if self.diffusivity > 0 or self.problem.weight_quantizer is None:
             return self.diffusivity
-        return 1e-10 * float(self.problem.diffusivity(1.0)) / self.problem.learning_rate
+        return 1e-10 * float(self.problem.diffusivity(1.0)) / self.problem.dynamics.constant_rate
 
     def _escaped(self, w_star: float, index: int) -> tuple[float, ...]:
         quantizer = self.problem.weight_quantizer
@@ -194,6 +195,7 @@ def stationary_states(problem: Problem) -> tuple[StationaryState, ...]:
     Source: stationary solution of paper Eq. (4); Gaussian for unquantized weights, with the
     variance of Proposition VI.1 in its corrected form.
     """
+    take_only(problem, ("momentum",), solver="stationary_states", cure="use solve_pde")
     if problem.weight_quantizer is None:
         moments = input_only_moments(problem)
         if moments is None:
@@ -201,7 +203,9 @@ def stationary_states(problem: Problem) -> tuple[StationaryState, ...]:
         v = moments[1]
         pull = problem.sigma2 + problem.ridge
         # v = D/(η(S + λ)) = ηSε/(2B(S + λ)).
-        error = 2 * problem.batch_size * pull * v / (problem.learning_rate * problem.sigma2)
+        error = (
+            2 * problem.batch_size * pull * v / (problem.dynamics.constant_rate * problem.sigma2)
+        )
         return (StationaryState(problem, error),)
     errors = stationary_errors(problem)
     if error_bounds(problem)[0] == 0:
@@ -210,6 +214,6 @@ def stationary_states(problem: Problem) -> tuple[StationaryState, ...]:
 
 
 def _unquantized_decays(problem: Problem) -> bool:
-    return problem.learning_rate * problem.sigma2**2 < 2 * problem.batch_size * (
+    return problem.dynamics.constant_rate * problem.sigma2**2 < 2 * problem.batch_size * (
         problem.sigma2 + problem.ridge
     )

@@ -123,7 +123,7 @@ def _bins(problem: Problem) -> Bins:
         raise ParameterError("weight_quantizer", None, "must be a quantizer")
     values = problem.teacher.values
     state = Confinement.of(problem)
-    pull = problem.learning_rate * (problem.sigma2 + problem.ridge)
+    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
     # From c − v, not κw* − (S + λ)v: its sign then agrees with what confinement says.
     drifts = pull * (state.targets[:, None] - quantizer.levels)
     squares = np.square(quantizer.levels - problem.kappa / problem.sigma2 * values[:, None])

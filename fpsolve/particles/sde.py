@@ -19,6 +19,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin, thread_count
 from fpsolve.problem.checks import finite, integer
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.progress import progress_to
 
 __all__ = ["default_step", "simulate_sde"]
@@ -43,12 +44,14 @@ def default_step(problem: Problem, generalization_error: float) -> float:
     and widens the layer D/a by the share h a²/(2D). The step keeps that share at 1 %, or the
     displacement at 10⁻⁴ of the narrowest bin where that allows a longer step.
     """
-    pull = problem.learning_rate * (problem.sigma2 + problem.ridge)
+    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
     quantizer = problem.weight_quantizer
     if quantizer is None:
         return _DECAY_SHARE / pull
     reach = float(np.abs(quantizer.levels).max())
-    force = problem.learning_rate * problem.kappa * float(np.abs(problem.teacher.values).max())
+    force = (
+        problem.dynamics.constant_rate * problem.kappa * float(np.abs(problem.teacher.values).max())
+    )
     # Weights with a stronger force are not caught by any threshold.
     fastest = pull * reach + min(force, pull * reach)
     edges = quantizer.thresholds if quantizer.thresholds.size > 1 else quantizer.levels
@@ -115,6 +118,7 @@ def simulate_sde(
     -----
     Source: paper Theorem IV.3.
     """
+    take_only(problem, (), solver="simulate_sde", cure="leave it out")
     particles = integer("particles", particles, least=1)
     runs = integer("runs", runs, least=1)
     threads = thread_count(threads)
@@ -160,7 +164,7 @@ class _Cloud:
         self.problem, self.w, self.w_star = problem, w, w_star
         self._key, self._pool, self._threads = streams.inputs, pool, threads
         self._weights = pack(problem.weight_quantizer)
-        eta = problem.learning_rate
+        eta = problem.dynamics.constant_rate
         floor = float(np.square(w_star).mean()) + problem.noise_variance
         self._physics = (
             eta * problem.kappa,

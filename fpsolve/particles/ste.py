@@ -17,6 +17,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin, thread_count
 from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import take_only
 from fpsolve.progress import progress_to
 
 __all__ = ["simulate_ste"]
@@ -86,6 +87,7 @@ def simulate_ste(
     -----
     Source: paper §II, Eq. (2), and its Appendix III, Eq. (9). Random numbers: `streams`, `kernels`.
     """
+    take_only(problem, (), solver="simulate_ste", cure="leave it out")
     dimension = integer("dimension", dimension, least=1)
     runs = integer("runs", runs, least=1)
     threads = thread_count(threads)
@@ -122,8 +124,8 @@ def _train(
     w_star = record.teacher_weights[run]
     weights, inputs = pack(problem.weight_quantizer), pack(problem.input_quantizer)
     law, batch, d = LAWS[problem.input_distribution], problem.batch_size, w.size
-    rate = problem.learning_rate / (d * batch)
-    decay = problem.learning_rate * problem.ridge / d
+    rate = problem.dynamics.constant_rate / (d * batch)
+    decay = problem.dynamics.constant_rate * problem.ridge / d
     psi = np.empty(d)
     kernels.quantize(w, *weights, psi)
     longest = max(1, _CHUNK // (d * batch))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
+from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, integer, readonly_vector
 from fpsolve.problem.inputs import InputDistribution, input_distribution
 
@@ -78,10 +77,15 @@ class StepQuantizer:
         return self._temperature
 
     @property
+    def rounding(self) -> str:
+        """How a weight finds its level: "nearest", or "stochastic" on a uniform grid."""
+        return "nearest"
+
+    @property
     def is_odd(self) -> bool:
         """Whether ψ(−w) = −ψ(w) off the thresholds."""
-        scale = max(abs(self.levels[0]), abs(self.levels[-1]), float(np.abs(self.thresholds).max()))
-        tolerance = 1e-12 * scale
+        scale = max(np.abs(part).max(initial=0.0) for part in (self.levels, self.thresholds))
+        tolerance = 1e-12 * float(scale)
         return bool(
             np.allclose(self.levels, -self.levels[::-1], rtol=0, atol=tolerance)
             and np.allclose(self.thresholds, -self.thresholds[::-1], rtol=0, atol=tolerance)
@@ -101,6 +105,10 @@ class StepQuantizer:
         relaxed_step(points.ravel(), self.levels, self.thresholds, self.temperature, out)
         return out.reshape(points.shape)
 
+    def mean_square(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return E ψ(x)² elementwise; the square of ψ(x) unless rounding is stochastic."""
+        return np.square(self(x))
+
     def primitive(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return an antiderivative of ψ elementwise, same shape as `x`."""
         from fpsolve.problem.relaxation import relaxed_primitive
@@ -119,19 +127,30 @@ class StepQuantizer:
 
     def moments(self, law: InputDistribution) -> tuple[float, float]:
         """Return κ = E[x ψ(x)] and S = E[ψ(x)²] under another input law of unit variance."""
-        if self.temperature == 0:
+        if self.temperature == 0 and self.rounding == "nearest":
             kappa = np.diff(self.levels) @ law.upper_mean(self.thresholds)
             cdf = np.concatenate([[0.0], law.cdf(self.thresholds), [1.0]])
             return float(kappa), float(np.square(self.levels) @ np.diff(cdf))
-        smooth = np.add.outer(self.thresholds, self.temperature * _PANELS).ravel()
+        kinks = self.thresholds if self.rounding == "nearest" else self.levels
+        smooth = np.add.outer(kinks, self.temperature * _PANELS).ravel()
         breaks = np.concatenate([smooth, np.linspace(-law.extent, law.extent, 41), law.kinks])
         breaks = np.unique(np.clip(breaks, -law.extent, law.extent))
         nodes, weights = np.polynomial.legendre.leggauss(16)
         half = 0.5 * np.diff(breaks)[:, None]
         x = (breaks[:-1, None] + half * (1 + nodes)).ravel()
         measure = (half * weights).ravel() * law.pdf(x)
-        values = self(x)
-        return float(measure @ (x * values)), float(measure @ np.square(values))
+        return float(measure @ (x * self(x))), float(measure @ self.mean_square(x))
+
+    def scaled_moments(self, law: InputDistribution, scale: float) -> tuple[float, float]:
+        """Return κ = E[x ψ(x)] and S = E[ψ(x)²] for x = scale · z, with z of unit variance."""
+        if scale == 1:
+            return self.moments(law)
+        # ψ(scale · z) is a step function of z, with thresholds and smoothing in units of `scale`.
+        kappa, sigma2 = self._narrowed(scale).moments(law)
+        return scale * kappa, sigma2
+
+    def _narrowed(self, scale: float) -> StepQuantizer:
+        return StepQuantizer(self.levels, self.thresholds / scale, self.temperature / scale)
 
     def _key(self) -> tuple[object, ...]:
         return (self.levels.tobytes(), self.thresholds.tobytes(), self.temperature)
@@ -143,10 +162,9 @@ class StepQuantizer:
         return hash(self._key())
 
     def __repr__(self) -> str:
-        parts: Sequence[str] = [f"levels={self.levels.tolist()}"]
-        parts = [*parts, f"thresholds={self.thresholds.tolist()}"]
+        parts = [f"levels={brief_list(self.levels)}, thresholds={brief_list(self.thresholds)}"]
         if self.temperature:
-            parts = [*parts, f"temperature={self.temperature}"]
+            parts.append(f"temperature={self.temperature}")
         return f"StepQuantizer({', '.join(parts)})"
 
 
@@ -161,27 +179,44 @@ class UniformQuantizer(StepQuantizer):
         Range ω > 0: the outermost levels are ±ω (dimensionless).
     temperature : float, default 0
         Width T ≥ 0 of the smoothed steps (dimensionless).
+    rounding : str, default "nearest"
+        "nearest", or "stochastic": up to the next level with a probability that makes ψ right in
+        the mean. Calling such a quantizer gives that mean, clip(w, ±ω), `mean_square` gives E ψ²,
+        and there are no thresholds.
 
     Raises
     ------
     ParameterError
-        If `bit_width` is not an integer from 2 to 16 or `omega` is not positive.
+        If `bit_width` is not an integer from 2 to 16, `omega` is not positive, or rounding is
+        stochastic at a temperature above 0.
 
     Notes
     -----
     Source: paper §II-C. With L = 2^b − 2: v_k = −ω + kΔ, Δ = 2ω/L, θ_k = −ω + (k − ½)Δ.
+    Stochastic rounding: Gupta et al., arXiv 1502.02551.
     """
 
-    def __init__(self, bit_width: int, omega: float, temperature: float = 0.0) -> None:
+    def __init__(
+        self, bit_width: int, omega: float, temperature: float = 0.0, rounding: str = "nearest"
+    ) -> None:
         if bit_width == 1:
             allowed = "one bit leaves the single level 0; use 2 or more, or StepQuantizer([-1, 1])"
             raise ParameterError("bit_width", bit_width, allowed)
         self._bit_width = integer("bit_width", bit_width, least=2, most=_MOST_BITS)
         self._omega = finite("omega", omega, above=0.0)
+        if rounding not in ("nearest", "stochastic"):
+            raise ParameterError("rounding", rounding, "must be 'nearest' or 'stochastic'")
         steps = 2**self._bit_width - 2
         # Counted from the centre outwards, so that the grid is odd to the last bit.
         index = np.arange(-steps, steps + 1) / steps
         super().__init__(self._omega * index[::2], self._omega * index[1::2], temperature)
+        self._rounding = rounding
+        if rounding == "stochastic":
+            if self.temperature > 0:
+                allowed = "must be 0 with stochastic rounding, which is smooth in the mean already"
+                raise ParameterError("temperature", temperature, allowed)
+            self._thresholds = np.empty(0)
+            self._thresholds.flags.writeable = False
 
     @property
     def bit_width(self) -> int:
@@ -198,6 +233,44 @@ class UniformQuantizer(StepQuantizer):
         """Quantization step Δ = 2ω/L (dimensionless)."""
         return self._omega / float(2 ** (self._bit_width - 1) - 1)
 
+    @property
+    def rounding(self) -> str:
+        """How a weight finds its level: "nearest" or "stochastic"."""
+        return self._rounding
+
+    def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return ψ(x) elementwise, its mean clip(x, ±ω) if rounding is stochastic."""
+        if self.rounding == "nearest":
+            return super().__call__(x)
+        points = np.asarray(x, dtype=np.float64)
+        if np.isnan(points).any():
+            raise ParameterError("x", x, "must not contain NaN")
+        return np.clip(points, -self.omega, self.omega)
+
+    def mean_square(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return E ψ(x)² elementwise: linear between the squares of neighbouring levels."""
+        if self.rounding == "nearest":
+            return super().mean_square(x)
+        return np.interp(self(x), self.levels, np.square(self.levels))
+
+    def primitive(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Return an antiderivative of the mean of ψ elementwise, same shape as `x`."""
+        if self.rounding == "nearest":
+            return super().primitive(x)
+        inside = self(x)
+        return inside * (np.asarray(x) - 0.5 * inside)
+
+    def _narrowed(self, scale: float) -> StepQuantizer:
+        if self.rounding == "nearest":
+            return super()._narrowed(scale)
+        allowed = "must be 1 for inputs that are rounded stochastically"
+        raise ParameterError("scale", scale, allowed)
+
+    def _key(self) -> tuple[object, ...]:
+        return (*super()._key(), self.rounding)
+
     def __repr__(self) -> str:
         tail = f", temperature={self.temperature}" if self.temperature else ""
+        if self.rounding != "nearest":
+            tail += f", rounding={self.rounding!r}"
         return f"UniformQuantizer(bit_width={self.bit_width}, omega={self.omega}{tail})"
