@@ -33,10 +33,17 @@ if TYPE_CHECKING:
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.particles.trajectory import ParticleTrajectory as ParticleTrajectory
+    from fpsolve.plots.animation import save_animation as save_animation
     from fpsolve.plots.density import plot_densities as plot_densities
     from fpsolve.plots.figures import plot as plot
     from fpsolve.plots.figures import save_figure as save_figure
+    from fpsolve.plots.macro import plot_optimal_range as plot_optimal_range
+    from fpsolve.plots.macro import plot_stationary_density as plot_stationary_density
     from fpsolve.plots.order_parameters import plot_order_parameters as plot_order_parameters
+    from fpsolve.plots.particles import plot_comparison as plot_comparison
+    from fpsolve.plots.particles import plot_histograms as plot_histograms
+    from fpsolve.plots.particles import plot_symbols as plot_symbols
+    from fpsolve.plots.particles import plot_weights as plot_weights
     from fpsolve.problem.initial import GaussianInitial as GaussianInitial
     from fpsolve.problem.problem import Problem as Problem
     from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
@@ -94,10 +101,17 @@ _HOME = {
     "optimal_range": "fpsolve.studies.optimal_range",
     "order_parameters": "fpsolve.reduction",
     "plot": "fpsolve.plots.figures",
+    "plot_comparison": "fpsolve.plots.particles",
     "plot_densities": "fpsolve.plots.density",
+    "plot_histograms": "fpsolve.plots.particles",
+    "plot_optimal_range": "fpsolve.plots.macro",
     "plot_order_parameters": "fpsolve.plots.order_parameters",
+    "plot_stationary_density": "fpsolve.plots.macro",
+    "plot_symbols": "fpsolve.plots.particles",
+    "plot_weights": "fpsolve.plots.particles",
     "range_curve": "fpsolve.studies.optimal_range",
     "save": "fpsolve.store.files",
+    "save_animation": "fpsolve.plots.animation",
     "save_figure": "fpsolve.plots.figures",
     "simulate_sde": "fpsolve.particles.sde",
     "simulate_ste": "fpsolve.particles.ste",

@@ -8,16 +8,25 @@ import numpy as np
 import pytest
 from closed_forms import exact_density, exact_macro, sampled_particles
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fpsolve import (
+    GaussianInitial,
     ParameterError,
+    Problem,
     StoreError,
     Teacher,
     UniformQuantizer,
     plot,
     plot_densities,
+    plot_histograms,
     plot_order_parameters,
+    plot_stationary_density,
+    plot_symbols,
+    plot_weights,
+    save_animation,
     save_figure,
+    stationary_states,
     sweep,
 )
 from fpsolve.plots.density import panel_grid, weight_range
@@ -75,7 +84,107 @@ def test_many_times_and_teacher_values_stay_legible(linear_problem) -> None:
     problem = replace(linear_problem, teacher=Teacher.gaussian(1.0, 20))
     figure = plot_densities(exact_density(problem, np.linspace(0, 20, 101), cells=50))
     assert len(all_axes(figure)) == 8
-    assert len(all_axes(figure)[0].get_legend().get_texts()) == 2
+    panel = all_axes(figure)[0]
+    assert len(panel.get_lines()) == 5
+    named = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert named[0] == "all weights"
+    assert named[1:] == [f"$w^* = {v:.3g}$" for v in problem.teacher.values[[0, 5, 10, 14, 19]]]
+
+
+def test_the_grey_area_is_the_law_of_a_weight_of_unknown_teacher_value(density) -> None:
+    (area,) = all_axes(plot_densities(density, times=[5]))[0].collections
+    drawn = area.get_paths()[0].vertices
+    expected = density.problem.teacher.probabilities @ density.density[2]
+    top = drawn[drawn[:, 1] > 0]
+    np.testing.assert_allclose(top[:, 1].max(), expected.max())
+
+
+def test_thresholds_are_explained(density) -> None:
+    problem = replace(density.problem, weight_quantizer=UniformQuantizer(2, 1.0))
+    panel = all_axes(plot_densities(replace(density, problem=problem)))[0]
+    named = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert named.count(r"threshold of $\psi$") == 1
+
+
+def test_a_panel_much_narrower_than_the_others_follows_its_mass(linear_problem) -> None:
+    initial = GaussianInitial(variance=100.0)
+    wide = exact_density(replace(linear_problem, initial=initial), [0.0, 200.0], cells=4000)
+    first, last = [panel.get_xlim() for panel in all_axes(plot_densities(wide))]
+    assert first == weight_range(wide, [0, 1])
+    assert last == weight_range(wide, [1])
+    assert last[1] - last[0] < 0.4 * (first[1] - first[0])
+
+
+PICTURES = {
+    "plot_densities": (lambda d, p, ax: plot_densities(d, times=[1, 5], ax=ax), 2),
+    "plot_histograms": (lambda d, p, ax: plot_histograms(d, p, times=[1, 5], ax=ax), 2),
+    "plot_weights": (lambda d, p, ax: plot_weights(p, times=[1, 5], ax=ax), 2),
+    "plot_symbols": (lambda d, p, ax: plot_symbols(p, [d], names=["m", "q"], ax=ax), 2),
+    "plot_order_parameters": (lambda d, p, ax: plot_order_parameters(d, ax=ax), 1),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_go_on_the_callers_axes(density, particles, name: str) -> None:
+    draw, count = PICTURES[name]
+    mine = Figure()
+    upper, lower = mine.subfigures(2, 1)
+    axes = upper.subplots(1, count, squeeze=False)[0]
+    other = lower.subplots()
+    assert draw(density, particles, axes if count > 1 else axes[0]) is mine
+    assert all(panel.has_data() for panel in axes)
+    assert not other.has_data()
+    with pytest.raises(ParameterError, match=f"must be {count} axes"):
+        draw(density, particles, [other, other, other])
+
+
+def test_figures_show_themselves_in_notebooks(density, macro) -> None:
+    for figure in (plot(density), plot(macro), plot_densities(density)):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_weights_are_drawn_as_histograms_of_unit_area(particles) -> None:
+    panel = all_axes(plot_weights(particles, times=[5]))[0]
+    for patch in panel.patches:
+        heights, edges, _ = patch.get_data()
+        assert 0.99 < heights @ np.diff(edges) <= 1.0
+
+
+def test_escaping_teacher_values_are_said() -> None:
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=0.1,
+        teacher=Teacher([-3.0, 0.5], [0.25, 0.75]),
+    )
+    (state,) = stationary_states(problem)
+    panel = all_axes(plot_stationary_density(state))[0]
+    named = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert named == [
+        "$w^* = 0.5$",
+        r"threshold of $\psi$",
+        "$w^* = -3$ runs away (0.25 of the weights)",
+    ]
+
+
+def test_an_animation_has_a_frame_a_time(density, tmp_path) -> None:
+    path = tmp_path / "a.gif"
+    save_animation(density, path)
+    with Image.open(path) as moving:
+        assert moving.n_frames == density.times.size
+    with pytest.raises(StoreError, match="exists"):
+        save_animation(density, path)
+    with pytest.raises(StoreError, match=r"must be \.gif or \.mp4"):
+        save_animation(density, tmp_path / "a.avi")
+    one = exact_density(density.problem, [1.0])
+    with pytest.raises(ParameterError, match="two times"):
+        save_animation(one, tmp_path / "b.gif")
+
+
+def test_a_film_without_ffmpeg_says_what_to_do(density, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("fpsolve.plots.animation.FFMpegWriter.isAvailable", lambda: False)
+    with pytest.raises(StoreError, match=r"install it, or write a \.gif"):
+        save_animation(density, tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (4, (1, 4)), (5, (2, 3)), (8, (2, 4))])

@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
-from fpsolve.plots.style import COLORS, new_figure, tidy
+from fpsolve.plots.style import (
+    COLORS,
+    AxesLike,
+    axes_for,
+    drawn_on,
+    new_figure,
+    spread_indices,
+    tidy,
+)
+from fpsolve.problem.quantizer import StepQuantizer
 
 __all__ = [
+    "MOST_NAMED",
     "MOST_PANELS",
     "draw_density",
     "draw_panels",
+    "draw_thresholds",
     "panel_grid",
     "plot_densities",
     "shown_indices",
@@ -25,34 +36,59 @@ __all__ = [
 
 # Mass left out on either side of what a panel shows.
 _TAIL = 1e-4
-# More teacher values than this are told apart by a colour scale in the legend's place.
-_MOST_LABELLED = 6
+# Of more teacher values than this, so many are drawn and named, spread over them.
+MOST_NAMED = 5
 # More thresholds than this would be a grey wash.
 _MOST_THRESHOLDS = 64
 MOST_PANELS = 8
 _COLUMNS = 4
+# A panel whose mass needs less than this share of the common range gets a range of its own.
+_SHARE = 0.4
 
 
-def plot_densities(trajectory: DensityTrajectory, *, times: object = None) -> Figure:
+def plot_densities(
+    trajectory: DensityTrajectory, *, times: object = None, ax: AxesLike | None = None
+) -> Figure:
     """Draw μ_τ(w|w*) against w, a panel a time, the teacher values over each other.
+
+    Of more than five teacher values five are drawn, spread over all. Where there are several, the
+    grey area is the density of a weight whose teacher value is not known, Σ_k p_k μ_τ(w|w*_k).
+    Thresholds of the quantizer are dotted. A panel shows all but 1e-4 of every mass drawn in it.
 
     Parameters
     ----------
     trajectory : DensityTrajectory
-        What to draw.
+        What to draw (w and μ are dimensionless).
     times : array_like, optional
         Times τ to draw, among those of the trajectory; by default all, or eight spread over them.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one axes a time; a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
-        If a time is not one of the trajectory's.
+        If a time is not one of the trajectory's, or `ax` are not as many as the times.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> figure = fpsolve.plot_densities(fpsolve.solve_pde(problem, [0, 5, 20]), times=[5, 20])
+    >>> [axes.get_title() for axes in figure.get_axes()]
+    ['$\\\\tau = 5$', '$\\\\tau = 20$']
     """
     shown = shown_indices(trajectory.times, times, most=MOST_PANELS)
+    given = axes_for(ax, len(shown), "time")
+    if given is not None:
+        _draw_into(given, len(shown), trajectory, shown)
+        return drawn_on(given[0])
     rows, columns = panel_grid(len(shown))
     figure = new_figure(1.2 + 2.7 * columns, 0.4 + 2.6 * rows)
     draw_panels(figure, trajectory, shown)
@@ -68,22 +104,35 @@ def draw_panels(
 ) -> None:
     """Draw the densities at the indices `shown`, a panel each, and grey those at `behind`."""
     rows, columns = panel_grid(len(shown))
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    for number, (panel, index) in enumerate(zip(panels.flat, shown, strict=False)):
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.flat[len(shown) :]:
+        panel.remove()
+    _draw_into(list(panels.flat[: len(shown)]), columns, trajectory, shown, behind)
+
+
+def _draw_into(
+    panels: list[Axes],
+    columns: int,
+    trajectory: DensityTrajectory,
+    shown: list[int],
+    behind: int | None = None,
+) -> None:
+    for number, (panel, index) in enumerate(zip(panels, shown, strict=True)):
         if behind is not None and index != behind:
             label = rf"$\tau = {trajectory.times[behind]:g}$"
-            lines = panel.plot(trajectory.centers, trajectory.density[behind].T, color="0.7", lw=1)
+            lines = panel.plot(
+                trajectory.centers,
+                trajectory.density[behind, _named(trajectory)].T,
+                color="0.7",
+                lw=1,
+            )
             lines[0].set_label(label)
         draw_density(panel, trajectory, index, legend=number == 0)
+        panel.set_xlim(*_panel_range(trajectory, index, shown, behind))
         if number % columns == 0:
             panel.set_ylabel(r"$\mu_\tau(w\,|\,w^*)$")
         if number >= len(shown) - columns:
             panel.set_xlabel("$w$")
-            panel.tick_params(labelbottom=True)
-    for panel in panels.flat[len(shown) :]:
-        panel.remove()
-    every = shown if behind is None else [behind, *shown]
-    panels.flat[0].set_xlim(*weight_range(trajectory, every))
 
 
 def draw_density(
@@ -91,23 +140,32 @@ def draw_density(
 ) -> None:
     """Draw the densities at one time into `axes`, thresholds dotted."""
     teacher = trajectory.problem.teacher
-    quantizer = trajectory.problem.weight_quantizer
-    if quantizer is not None and quantizer.thresholds.size <= _MOST_THRESHOLDS:
-        for threshold in quantizer.thresholds:
-            axes.axvline(threshold, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
-    many = teacher.values.size > _MOST_LABELLED
-    for k, value in enumerate(teacher.values):
-        color = _shade(k, teacher.values.size) if many else COLORS[k % len(COLORS)]
-        ends = k in (0, teacher.values.size - 1)
-        label = f"$w^* = {value:.3g}$" if ends or not many else None
+    draw_thresholds(axes, trajectory.problem.weight_quantizer)
+    if teacher.values.size > 1:
+        every = teacher.probabilities @ trajectory.density[index]
+        axes.fill_between(trajectory.centers, every, color="0.85", lw=0, label="all weights")
+    for number, k in enumerate(_named(trajectory)):
         axes.plot(
-            trajectory.centers, trajectory.density[index, k], color=color, lw=1.6, label=label
+            trajectory.centers,
+            trajectory.density[index, k],
+            color=COLORS[number % len(COLORS)],
+            lw=1.6,
+            label=f"$w^* = {teacher.values[k]:.3g}$",
         )
     axes.set_title(rf"$\tau = {trajectory.times[index]:g}$")
     axes.set_ylim(bottom=0)
     tidy(axes)
-    if legend and (teacher.values.size > 1 or len(axes.get_legend_handles_labels()[1]) > 1):
+    if legend and len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(frameon=False, fontsize=9, handlelength=1.2)
+
+
+def draw_thresholds(axes: Axes, quantizer: StepQuantizer | None) -> None:
+    """Dot the thresholds of the weights' quantizer, and say in the legend what they are."""
+    if quantizer is None or quantizer.thresholds.size > _MOST_THRESHOLDS:
+        return
+    for number, threshold in enumerate(quantizer.thresholds):
+        label = None if number else r"threshold of $\psi$"
+        axes.axvline(threshold, color="0.6", lw=0.8, ls=":", zorder=0, label=label)
 
 
 def panel_grid(count: int) -> tuple[int, int]:
@@ -117,8 +175,11 @@ def panel_grid(count: int) -> tuple[int, int]:
 
 
 def weight_range(trajectory: DensityTrajectory, indices: list[int]) -> tuple[float, float]:
-    """Return the range of w that holds all but 1e-4 of every density on either side."""
-    cumulative = np.cumsum(trajectory.masses[indices], axis=-1)
+    """Return the range of w that holds all but 1e-4 of what is drawn, on either side."""
+    masses = trajectory.masses[indices]
+    every = np.einsum("k,tkn->tn", trajectory.problem.teacher.probabilities, masses)
+    drawn = np.concatenate([masses[:, _named(trajectory)], every[:, None]], axis=1)
+    cumulative = np.cumsum(drawn, axis=-1)
     inside = ((cumulative > _TAIL) & (cumulative < 1 - _TAIL)).any(axis=(0, 1))
     first, last = np.flatnonzero(inside)[[0, -1]] if inside.any() else (0, inside.size - 1)
     low, high = trajectory.edges[first], trajectory.edges[last + 1]
@@ -129,9 +190,7 @@ def weight_range(trajectory: DensityTrajectory, indices: list[int]) -> tuple[flo
 def shown_indices(available: NDArray[np.float64], times: object, *, most: int) -> list[int]:
     """Return the indices of `times` in `available`, or of at most `most` spread over them."""
     if times is None:
-        count = min(most, available.size)
-        spread = np.linspace(0, available.size - 1, count).round()
-        return [int(index) for index in np.unique(spread)]
+        return spread_indices(available.size, most)
     indices = []
     for time in np.atleast_1d(np.asarray(times, dtype=np.float64)):
         near = np.flatnonzero(np.isclose(available, time, rtol=1e-9, atol=1e-12))
@@ -143,8 +202,15 @@ def shown_indices(available: NDArray[np.float64], times: object, *, most: int) -
     return indices
 
 
-def _shade(k: int, count: int) -> tuple[float, float, float]:
-    """From blue to vermilion along the teacher values."""
-    start, end = np.array([0.0, 0.447, 0.698]), np.array([0.835, 0.369, 0.0])
-    mixed = start + (end - start) * k / (count - 1)
-    return float(mixed[0]), float(mixed[1]), float(mixed[2])
+def _named(trajectory: DensityTrajectory) -> list[int]:
+    """Return the indices of the teacher values that are drawn and named."""
+    return spread_indices(trajectory.problem.teacher.values.size, MOST_NAMED)
+
+
+def _panel_range(
+    trajectory: DensityTrajectory, index: int, shown: list[int], behind: int | None
+) -> tuple[float, float]:
+    """Return the common range of all panels, or a panel's own where that is much narrower."""
+    common = weight_range(trajectory, shown if behind is None else [behind, *shown])
+    own = weight_range(trajectory, [index])
+    return own if own[1] - own[0] < _SHARE * (common[1] - common[0]) else common

@@ -13,9 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve.errors import ParameterError
 from fpsolve.macro.fixed_points import stability_boundary
 from fpsolve.macro.stationary import StationaryState
-from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
+from fpsolve.plots.density import MOST_NAMED, draw_thresholds
+from fpsolve.plots.style import (
+    COLORS,
+    SYMBOLS,
+    AxesLike,
+    axes_for,
+    drawn_on,
+    new_figure,
+    spread_indices,
+    tidy,
+)
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.quantizer import UniformQuantizer
+from fpsolve.problem.teacher import Teacher
 from fpsolve.studies.optimal_range import OptimalRange, range_curve
 
 __all__ = [
@@ -30,20 +41,38 @@ Array = NDArray[np.float64]
 _LINE = 1.6
 
 
-def plot_optimal_range(result: OptimalRange) -> Figure:
+def plot_optimal_range(result: OptimalRange, *, ax: AxesLike | None = None) -> Figure:
     """Draw ε_g against the range and mark the optimum; a map where both ranges were varied.
 
     Parameters
     ----------
     result : OptimalRange
-        From `optimal_range`.
+        From `optimal_range` (ranges and errors are dimensionless).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
+        The new figure, or that of `ax`.
+
+    Raises
+    ------
+    ParameterError
+        If `ax` is not one axes.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(3, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1, teacher=fpsolve.Teacher.gaussian(1.0, 8))
+    >>> figure = fpsolve.plot_optimal_range(fpsolve.optimal_range(problem, points=20))
+    >>> figure.get_axes()[0].get_xlabel()
+    '$\\omega$'
     """
-    figure = new_figure(5.6, 3.8)
-    axes = figure.subplots()
+    axes = _one(ax)
+    figure = drawn_on(axes)
     when = "stationary" if result.time is None else rf"$\tau = {result.time:g}$"
     if result.omega is not None and result.omega_x is not None:
         weights, inputs = result.scanned
@@ -147,35 +176,77 @@ def plot_range_curves(
     return figure
 
 
-def plot_stationary_density(state: StationaryState, points: int = 1001) -> Figure:
-    """Draw the stationary densities μ(w|w*) of all confined teacher values, thresholds dotted.
+def plot_stationary_density(
+    state: StationaryState, points: int = 1001, *, ax: AxesLike | None = None
+) -> Figure:
+    """Draw the stationary densities μ(w|w*) of the confined teacher values, thresholds dotted.
+
+    Teacher values beyond the reach of the range have none: the picture names those that escape.
+    Of more than five confined values five are drawn, spread over all.
+
+    Parameters
+    ----------
+    state : StationaryState
+        From `stationary_states` (everything is dimensionless).
+    points : int, default 1001
+        Points of each curve.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
         If no teacher value holds its weights, or training has frozen.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 2.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> (state,) = fpsolve.stationary_states(problem)
+    >>> fpsolve.plot_stationary_density(state).get_axes()[0].get_xlabel()
+    '$w$'
     """
     teacher, quantizer = state.problem.teacher, state.problem.weight_quantizer
     held = teacher.values[state.confined]
+    escaping = teacher.values[~state.confined]
     if held.size == 0:
         raise ParameterError("teacher", teacher, "runs away altogether: no stationary density")
     center, spread = _extent(state, held)
     w = np.linspace(center - spread, center + spread, points)
-    figure = new_figure(5.6, 3.8)
-    axes = figure.subplots()
-    for index, value in enumerate(held):
-        label = f"$w^* = {value:.3g}$" if held.size <= len(COLORS) else None
-        color = COLORS[index % len(COLORS)]
-        axes.plot(w, state.density(w, float(value)), color=color, lw=_LINE, label=label)
-    if quantizer is not None:
-        for threshold in quantizer.thresholds[np.abs(quantizer.thresholds - center) < spread]:
-            axes.axvline(threshold, color="0.6", lw=0.8, ls=":", zorder=0)
+    axes = _one(ax)
+    for index, k in enumerate(spread_indices(held.size, MOST_NAMED)):
+        label, color = f"$w^* = {held[k]:.3g}$", COLORS[index % len(COLORS)]
+        axes.plot(w, state.density(w, float(held[k])), color=color, lw=_LINE, label=label)
+    draw_thresholds(axes, quantizer)
+    if escaping.size:
+        axes.plot([], [], " ", label=_escape_note(escaping, teacher))
     error = f"{SYMBOLS['generalization_error']} = {state.generalization_error:.4g}"
     axes.set(xlabel="$w$", ylabel=r"$\mu(w\,|\,w^*)$", ylim=(0, None), title=error)
+    axes.set_xlim(center - spread, center + spread)
     tidy(axes)
-    if held.size <= len(COLORS):
-        axes.legend(frameon=False)
-    return figure
+    axes.legend(frameon=False, fontsize=9, handlelength=1.2)
+    return drawn_on(axes)
+
+
+def _escape_note(escaping: Array, teacher: Teacher) -> str:
+    """Say which teacher values have no stationary density, and how much of the law they are."""
+    share = float(teacher.probabilities[np.isin(teacher.values, escaping)].sum())
+    size = np.abs(escaping)
+    which = f"$w^* = {escaping[0]:.3g}$" if size.size == 1 else rf"$|w^*| \geq {size.min():.3g}$"
+    return f"{which} run{'s' if size.size == 1 else ''} away ({share:.2g} of the weights)"
+
+
+def _one(ax: AxesLike | None) -> Axes:
+    """Return the caller's axes, or those of a new figure."""
+    given = axes_for(ax, 1, "picture")
+    return new_figure(5.6, 3.8).subplots() if given is None else given[0]
 
 
 def _extent(state: StationaryState, held: Array) -> tuple[float, float]:

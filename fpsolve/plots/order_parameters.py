@@ -13,7 +13,16 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.particles.trajectory import ParticleTrajectory
-from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy, time_axis
+from fpsolve.plots.style import (
+    COLORS,
+    SYMBOLS,
+    AxesLike,
+    axes_for,
+    drawn_on,
+    new_figure,
+    tidy,
+    time_axis,
+)
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["draw_order_parameter", "plot_order_parameters"]
@@ -29,6 +38,7 @@ def plot_order_parameters(
     *,
     names: Sequence[str] = ("generalization_error", "m", "q", "m_psi", "q_psi", "r_psi"),
     log_time: bool = False,
+    ax: AxesLike | None = None,
 ) -> Figure:
     """Draw order parameters against τ, ε_g in a panel of its own.
 
@@ -40,15 +50,29 @@ def plot_order_parameters(
         Order parameters by their Python names.
     log_time : bool, default False
         Whether τ is on a logarithmic axis (times of 0 are left out then).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw them all, dimensionless against dimensionless; a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
         If a name is not an order parameter, or no time is left to draw.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> figure = fpsolve.plot_order_parameters(
+    ...     fpsolve.solve_ode(problem, [0, 5, 20]), names=["m", "q"])
+    >>> [text.get_text() for text in figure.get_axes()[0].get_legend().get_texts()]
+    ['$m$', '$q$']
     """
     for name in names:
         if name not in ORDER_PARAMETER_NAMES:
@@ -57,10 +81,13 @@ def plot_order_parameters(
     error = [name for name in names if name == "generalization_error"]
     others = [name for name in names if name != "generalization_error"]
     groups = [group for group in (error, others) if group]
-    figure = new_figure(5.0 * len(groups), 3.4)
-    for axes, group in zip(
-        figure.subplots(1, len(groups), squeeze=False).flat, groups, strict=True
-    ):
+    given = axes_for(ax, 1, "picture")
+    if given is None:
+        figure = new_figure(5.0 * len(groups), 3.4)
+        panels = list(figure.subplots(1, len(groups), squeeze=False).flat)
+    else:
+        figure, panels, groups = drawn_on(given[0]), given, [list(names)]
+    for axes, group in zip(panels, groups, strict=True):
         for position, name in enumerate(group):
             color = COLORS[position % len(COLORS)]
             draw_order_parameter(axes, trajectory, name, color=color, log_time=log_time)

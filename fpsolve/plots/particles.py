@@ -1,21 +1,39 @@
-"""Particles against theory: histograms under densities, symbols with error bars on curves."""
+"""Particles and theory: histograms under densities, symbols with error bars on curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.particles.trajectory import ParticleTrajectory
-from fpsolve.plots.density import MOST_PANELS, panel_grid, shown_indices, weight_range
-from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy, time_axis
+from fpsolve.plots.density import (
+    MOST_NAMED,
+    MOST_PANELS,
+    draw_thresholds,
+    panel_grid,
+    shown_indices,
+    weight_range,
+)
+from fpsolve.plots.style import (
+    COLORS,
+    SYMBOLS,
+    AxesLike,
+    axes_for,
+    drawn_on,
+    new_figure,
+    spread_indices,
+    tidy,
+    time_axis,
+)
 
-__all__ = ["plot_comparison", "plot_histograms", "plot_symbols"]
+__all__ = ["plot_comparison", "plot_histograms", "plot_symbols", "plot_weights"]
 
 Curve = DensityTrajectory | MacroTrajectory
 
@@ -23,12 +41,54 @@ _BARS = 60
 _MARKERS = "osD^vP*"
 # More symbols than this hide the curve.
 _MOST_SYMBOLS = 16
-# More teacher values than this make one panel a thicket.
-_MOST_VALUES = 6
+# Share of the weights left out on either side of a histogram.
+_TAIL = 1e-4
+
+
+def plot_weights(
+    particles: ParticleTrajectory, *, times: object = None, ax: AxesLike | None = None
+) -> Figure:
+    """Draw histograms of simulated weights, a panel a time, a colour a teacher value.
+
+    Parameters
+    ----------
+    particles : ParticleTrajectory
+        The weights, of all runs together (dimensionless).
+    times : array_like, optional
+        Times τ to draw, among those of the trajectory; by default all, or eight spread over them.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one axes a time; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The new figure, or that of `ax`.
+
+    Raises
+    ------
+    ParameterError
+        If a time is not one of the trajectory's, or `ax` are not as many as the times.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> particles = fpsolve.simulate_ste(problem, [0, 5], dimension=100, runs=2, seed=1)
+    >>> len(fpsolve.plot_weights(particles).get_axes())
+    2
+    """
+    shown = shown_indices(particles.times, times, most=MOST_PANELS)
+    return _draw_histograms(None, particles, [(None, j) for j in shown], ax)
 
 
 def plot_histograms(
-    density: DensityTrajectory, particles: ParticleTrajectory, *, times: object = None
+    density: DensityTrajectory,
+    particles: ParticleTrajectory,
+    *,
+    times: object = None,
+    ax: AxesLike | None = None,
 ) -> Figure:
     """Draw histograms of the weights with the density over them, a panel a time (paper Fig. 1).
 
@@ -40,21 +100,31 @@ def plot_histograms(
         The histograms, over all runs; times within half a step of the density's are the same.
     times : array_like, optional
         Times τ to draw, among those both have; by default all, or eight spread over them.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one axes a time; a new figure by default (everything is dimensionless).
 
     Returns
     -------
     matplotlib.figure.Figure
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
-        If there is no common time, or one of `times` is not common.
+        If there is no common time, one of `times` is not common, or `ax` are not as many.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> density = fpsolve.solve_pde(problem, [0, 5])
+    >>> particles = fpsolve.simulate_ste(problem, [0, 5], dimension=100, runs=2, seed=1)
+    >>> len(fpsolve.plot_histograms(density, particles, times=[5]).get_axes())
+    1
     """
-    pairs = _shown_pairs(density, particles, times)
-    rows, columns = panel_grid(len(pairs))
-    figure = new_figure(1.2 + 2.7 * columns, 0.4 + 2.6 * rows)
-    _draw_histograms(figure, density, particles, pairs)
-    return figure
+    return _draw_histograms(density, particles, _shown_pairs(density, particles, times), ax)
 
 
 def plot_symbols(
@@ -64,6 +134,7 @@ def plot_symbols(
     names: Sequence[str] = ("generalization_error", "m", "q", "m_psi", "q_psi", "r_psi"),
     labels: Sequence[str] | None = None,
     log_time: bool = False,
+    ax: AxesLike | None = None,
 ) -> Figure:
     """Draw order parameters: particles as symbols with error bars, theory as curves (paper Fig. 2).
 
@@ -79,15 +150,30 @@ def plot_symbols(
         Names of the curves; by default "density" or "isotropic closure".
     log_time : bool, default False
         Whether τ is on a logarithmic axis.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one axes a name; a new figure by default (everything is dimensionless).
 
     Returns
     -------
     matplotlib.figure.Figure
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
-        If a name is not an order parameter, or the labels are not as many as the curves.
+        If a name is not an order parameter, the labels are not as many as the curves, or `ax` not
+        as many as the names.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> particles = fpsolve.simulate_ste(problem, [0, 5], dimension=100, runs=2, seed=1)
+    >>> curve = fpsolve.solve_ode(problem, range(6))
+    >>> len(fpsolve.plot_symbols(particles, [curve], names=["m", "q"]).get_axes())
+    2
     """
     for name in names:
         if name not in SYMBOLS:
@@ -95,10 +181,13 @@ def plot_symbols(
     titles = [_title(curve) for curve in curves] if labels is None else list(labels)
     if len(titles) != len(curves):
         raise ParameterError("labels", labels, f"must be as many as the {len(curves)} curve(s)")
-    rows, columns = panel_grid(len(names))
-    figure = new_figure(1.2 + 2.9 * columns, 0.4 + 2.5 * rows)
-    _draw_symbols(figure, particles, curves, names, titles, log_time)
-    return figure
+    given = axes_for(ax, len(names), "order parameter")
+    if given is None:
+        rows, columns = panel_grid(len(names))
+        figure = new_figure(1.2 + 2.9 * columns, 0.4 + 2.5 * rows)
+        given = _grid(figure, len(names))
+    _draw_symbols(given, particles, curves, names, titles, log_time)
+    return drawn_on(given[0])
 
 
 def plot_comparison(
@@ -106,21 +195,57 @@ def plot_comparison(
 ) -> Figure:
     """Draw histograms under the densities, and below them ε_g, m and q as symbols on curves.
 
-    Parameters and errors as in `plot_histograms`.
+    Parameters
+    ----------
+    density : DensityTrajectory
+        The curves (everything is dimensionless).
+    particles : ParticleTrajectory
+        The histograms, over all runs; times within half a step of the density's are the same.
+    times : array_like, optional
+        Times τ of the histograms, among those both have; by default all, or eight of them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new one. For axes of your own use `plot_histograms` and `plot_symbols`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no common time, or one of `times` is not common.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=fpsolve.UniformQuantizer(2, 1.0), input_quantizer=None,
+    ...     learning_rate=0.1)
+    >>> density = fpsolve.solve_pde(problem, [0, 5])
+    >>> particles = fpsolve.simulate_ste(problem, [0, 5], dimension=100, runs=2, seed=1)
+    >>> len(fpsolve.plot_comparison(density, particles).get_axes())
+    5
     """
     pairs = _shown_pairs(density, particles, times)
     rows, columns = panel_grid(len(pairs))
     figure = new_figure(1.2 + 2.7 * max(columns, 3), 3.0 + 2.6 * rows)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.6 * rows, 2.6]).flat
-    _draw_histograms(upper, density, particles, pairs)
+    _draw_histograms(density, particles, pairs, _grid(upper, len(pairs)), columns)
     names = ("generalization_error", "m", "q")
-    _draw_symbols(lower, particles, [density], names, [_title(density)], False)
+    _draw_symbols(_grid(lower, 3), particles, [density], names, [_title(density)], False)
     return figure
+
+
+def _grid(figure: Any, count: int) -> list[Axes]:
+    """Return `count` panels of a figure, left to right, top to bottom."""
+    panels = figure.subplots(*panel_grid(count), squeeze=False).flat
+    for panel in panels[count:]:
+        panel.remove()
+    return list(panels[:count])
 
 
 def _shown_pairs(
     density: DensityTrajectory, particles: ParticleTrajectory, times: object
-) -> list[tuple[int, int]]:
+) -> list[tuple[int | None, int]]:
     tolerance = 0.5 / particles.weights.shape[2] * (1 + 1e-9)
     nearest = np.abs(density.times[:, None] - particles.times).argmin(axis=1)
     common = np.abs(density.times - particles.times[nearest]) <= tolerance
@@ -133,74 +258,74 @@ def _shown_pairs(
 
 
 def _draw_histograms(
-    figure: Figure | SubFigure,
-    density: DensityTrajectory,
+    density: DensityTrajectory | None,
     particles: ParticleTrajectory,
-    pairs: list[tuple[int, int]],
-) -> None:
-    rows, columns = panel_grid(len(pairs))
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    low, high = weight_range(density, [i for i, _ in pairs])
-    for number, (panel, (i, j)) in enumerate(zip(panels.flat, pairs, strict=False)):
-        _draw_histogram(panel, density, particles, i, j, (low, high))
+    pairs: Sequence[tuple[int | None, int]],
+    ax: AxesLike | None,
+    columns: int = 1,
+) -> Figure:
+    panels = axes_for(ax, len(pairs), "time")
+    if panels is None:
+        rows, columns = panel_grid(len(pairs))
+        panels = _grid(new_figure(1.2 + 2.7 * columns, 0.4 + 2.6 * rows), len(pairs))
+    drawn = [i for i, _ in pairs if i is not None]
+    if density is not None:
+        limits = weight_range(density, drawn)
+    else:
+        every = particles.weights[:, [j for _, j in pairs]]
+        limits = tuple(np.quantile(every, [_TAIL, 1 - _TAIL]).tolist())
+    for number, (panel, (i, j)) in enumerate(zip(panels, pairs, strict=True)):
+        _draw_histogram(panel, density, particles, i, j, limits)
+        panel.set_xlim(*limits)
         if number % columns == 0:
             panel.set_ylabel(r"$\mu_\tau(w\,|\,w^*)$")
         if number >= len(pairs) - columns:
             panel.set_xlabel("$w$")
-            panel.tick_params(labelbottom=True)
-    for panel in panels.flat[len(pairs) :]:
-        panel.remove()
-    panels.flat[0].set_xlim(low, high)
-    if panels.flat[0].get_legend_handles_labels()[1]:
-        panels.flat[0].legend(frameon=False, fontsize=9, handlelength=1.2)
+    if panels[0].get_legend_handles_labels()[1]:
+        panels[0].legend(frameon=False, fontsize=9, handlelength=1.2)
+    return drawn_on(panels[0])
 
 
 def _draw_histogram(
-    axes: Axes, density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int,
-    limits: tuple[float, float],
+    axes: Axes, density: DensityTrajectory | None, particles: ParticleTrajectory,
+    i: int | None, j: int, limits: tuple[float, float],
 ) -> None:  # fmt: skip
-    quantizer = density.problem.weight_quantizer
-    if quantizer is not None:
-        for threshold in quantizer.thresholds:
-            if limits[0] < threshold < limits[1]:
-                axes.axvline(threshold, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
-    values = density.problem.teacher.values
+    draw_thresholds(axes, particles.problem.weight_quantizer)
     sampled = particles.problem.teacher.values
     bars = np.linspace(*limits, _BARS + 1)
-    # Of many teacher values the first, the last and some between tell the story.
-    chosen = np.unique(np.linspace(0, values.size - 1, min(values.size, _MOST_VALUES)).round())
     peak = 0.0
-    for number, k in enumerate(chosen.astype(int).tolist()):
+    for number, k in enumerate(spread_indices(sampled.size, MOST_NAMED)):
         color = COLORS[number % len(COLORS)]
+        label = f"$w^* = {sampled[k]:.3g}$" if sampled.size > 1 else None
         weights = particles.weights[:, j][particles.teacher_weights == sampled[k]]
         if weights.size:
             counts = np.histogram(weights, bars)[0]
             heights = counts / (weights.size * np.diff(bars))
-            axes.stairs(heights, bars, fill=True, color=color, alpha=0.3)
+            own = label if density is None else None
+            axes.stairs(heights, bars, fill=True, color=color, alpha=0.3, label=own)
             peak = max(peak, float(heights.max()))
-        label = f"$w^* = {values[k]:.3g}$" if values.size > 1 else None
-        axes.plot(density.centers, density.density[i, k], color=color, lw=1.6, label=label)
-        peak = max(peak, float(density.density[i, k].max()))
-    axes.set_title(rf"$\tau = {density.times[i]:g}$")
-    axes.set_ylim(0.0, 1.05 * peak)
+        if density is not None and i is not None:
+            curve = density.density[i, k]
+            axes.plot(density.centers, curve, color=color, lw=1.6, label=label)
+            peak = max(peak, float(curve.max()))
+    axes.set_title(rf"$\tau = {particles.times[j] if density is None else density.times[i]:g}$")
+    axes.set_ylim(0.0, 1.05 * peak if peak > 0 else None)
     tidy(axes)
 
 
 def _draw_symbols(
-    figure: Figure | SubFigure, particles: ParticleTrajectory, curves: Sequence[Curve],
+    panels: Sequence[Axes], particles: ParticleTrajectory, curves: Sequence[Curve],
     names: Sequence[str], titles: Sequence[str], log_time: bool,
 ) -> None:  # fmt: skip
-    rows, columns = panel_grid(len(names))
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    columns = panel_grid(len(names))[1]
     along = particles.dense_times.size > _MOST_SYMBOLS
     times = particles.dense_times if along else particles.times
     every = particles.dense_order_parameters if along else particles.order_parameters
-    shown = np.unique(np.linspace(0, times.size - 1, min(times.size, _MOST_SYMBOLS)).astype(int))
+    shown = np.asarray(spread_indices(times.size, _MOST_SYMBOLS))
     if log_time:
         shown = shown[times[shown] > 0]
     runs = particles.weights.shape[0]
-    for number, name in enumerate(names):
-        axes = panels.flat[number]
+    for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         color = COLORS[number % len(COLORS)]
         for curve, style, title in zip(curves, _styles(len(curves)), titles, strict=True):
             values = getattr(curve.order_parameters, name)
@@ -213,13 +338,11 @@ def _draw_symbols(
             mfc="white", capsize=2, lw=1, label=f"{runs} run{'s' if runs > 1 else ''}",
         )  # fmt: skip
         axes.set_ylabel(SYMBOLS[name])
-        if number >= len(names) - columns:
-            time_axis(axes, (0.0, float(times[-1])), log_time=log_time)
-            axes.tick_params(labelbottom=True)
+        time_axis(axes, (0.0, float(times[-1])), log_time=log_time)
+        if number < len(names) - columns:
+            axes.set_xlabel("")
         tidy(axes)
-    panels.flat[0].legend(frameon=False, fontsize=9, handlelength=1.6)
-    for panel in panels.flat[len(names) :]:
-        panel.remove()
+    panels[0].legend(frameon=False, fontsize=9, handlelength=1.6)
 
 
 def _styles(count: int) -> list[str]:

@@ -1,11 +1,22 @@
-"""What all pictures share: fonts, colours, symbols."""
+"""What all pictures share: fonts, colours, symbols, and where they are drawn."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "SYMBOLS", "new_figure", "tidy", "time_axis"]
+from fpsolve.errors import ParameterError
+
+__all__ = ["COLORS", "SYMBOLS", "AxesLike", "axes_for", "drawn_on", "new_figure", "spread_indices"]
+__all__ += ["tidy", "time_axis"]
+
+# One axes, or as many as a picture has panels.
+AxesLike = Axes | Sequence[Axes] | Any
 
 # Wong (2011), told apart by colour-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,9 +35,42 @@ SYMBOLS = {
 _FONT = 11.0
 
 
+class _NotebookFigure(Figure):
+    """A figure that a notebook shows, although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=100)
+        return picture.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of that size in inches, laid out so that no labels overlap."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return _NotebookFigure(figsize=(width, height), layout="constrained")
+
+
+def axes_for(ax: AxesLike | None, count: int, what: str) -> list[Axes] | None:
+    """Return the caller's axes as a list of `count`, or None if there are none."""
+    if ax is None:
+        return None
+    listed = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, dtype=object).flat)
+    if len(listed) != count or not all(isinstance(one, Axes) for one in listed):
+        raise ParameterError("ax", ax, f"must be {count} axes of matplotlib, one a {what}")
+    return listed
+
+
+def drawn_on(axes: Axes) -> Figure:
+    """Return the figure that `axes` belong to, also within a subfigure."""
+    figure: Any = axes.figure
+    while not isinstance(figure, Figure):
+        figure = figure._parent
+    return figure
+
+
+def spread_indices(count: int, most: int) -> list[int]:
+    """Return at most `most` of `count` indices, evenly spread, first and last included."""
+    spread = np.linspace(0, count - 1, min(count, most)).round()
+    return [int(index) for index in np.unique(spread)]
 
 
 def tidy(axes: Axes) -> None:
