@@ -16,6 +16,8 @@ from fpsolve.plots.style import (
     AxesLike,
     axes_for,
     drawn_on,
+    legend_beside,
+    named_classes,
     new_figure,
     spread_indices,
     tidy,
@@ -36,7 +38,7 @@ __all__ = [
 
 # Mass left out on either side of what a panel shows.
 _TAIL = 1e-4
-# Of more teacher values than this, so many are drawn and named, spread over them.
+# Of more teacher values than this, so many are drawn and named.
 MOST_NAMED = 5
 # More thresholds than this would be a grey wash.
 _MOST_THRESHOLDS = 64
@@ -51,9 +53,10 @@ def plot_densities(
 ) -> Figure:
     """Draw μ_τ(w|w*) against w, a panel a time, the teacher values over each other.
 
-    Of more than five teacher values five are drawn, spread over all. Where there are several, the
-    grey area is the density of a weight whose teacher value is not known, Σ_k p_k μ_τ(w|w*_k).
-    Thresholds of the quantizer are dotted. A panel shows all but 1e-4 of every mass drawn in it.
+    Of more than five teacher values at most five are drawn, at equal steps of probability. Where
+    there are several, the grey area is the density of a weight whose teacher value is not known,
+    Σ_k p_k μ_τ(w|w*_k). Thresholds of the quantizer are dotted. A panel shows all but 1e-4 of every
+    mass drawn in it.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ def plot_densities(
     given = axes_for(ax, len(shown), "time")
     if given is not None:
         _draw_into(given, len(shown), trajectory, shown)
+        if len(given[0].get_legend_handles_labels()[1]) > 1:
+            given[0].legend(frameon=False, fontsize=9, handlelength=1.2)
         return drawn_on(given[0])
     rows, columns = panel_grid(len(shown))
     figure = new_figure(1.2 + 2.7 * columns, 0.4 + 2.6 * rows)
@@ -108,6 +113,8 @@ def draw_panels(
     for panel in panels.flat[len(shown) :]:
         panel.remove()
     _draw_into(list(panels.flat[: len(shown)]), columns, trajectory, shown, behind)
+    if len(panels.flat[0].get_legend_handles_labels()[1]) > 1:
+        legend_beside(panels[0, -1])
 
 
 def _draw_into(
@@ -127,7 +134,7 @@ def _draw_into(
                 lw=1,
             )
             lines[0].set_label(label)
-        draw_density(panel, trajectory, index, legend=number == 0)
+        draw_density(panel, trajectory, index, legend=False)
         panel.set_xlim(*_panel_range(trajectory, index, shown, behind))
         if number % columns == 0:
             panel.set_ylabel(r"$\mu_\tau(w\,|\,w^*)$")
@@ -138,7 +145,7 @@ def _draw_into(
 def draw_density(
     axes: Axes, trajectory: DensityTrajectory, index: int, *, legend: bool = True
 ) -> None:
-    """Draw the densities at one time into `axes`, thresholds dotted."""
+    """Draw the densities at one time into `axes`, thresholds dotted, names in its legend."""
     teacher = trajectory.problem.teacher
     draw_thresholds(axes, trajectory.problem.weight_quantizer)
     if teacher.values.size > 1:
@@ -204,7 +211,7 @@ def shown_indices(available: NDArray[np.float64], times: object, *, most: int) -
 
 def _named(trajectory: DensityTrajectory) -> list[int]:
     """Return the indices of the teacher values that are drawn and named."""
-    return spread_indices(trajectory.problem.teacher.values.size, MOST_NAMED)
+    return named_classes(trajectory.problem.teacher.probabilities, MOST_NAMED)
 
 
 def _panel_range(

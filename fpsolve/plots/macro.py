@@ -20,8 +20,9 @@ from fpsolve.plots.style import (
     AxesLike,
     axes_for,
     drawn_on,
+    legend_beside,
+    named_classes,
     new_figure,
-    spread_indices,
     tidy,
 )
 from fpsolve.problem.problem import Problem
@@ -182,7 +183,7 @@ def plot_stationary_density(
     """Draw the stationary densities μ(w|w*) of the confined teacher values, thresholds dotted.
 
     Teacher values beyond the reach of the range have none: the picture names those that escape.
-    Of more than five confined values five are drawn, spread over all.
+    Of more than five confined values five are drawn, at equal steps of probability.
 
     Parameters
     ----------
@@ -220,8 +221,8 @@ def plot_stationary_density(
         raise ParameterError("teacher", teacher, "runs away altogether: no stationary density")
     center, spread = _extent(state, held)
     w = np.linspace(center - spread, center + spread, points)
-    axes = _one(ax)
-    for index, k in enumerate(spread_indices(held.size, MOST_NAMED)):
+    axes = _one(ax, width=7.6)
+    for index, k in enumerate(named_classes(teacher.probabilities[state.confined], MOST_NAMED)):
         label, color = f"$w^* = {held[k]:.3g}$", COLORS[index % len(COLORS)]
         axes.plot(w, state.density(w, float(held[k])), color=color, lw=_LINE, label=label)
     draw_thresholds(axes, quantizer)
@@ -231,7 +232,10 @@ def plot_stationary_density(
     axes.set(xlabel="$w$", ylabel=r"$\mu(w\,|\,w^*)$", ylim=(0, None), title=error)
     axes.set_xlim(center - spread, center + spread)
     tidy(axes)
-    axes.legend(frameon=False, fontsize=9, handlelength=1.2)
+    if ax is None:
+        legend_beside(axes)
+    else:
+        axes.legend(frameon=False, fontsize=9, handlelength=1.2)
     return drawn_on(axes)
 
 
@@ -240,13 +244,13 @@ def _escape_note(escaping: Array, teacher: Teacher) -> str:
     share = float(teacher.probabilities[np.isin(teacher.values, escaping)].sum())
     size = np.abs(escaping)
     which = f"$w^* = {escaping[0]:.3g}$" if size.size == 1 else rf"$|w^*| \geq {size.min():.3g}$"
-    return f"{which} run{'s' if size.size == 1 else ''} away ({share:.2g} of the weights)"
+    return f"{which} run{'s' if size.size == 1 else ''} away\n({share:.2g} of the weights)"
 
 
-def _one(ax: AxesLike | None) -> Axes:
+def _one(ax: AxesLike | None, width: float = 5.6) -> Axes:
     """Return the caller's axes, or those of a new figure."""
     given = axes_for(ax, 1, "picture")
-    return new_figure(5.6, 3.8).subplots() if given is None else given[0]
+    return new_figure(width, 3.8).subplots() if given is None else given[0]
 
 
 def _extent(state: StationaryState, held: Array) -> tuple[float, float]:

@@ -27,6 +27,8 @@ from fpsolve.plots.style import (
     AxesLike,
     axes_for,
     drawn_on,
+    legend_beside,
+    named_classes,
     new_figure,
     spread_indices,
     tidy,
@@ -281,8 +283,11 @@ def _draw_histograms(
             panel.set_ylabel(r"$\mu_\tau(w\,|\,w^*)$")
         if number >= len(pairs) - columns:
             panel.set_xlabel("$w$")
-    if panels[0].get_legend_handles_labels()[1]:
-        panels[0].legend(frameon=False, fontsize=9, handlelength=1.2)
+    if len(panels[0].get_legend_handles_labels()[1]) > 1:
+        if ax is None or columns > 1:
+            legend_beside(panels[columns - 1])
+        else:
+            panels[0].legend(frameon=False, fontsize=9, handlelength=1.2)
     return drawn_on(panels[0])
 
 
@@ -294,7 +299,7 @@ def _draw_histogram(
     sampled = particles.problem.teacher.values
     bars = np.linspace(*limits, _BARS + 1)
     peak = 0.0
-    for number, k in enumerate(spread_indices(sampled.size, MOST_NAMED)):
+    for number, k in enumerate(named_classes(particles.problem.teacher.probabilities, MOST_NAMED)):
         color = COLORS[number % len(COLORS)]
         label = f"$w^* = {sampled[k]:.3g}$" if sampled.size > 1 else None
         weights = particles.weights[:, j][particles.teacher_weights == sampled[k]]
