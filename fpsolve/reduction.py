@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from fpsolve.problem.problem import Problem
 
-__all__ = ["ORDER_PARAMETER_NAMES", "OrderParameters", "macroscopic_rates", "order_parameters"]
+__all__ = [
+    "ORDER_PARAMETER_NAMES",
+    "ORDER_PARAMETER_TEXTS",
+    "OrderParameters",
+    "macroscopic_rates",
+    "order_parameter_variables",
+    "order_parameters",
+]
 
 Array = NDArray[np.float64]
 
@@ -87,6 +94,28 @@ class OrderParameters:
 
 
 ORDER_PARAMETER_NAMES = tuple(f.name for f in fields(OrderParameters))
+
+
+# Name -> what it is, for the labels of files and data sets.
+ORDER_PARAMETER_TEXTS = {
+    "m": "overlap with the teacher, E[w* w]",
+    "q": "second moment of the weights, E[w^2]",
+    "s": "spread around the teacher's direction, (q - m^2/rho)^(1/2)",
+    "m_psi": "overlap of the quantized weights, E[w* psi(w)]",
+    "q_psi": "second moment of the quantized weights, E[psi(w)^2]",
+    "r_psi": "product of weights and quantized weights, E[w psi(w)]",
+    "generalization_error": "generalization error",
+}
+
+
+def order_parameter_variables(
+    state: OrderParameters, dimensions: tuple[str, ...], prefix: str = ""
+) -> dict[str, tuple[tuple[str, ...], Array, dict[str, str]]]:
+    """Return what `xarray.Dataset` takes as variables: name -> dimensions, values, attributes."""
+    return {
+        prefix + name: (dimensions, getattr(state, name), {"long_name": text, "units": "1"})
+        for name, text in ORDER_PARAMETER_TEXTS.items()
+    }
 
 
 class Cells(Protocol):

@@ -59,13 +59,15 @@ def exact_density(problem: Problem, times, cells: int = 400) -> DensityTrajector
     cumulative = ndtr((edges - means[..., None]) / spread[:, None, None])
     density = np.diff(cumulative) / np.diff(edges)
     state = exact_order_parameters(problem, times)
-    return DensityTrajectory(problem, times, edges, density, state, {"scheme": "exact", "steps": 0})
+    stats = {"scheme": "exact", "steps": 0}
+    return DensityTrajectory.from_cells(problem, times, edges, density, state, stats)
 
 
 def exact_macro(problem: Problem, times) -> MacroTrajectory:
     """The same order parameters as the closure's result."""
     times = np.asarray(times, dtype=float)
-    return MacroTrajectory(problem, times, exact_order_parameters(problem, times), {"steps": 0})
+    state = exact_order_parameters(problem, times)
+    return MacroTrajectory(problem, times, state, times, state, {"steps": 0})
 
 
 def sampled_particles(

@@ -32,7 +32,7 @@ CONFINED = {
     "h5py": {"store"},
     "argparse": {"cli"},
     "tqdm": {"progress"},
-    "xarray": {"sweeps"},
+    "xarray": {"sweeps", "density", "macro", "particles"},
 }
 
 

@@ -291,12 +291,12 @@ def test_splitting_keeps_the_density_and_merging_undoes_it(seed):
     mesh = random_mesh(seed)
     rng = np.random.default_rng(seed + 1)
     before = (mesh.u.copy(), mesh.left.copy(), mesh.width.copy(), moments(mesh))
-    old = mesh.snapshot()
+    old = mesh.snapshot().frame
     split = rng.random(mesh.bins.size) < 0.5
     split[rng.integers(split.size)] = True
     transfer(mesh, np.where(split, SPLIT, 0))
     assert mesh.bins.size == split.size + split.sum()
-    np.testing.assert_allclose(mesh.u[:, 1:-1], old.evaluate(0, mesh.x)[:, 1:-1], atol=1e-12)
+    np.testing.assert_allclose(mesh.u[:, 1:-1], old.pdf(0, mesh.x)[:, 1:-1], atol=1e-12)
     np.testing.assert_array_equal(mesh.u[0, 1:], mesh.u[-1, :-1])
     np.testing.assert_allclose(moments(mesh), before[3], rtol=1e-13, atol=1e-13)
     action = np.repeat(np.where(split, MERGE, 0), np.where(split, 2, 1))

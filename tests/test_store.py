@@ -15,6 +15,7 @@ from closed_forms import exact_density, exact_macro
 
 import fpsolve
 from fpsolve import StoreError, Teacher, load, save, sweep
+from fpsolve.density.cell_frame import CellFrame
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 KINDS = ["density", "macro", "particles", "sweep"]
@@ -41,6 +42,10 @@ def assert_equal(a, b) -> None:
     elif dataclasses.is_dataclass(a) and not isinstance(a, fpsolve.Problem):
         for field in dataclasses.fields(a):
             assert_equal(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_equal(one, other)
     else:
         assert a == b
 
@@ -152,9 +157,10 @@ def broken(result, **changes):
 
 def test_shapes_are_checked_at_the_door(density, particles, tmp_path) -> None:
     path = tmp_path / "r.h5"
+    halved = tuple(CellFrame(f.cell_edges, f.averages[:1]) for f in density.frames)
     short = OrderParameters(*(np.zeros(3),) * 7)
     cases = [
-        (broken(density, density=density.density[:, :1]), r"density: has shape \(4, 1, 400\)"),
+        (broken(density, frames=halved), r"density: has shape \(4, 1, 400\)"),
         (broken(density, order_parameters=short), r"m: has shape \(3,\), but \(time\)"),
         (broken(density, times=np.zeros((2, 2))), "time: must be a non-empty list"),
         (broken(density, stats={"solver": object()}), "stats: a value of type object"),

@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import exprel, ndtr
+from scipy.special import exprel
 
-from fpsolve.density.snapshot import thin_edges
-from fpsolve.density.start import gaussian_masses, point_averages
+from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
-__all__ = ["GaussianSnapshot", "gaussian_density", "gaussian_edges"]
+__all__ = ["gaussian_density", "gaussian_moments", "gaussian_path"]
 
 Array = NDArray[np.float64]
 
-# Half-width of the drawn interval in standard deviations, and cells across it.
-_REACH = 8.3
-_CELLS = 128
 # exp of more than this is not far from overflow.
 _LARGEST = 600.0
 
 
-@dataclass(frozen=True, eq=False)
-class GaussianSnapshot:
-    """Conditional densities N(mean_k, deviation²) at one time.
-
-    Attributes
-    ----------
-    mean : ndarray, shape (K,)
-        Means (dimensionless).
-    deviation : float
-        Common standard deviation; 0 is a point mass (dimensionless).
-    """
-
-    mean: Array
-    deviation: float
-
-    def moments(self, teacher: Teacher) -> dict[str, float]:
-        """Return m, q, m_psi, q_psi and r_psi; ψ is the identity."""
-        m = float(teacher.probabilities @ (teacher.values * self.mean))
-        q = float(teacher.probabilities @ self.mean**2) + self.deviation**2
-        return {"m": m, "q": q, "m_psi": m, "q_psi": q, "r_psi": q}
-
-    def mass_defect(self) -> float:
-        """Mass beyond the drawn interval."""
-        return float(2 * ndtr(-_REACH)) if self.deviation else 0.0
-
-    def cell_averages(self, edges: Array) -> Array:
-        """Return the cell averages (K, N)."""
-        if self.deviation == 0:
-            return point_averages(self.mean, edges)
-        z = (edges - self.mean[:, None]) / self.deviation
-        return gaussian_masses(z[:, :-1], z[:, 1:]) / np.diff(edges)
-
-
-def gaussian_density(problem: Problem, time: float) -> GaussianSnapshot:
+def gaussian_density(problem: Problem, time: float) -> GaussianFrame:
     """Return the density of full-precision weights at τ = `time`, exact up to rounding.
+
+    Raises
+    ------
+    SolveError
+        As for `gaussian_path`.
+    """
+    mean, deviation = gaussian_path(problem, np.array([time]))
+    return GaussianFrame(mean[0], float(deviation[0]))
+
+
+def gaussian_path(problem: Problem, times: Array) -> tuple[Array, Array]:
+    """Return means (T, K) and the common standard deviation (T,) of full-precision weights.
 
     Means relax at the rate η(S + λ) towards κw*/(S + λ); the variance obeys a linear equation
     whose source is quadratic in exp(−η(S + λ)τ).
@@ -91,36 +63,31 @@ def gaussian_density(problem: Problem, time: float) -> GaussianSnapshot:
         problem.sigma2 * (probability @ away**2),
     ]
     decay = 2 * rate - noise * problem.sigma2
-    if -decay * time > _LARGEST:
+    latest = float(times[-1])
+    if -decay * latest > _LARGEST:
         raise SolveError(
             "the variance grows without bound; the learning rate is above "
             "2(S + ridge)/S^2, lower it or shorten the horizon",
-            time=time,
-            step=time,
+            time=latest,
+            step=latest,
         )
-    variance = initial.variance * math.exp(-decay * time)
+    variance = initial.variance * np.exp(-decay * times)
     for j, strength in enumerate(source):
-        variance += noise * float(strength) * _response(decay, j * rate, time)
-    mean = goal + away * math.exp(-rate * time)
+        variance = variance + noise * float(strength) * _response(decay, j * rate, times)
+    mean = goal + away * np.exp(-rate * times)[:, None]
     # Without noise and with w* within reach the variance decays to 0; rounding may cross it.
-    return GaussianSnapshot(mean, math.sqrt(variance) if variance > 0 else 0.0)
+    return mean, np.sqrt(np.where(variance > 0, variance, 0.0))
 
 
-def _response(decay: float, rate: float, time: float) -> float:
+def gaussian_moments(teacher: Teacher, mean: Array, deviation: Array) -> dict[str, Array]:
+    """Return m, q, m_psi, q_psi and r_psi, each (T,), of what `gaussian_path` returned."""
+    m = mean @ (teacher.probabilities * teacher.values)
+    q = np.square(mean) @ teacher.probabilities + np.square(deviation)
+    return {"m": m, "q": q, "m_psi": m, "q_psi": q, "r_psi": q}
+
+
+def _response(decay: float, rate: float, times: Array) -> Array:
     """∫_0^τ exp(−decay (τ − t)) exp(−rate t) dt, stable where both rates agree."""
     gap = decay - rate
     slower = rate if gap >= 0 else decay
-    return float(np.exp(-slower * time) * time * exprel(-abs(gap) * time))
-
-
-def gaussian_edges(snapshots: list[GaussianSnapshot], most: int) -> Array:
-    """Return edges across all snapshots, at most `most` of them, finer where one is narrow."""
-    spans = [(m, s.deviation or 1e-9 * max(1.0, abs(m))) for s in snapshots for m in s.mean]
-    cells = max(8, min(_CELLS, most // len(spans)))
-    grid = np.linspace(-_REACH, _REACH, cells + 1)
-    edge = np.concatenate([m + d * grid for m, d in spans])
-    size = np.repeat([2 * _REACH * d / cells for _, d in spans], cells + 1)
-    order = np.argsort(edge, kind="stable")
-    size[order[[0, -1]]] = 0.0
-    # Wide cells that overlap narrow ones add nothing.
-    return thin_edges(edge[order], size[order])
+    return np.asarray(np.exp(-slower * times) * times * exprel(-abs(gap) * times))

@@ -14,6 +14,7 @@ from fpsolve.density.element import Element
 from fpsolve.density.step import BROKEN, rosenbrock_step
 from fpsolve.density.tableau import COUPLING, GAMMA, ORDER, STAGE_WEIGHTS, STAGES
 from fpsolve.density.threaded_step import hired_crew, threaded_step
+from fpsolve.density.view import AnyFrame
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -46,9 +47,9 @@ _NOTHING = np.empty(0)
 class State(Protocol):
     """A density at one time; see `Snapshot`."""
 
+    @property
+    def frame(self) -> AnyFrame: ...
     def moments(self, teacher: Teacher) -> dict[str, float]: ...
-    def mass_defect(self) -> float: ...
-    def cell_averages(self, edges: Array) -> Array: ...
 
 
 class Discretization(Protocol):
@@ -98,6 +99,8 @@ class Integrator:
         Present τ (dimensionless).
     stats : dict
         Counters and estimates, see `DensityTrajectory.stats`.
+    path : list of (float, dict)
+        τ and moments at the start and after every accepted step.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Integrator:
         self._scale = np.array([max(grid.floor + error, 1e-13 * natural / rtol), 0.0, q])
         # |m| ≤ (ρ q)^½; floored, for an error bound relative to nothing rejects every step.
         self._teacher_size = max(math.sqrt(problem.rho), 1e-100)
+        self.path = [(time, grid.snapshot().moments(problem.teacher))]
         self._least = self._least_diffusivity(natural, narrow)
         self.stats["least_diffusivity"] = self._least
         self._tolerated = self._last_minimum = 0.0
@@ -160,6 +164,7 @@ class Integrator:
             ratio = self._try(step)
             if ratio <= 1.0:
                 self.time = until if step == left else self.time + step
+                self.path.append((self.time, self.grid.snapshot().moments(self.problem.teacher)))
                 if tick is not None:
                     tick(self.time)
             if math.isfinite(ratio):

@@ -72,7 +72,7 @@ def _gaps(mesh: Mesh, k: int) -> tuple[float, float]:
 
 def _attach(mesh: Mesh, k: int) -> None:
     """Put the density of teacher value k back on the lattice at rest, mass kept exactly."""
-    old, own = mesh.snapshot(), mesh.own(k)
+    old, own = mesh.snapshot().frame, mesh.own(k)
     cells = _cells_like(mesh, mesh.left[own], mesh.width[own])
     size = np.array([mesh.lattice.width(c) for c in cells])
     start = np.array(
@@ -80,7 +80,7 @@ def _attach(mesh: Mesh, k: int) -> None:
     )
     x = start + 0.5 * size * (1.0 + mesh.element.nodes[:, None])
     edges = np.append(start, start[-1] + size[-1])
-    u = old.evaluate(k, x)
+    u = old.pdf(k, x)
     u[0, 1:] = u[-1, :-1]
     exact = old.cell_averages(edges)[k] * np.diff(edges)
     defect = exact - 0.5 * size * (mesh.element.weights @ u)

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.density.cell_frame import CellFrame
 from fpsolve.density.element import reference_element
 from fpsolve.density.gaussian import gaussian_density
 from fpsolve.density.start import GaussianStart, gaussian_masses
@@ -164,13 +165,10 @@ class CellSnapshot:
             "r_psi": float(teacher.probabilities @ masses @ (center * self.psi)),
         }
 
-    def mass_defect(self) -> float:
-        """Largest |mass − 1| of a conditional density."""
-        return float(np.abs(self.density @ np.diff(self.edges) - 1).max())
-
-    def cell_averages(self, edges: Array) -> Array:
-        """Return the densities; `edges` are always the snapshot's own."""
-        return self.density
+    @property
+    def frame(self) -> CellFrame:
+        """The densities alone."""
+        return CellFrame(self.edges, self.density)
 
 
 def _mean_psi(problem: Problem, low: Array, high: Array) -> Array:
@@ -266,7 +264,6 @@ def _linear_extent(problem: Problem, start: GaussianStart, horizon: float) -> tu
     high = float(start.mean.max()) + _REACH * start.deviation
     shares = np.concatenate([np.geomspace(1e-6, 1.0, 100), np.linspace(0.0, 1.0, 100)])
     for time in start.time + shares * (horizon - start.time):
-        now = gaussian_density(problem, float(time))
-        low = min(low, float(now.mean.min()) - _REACH * now.deviation)
-        high = max(high, float(now.mean.max()) + _REACH * now.deviation)
+        begin, end = gaussian_density(problem, float(time)).support()
+        low, high = min(low, begin), max(high, end)
     return low, high

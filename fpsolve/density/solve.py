@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve.density.gaussian import gaussian_density, gaussian_edges
+from fpsolve.density.gaussian import gaussian_moments, gaussian_path
+from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.integrate import Discretization, Integrator, State
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS, ScharfetterGummel
-from fpsolve.density.snapshot import common_edges
+from fpsolve.density.snapshot import Snapshot
 from fpsolve.density.spectral_volume import SpectralVolumes, default_order
 from fpsolve.density.start import GaussianStart, PointSnapshot, gaussian_start
 from fpsolve.density.trajectory import DensityTrajectory
@@ -28,7 +28,6 @@ Array = NDArray[np.float64]
 
 SCHEMES = ("auto", "spectral-volume", "scharfetter-gummel")
 _TIGHTEST, _LOOSEST = 1e-10, 1e-2
-_MOST_CELLS = 2e8
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
 # Looser than this saves no work; it would only let ripples through.
@@ -127,8 +126,6 @@ def _run(
 ) -> DensityTrajectory:
     integrator = Integrator(problem, grid, work, float(times[-1]), start.time)
     snapshots: list[State] = []
-    # The meshes that shape the output: those of the times, or the start's if there is none.
-    drawn: list[Any] = [grid.snapshot()] if times[-1] <= start.time else []
     with progress_to(float(times[-1]), "solve_pde", shown=progress, unit="tau") as bar:
         for time in times:
             if time < start.time:
@@ -136,23 +133,17 @@ def _run(
                 continue
             integrator.advance(float(time), bar.reach)
             snapshots.append(grid.snapshot())
-            drawn.append(snapshots[-1])
-    defect = max(s.mass_defect() for s in snapshots)
+    frames = tuple(s.frame for s in snapshots)
+    defect = max(f.mass_defect() for f in frames)
+    minimum = min(f.lowest() for f in frames)
+    # Written so that NaN fails too.
     if not defect < _MOST_DEFECT:
-        raise SolveError(
-            f"the density lost its mass by {defect:.2g}; tighten rtol",
-            time=integrator.time,
-            step=integrator.step,
-        )
-    edges = _edges(problem, drawn, len(times), grid)
-    density = np.stack([s.cell_averages(edges) for s in snapshots])
-    minimum = min(float(d.min() / d.max()) for d in density)
-    if minimum < -rtol:
-        raise SolveError(
-            f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol",
-            time=integrator.time,
-            step=integrator.step,
-        )
+        raise _failed(integrator, f"lost its mass by {defect:.2g}")
+    if not minimum >= -rtol:
+        raise _failed(integrator, f"has ripples down to {minimum:.2g} of its maximum")
+    path = [(0.0, PointSnapshot.of(problem).moments(problem.teacher))] if start.time else []
+    path += integrator.path
+    unresolved = [s.unresolved() for s in snapshots if isinstance(s, Snapshot)]
     stats: dict[str, Any] = {
         **integrator.stats,
         "scheme": "scharfetter-gummel" if grid.scheme else "spectral-volume",
@@ -161,41 +152,35 @@ def _run(
         "regrids": grid.regrids,
         "mass_defect": defect,
         "minimum": minimum,
-        **({} if grid.scheme else {"space_error": max(s.unresolved() for s in drawn)}),
-        "cells": edges.size - 1,
+        **({} if grid.scheme else {"space_error": max(unresolved, default=0.0)}),
     }
     return DensityTrajectory(
         problem,
         times,
-        edges,
-        density,
-        _reduced(problem, snapshots),
+        frames,
+        _reduced(problem, [s.moments(problem.teacher) for s in snapshots]),
+        np.array([t for t, _ in path]),
+        _reduced(problem, [moments for _, moments in path]),
         stats,
     )
 
 
-def _edges(problem: Problem, snapshots: list[Any], count: int, grid: Discretization) -> Array:
-    """One mesh for all times; memory bounds how finely it shows the inside of elements."""
-    if isinstance(grid, ScharfetterGummel):
-        return grid.edges
-    quantizer = problem.weight_quantizer
-    thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
-    whole = common_edges(snapshots, thresholds, 1)
-    values = count * problem.teacher.values.size * (whole.size - 1)
-    cells = int(min(grid.element.order, _MOST_CELLS // values))
-    if cells < 1:
-        raise ParameterError(
-            "times",
-            count,
-            f"ask for fewer: {values:.3g} density values would not fit in memory",
-        )
-    return common_edges(snapshots, thresholds, cells)
+def _failed(integrator: Integrator, what: str) -> SolveError:
+    return SolveError(
+        f"the density {what}; tighten rtol", time=integrator.time, step=integrator.step
+    )
 
 
 def _solve_gaussian(problem: Problem, times: Array, rtol: float) -> DensityTrajectory:
-    snapshots = [gaussian_density(problem, float(t)) for t in times]
-    edges = gaussian_edges(snapshots, int(_MOST_CELLS // (times.size * snapshots[0].mean.size)))
-    density = np.stack([s.cell_averages(edges) for s in snapshots])
+    """Full precision: a closed form, drawn at the requested times and densely between them."""
+    latest = float(times[-1])
+    dense = np.unique(np.concatenate([[0.0], times, latest * _between()]))
+    mean, deviation = gaussian_path(problem, dense)
+    state = OrderParameters.from_moments(
+        problem, **gaussian_moments(problem.teacher, mean, deviation)
+    )
+    at = np.searchsorted(dense, times)
+    frames = tuple(GaussianFrame(mean[i], deviation[i]) for i in at)
     stats = {
         "scheme": "gaussian",
         "rtol": rtol,
@@ -203,14 +188,17 @@ def _solve_gaussian(problem: Problem, times: Array, rtol: float) -> DensityTraje
         "rejected": 0,
         "time_error": 0.0,
         "space_error": 0.0,
-        "mass_defect": max(s.mass_defect() for s in snapshots),
+        "mass_defect": max(f.mass_defect() for f in frames),
         "minimum": 0.0,
-        "cells": edges.size - 1,
     }
-    return DensityTrajectory(problem, times, edges, density, _reduced(problem, snapshots), stats)
+    return DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
 
 
-def _reduced(problem: Problem, snapshots: Sequence[State]) -> OrderParameters:
-    moments = [s.moments(problem.teacher) for s in snapshots]
+def _between() -> Array:
+    """Shares of a horizon that make curves over τ smooth, on linear and logarithmic axes."""
+    return np.concatenate([np.linspace(0.0, 1.0, 129), np.geomspace(1e-4, 1.0, 129)])
+
+
+def _reduced(problem: Problem, moments: list[dict[str, float]]) -> OrderParameters:
     columns = {name: np.array([m[name] for m in moments]) for name in moments[0]}
     return OrderParameters.from_moments(problem, **columns)

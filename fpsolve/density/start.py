@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from fpsolve.density.frame import Frame
 from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
@@ -18,7 +19,6 @@ __all__ = [
     "PointSnapshot",
     "gaussian_masses",
     "gaussian_start",
-    "point_averages",
 ]
 
 Array = NDArray[np.float64]
@@ -35,14 +35,6 @@ def gaussian_masses(low: Array, high: Array) -> Array:
     upper = low > 0
     masses = ndtr(np.where(upper, -low, high)) - ndtr(np.where(upper, -high, low))
     return np.asarray(masses)
-
-
-def point_averages(points: Array, edges: Array) -> Array:
-    """Return cell averages (K, N) of point masses at `points` (K,), each in the cell it lies in."""
-    cell = np.clip(np.searchsorted(edges, points, side="right") - 1, 0, edges.size - 2)
-    out = np.zeros((points.size, edges.size - 1))
-    out[np.arange(points.size), cell] = 1.0 / np.diff(edges)[cell]
-    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +67,10 @@ class PointSnapshot:
             "r_psi": float(probability @ (self.point * self.psi)),
         }
 
-    def mass_defect(self) -> float:
-        """0: a point mass has mass 1."""
-        return 0.0
-
-    def cell_averages(self, edges: Array) -> Array:
-        """Return the cell averages (K, N): all mass in the cell that holds the point."""
-        return point_averages(self.point, edges)
+    @property
+    def frame(self) -> Frame:
+        """The same as point masses."""
+        return Frame.of_points(self.point)
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,13 +166,16 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     scales = np.array([rtol, math.sqrt(rho), floor, max(ground, floor)])
     path = np.empty((times.size, 2))
     counts = np.zeros(3, dtype=np.int64)
-    status, tau, step = integrate_closure(m, v, times.copy(), closure.law, scales, path, counts)
+    status, tau, step, dense = integrate_closure(
+        m, v, times.copy(), closure.law, scales, path, counts
+    )
     if status:
         raise SolveError(_cure(problem, status), time=tau, step=step)
     names = ("steps", "rejections", "evaluations")
     stats = {"method": "rodas4", **dict(zip(names, counts.tolist(), strict=True)), "rtol": rtol}
     state = closure_order_parameters(problem, path[:, 0].copy(), path[:, 1].copy())
-    return MacroTrajectory(problem, times, state, stats)
+    dense_state = closure_order_parameters(problem, dense[:, 1].copy(), dense[:, 2].copy())
+    return MacroTrajectory(problem, times, state, dense[:, 0].copy(), dense_state, stats)
 
 
 def _cure(problem: Problem, status: int) -> str:

@@ -350,11 +350,14 @@ def integrate_closure(
     scales: Array,
     out: Array,
     counts: NDArray[np.int64],
-) -> tuple[int, float, float]:
-    """Fill `out` (T, 2) with (m, v) at `times`; return status, last τ and last step.
+) -> tuple[int, float, float, Array]:
+    """Fill `out` (T, 2) with (m, v) at `times`; return status, last τ, last step and the path.
 
-    counts (3,) receives accepted steps, rejected steps, and evaluations of the right-hand side.
+    counts (3,) receives accepted steps, rejected steps, and evaluations of the right-hand side;
+    the path (M, 3) holds (τ, m, v) at the start and after every accepted step.
     """
+    path = np.empty((256, 3))
+    path[0] = 0.0, m, v
     averages = np.empty(9)
     rates = np.empty(3)
     jacobian = np.empty((3, 2))
@@ -403,14 +406,17 @@ def integrate_closure(
                 rates[:] = next_rates
                 jacobian[:, :] = next_jacobian
                 counts[0] += 1
+                if counts[0] == path.shape[0]:
+                    path = np.concatenate((path, np.empty_like(path)))
+                path[counts[0]] = tau, m, v
                 proposal = h * shrink if h < left or shrink < 1.0 else max(proposal, h * shrink)
             else:
                 counts[1] += 1
                 proposal = h * shrink
                 if proposal < 1e-15 * max(tau, 1e-280):
-                    return FAILED_UNDERFLOW, tau, proposal
+                    return FAILED_UNDERFLOW, tau, proposal, path[: counts[0] + 1]
             if counts[0] + counts[1] > _LONGEST_RUN:
-                return FAILED_STEPS, tau, proposal
+                return FAILED_STEPS, tau, proposal, path[: counts[0] + 1]
         out[i, 0] = m
         out[i, 1] = v
-    return 0, tau, proposal
+    return 0, tau, proposal, path[: counts[0] + 1]

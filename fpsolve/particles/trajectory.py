@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.problem.problem import Problem
-from fpsolve.reduction import OrderParameters
+from fpsolve.reduction import OrderParameters, order_parameter_variables
 
 __all__ = ["ParticleTrajectory"]
 
@@ -48,3 +48,25 @@ class ParticleTrajectory:
     dense_times: Array
     dense_order_parameters: OrderParameters
     stats: dict[str, Any]
+
+    def to_xarray(self) -> Any:
+        """Return an `xarray.Dataset` over run, time, coordinate and dense_time (needs xarray)."""
+        import xarray  # an optional companion, only here
+
+        dense = order_parameter_variables(
+            self.dense_order_parameters, ("run", "dense_time"), "dense_"
+        )
+        return xarray.Dataset(
+            {
+                "weights": (("run", "time", "coordinate"), self.weights),
+                "teacher_weights": (("run", "coordinate"), self.teacher_weights),
+                **order_parameter_variables(self.order_parameters, ("run", "time")),
+                **dense,
+            },
+            coords={
+                "run": np.arange(self.weights.shape[0]),
+                "time": self.times,
+                "dense_time": self.dense_times,
+            },
+            attrs={"problem": self.problem.to_toml()},
+        )

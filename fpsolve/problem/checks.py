@@ -10,7 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 
-__all__ = ["finite", "integer", "readonly_vector", "requested_times"]
+__all__ = ["finite", "index_of_time", "integer", "readonly_vector", "requested_times"]
+
+# Requested times a message names before it shows only their ends.
+_MOST_SHOWN = 12
 
 
 def finite(
@@ -73,3 +76,17 @@ def requested_times(times: ArrayLike) -> NDArray[np.float64]:
     if (np.diff(vector) <= 0).any():
         raise ParameterError("times", times, "must increase strictly; sort them, drop duplicates")
     return vector
+
+
+def index_of_time(times: NDArray[np.float64], time: object) -> int:
+    """Return which of the increasing `times` is `time`, up to rounding, or raise naming them."""
+    wanted = finite("time", time)
+    nearest = int(np.abs(times - wanted).argmin())
+    if abs(times[nearest] - wanted) > 1e-12 * abs(wanted):
+        shown = [f"{t:.10g}" for t in times]
+        if len(shown) > _MOST_SHOWN:
+            shown = [*shown[:3], f"… {len(shown)} in all …", shown[-1]]
+        raise ParameterError(
+            "time", time, f"must be one of the requested times {', '.join(shown)}; solve for it too"
+        )
+    return nearest

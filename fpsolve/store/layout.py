@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import StoreError
-from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, ORDER_PARAMETER_TEXTS, OrderParameters
 
 __all__ = [
     "Label",
@@ -38,14 +38,9 @@ class Label:
     symbol: str = ""
 
 
+_SYMBOLS = {"generalization_error": "epsilon_g"}
 _ORDER_PARAMETER_LABELS = {
-    "m": Label("overlap with the teacher, E[w* w]", "m"),
-    "q": Label("second moment of the weights, E[w^2]", "q"),
-    "s": Label("spread around the teacher's direction, (q - m^2/rho)^(1/2)", "s"),
-    "m_psi": Label("overlap of the quantized weights, E[w* psi(w)]", "m_psi"),
-    "q_psi": Label("second moment of the quantized weights, E[psi(w)^2]", "q_psi"),
-    "r_psi": Label("product of weights and quantized weights, E[w psi(w)]", "r_psi"),
-    "generalization_error": Label("generalization error", "epsilon_g"),
+    name: Label(text, _SYMBOLS.get(name, name)) for name, text in ORDER_PARAMETER_TEXTS.items()
 }
 
 

@@ -1,0 +1,252 @@
+"""`Frame`: conditional densities at one time, piecewise polynomial with point masses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.density.atoms import Atoms
+from fpsolve.density.element import Element, reference_element
+from fpsolve.density.piecewise import cumulate, evaluate, integrate, invert
+
+__all__ = ["Frame"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Frame:
+    """Conditional densities μ(w | w*_k) at one time; arrays are copied and made read-only.
+
+    A density of order p is a polynomial on each element, given by its values at the p + 1
+    Gauss–Lobatto nodes. It may be discontinuous between elements, and there may be no element at
+    all where every weight sits in an atom.
+
+    Parameters
+    ----------
+    order : int
+        Polynomial degree p >= 4.
+    first : array_like, shape (K + 1,)
+        First element of each teacher value; elements of one value ascend and do not overlap.
+    left, width : array_like, shape (E,)
+        Left ends and widths of the elements (dimensionless).
+    u : array_like, shape (p + 1, E)
+        Density at the nodes.
+    atoms : Atoms, optional
+        Point masses beside the polynomials; none by default.
+    """
+
+    kind = "polynomial"
+
+    order: int
+    first: NDArray[np.int64]
+    left: Array
+    width: Array
+    u: Array
+    atoms: Atoms
+
+    def __init__(
+        self,
+        order: int,
+        first: ArrayLike,
+        left: ArrayLike,
+        width: ArrayLike,
+        u: ArrayLike,
+        atoms: Atoms | None = None,
+    ) -> None:
+        fields: dict[str, Any] = {"order": order, "first": _readonly(first, np.int64)}
+        for name, values in (("left", left), ("width", width), ("u", u)):
+            fields[name] = _readonly(values, np.float64)
+        fields["atoms"] = Atoms.none(fields["first"].size - 1) if atoms is None else atoms
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of_points(cls, points: ArrayLike, order: int = 4) -> Frame:
+        """All weights of teacher value k at `points`[k], shape (K,)."""
+        position = np.asarray(points, dtype=np.float64)[:, None]
+        first = np.zeros(position.size + 1, dtype=np.int64)
+        nothing = np.empty(0)
+        atoms = Atoms(position, np.ones_like(position))
+        return cls(order, first, nothing, nothing, np.empty((order + 1, 0)), atoms)
+
+    @property
+    def count(self) -> int:
+        """Number K of teacher values."""
+        return self.first.size - 1
+
+    @property
+    def element(self) -> Element:
+        """Reference element of the polynomials."""
+        return reference_element(self.order)
+
+    @cached_property
+    def _modes(self) -> Array:
+        return _readonly(self.element.legendre @ self.u, np.float64)
+
+    @cached_property
+    def _primitive(self) -> Array:
+        return _readonly(self.element.primitive @ self.u, np.float64)
+
+    @cached_property
+    def _before(self) -> Array:
+        """Mass of a teacher value's elements before each element, shape (E,)."""
+        mass = self._element_masses()
+        before = np.zeros(self.left.size)
+        for own in self._owned():
+            before[own.start + 1 : own.stop] = np.cumsum(mass[own])[:-1]
+        return _readonly(before, np.float64)
+
+    def _owned(self) -> list[slice]:
+        return [slice(int(a), int(b)) for a, b in zip(self.first[:-1], self.first[1:], strict=True)]
+
+    def _element_masses(self) -> Array:
+        return np.asarray(0.5 * self.width * (self.element.weights @ self.u))
+
+    # --- questions, each of one teacher value ----------------------------------------------------
+
+    def pdf(self, k: int, w: Array) -> Array:
+        """Return the density of teacher value k at `w`, atoms left out; 0 outside the elements."""
+        own = self._owned()[k]
+        out = np.zeros(w.size)
+        evaluate(self.left[own], self.width[own], self._modes[:, own], w.ravel(), out)
+        return out.reshape(w.shape)
+
+    def cdf(self, k: int, w: Array) -> Array:
+        """Return the mass of teacher value k at or below `w`, atoms included."""
+        own = self._owned()[k]
+        out = np.zeros(w.size)
+        args = self.left[own], self.width[own], self._primitive[:, own], self._before[own]
+        cumulate(*args, w.ravel(), out)
+        return out.reshape(w.shape) + self.atoms.below(k, w)
+
+    def probability(self, k: int, low: float, high: float) -> float:
+        """Return the mass of teacher value k in [low, high], atoms at its ends included."""
+        own = self._owned()[k]
+        inside = 0.0
+        if own.stop > own.start:
+            begin, end = self.left[own.start], self.left[own.stop - 1] + self.width[own.stop - 1]
+            edges = np.array([max(low, begin), min(high, end)])
+            if edges[1] > edges[0]:
+                out = np.zeros((1, 1))
+                first = np.array([0, own.stop - own.start])
+                args = self.left[own], self.width[own], self._primitive[:, own]
+                integrate(first, *args, edges, out)
+                inside = float(out[0, 0])
+        return inside + self.atoms.within(k, low, high)
+
+    def quantile(self, k: int, p: Array) -> Array:
+        """Return the least w below which teacher value k has mass `p` in (0, 1)."""
+        own = self._owned()[k]
+        rest, out = self.atoms.invert(k, p.ravel(), lambda at: self._smooth_below(k, at))
+        todo = np.isnan(out)
+        if own.stop == own.start:
+            # The masses of atoms add up to 1 but for rounding: what is beyond is the last one.
+            out[todo] = self.atoms.of(k)[0][-1]
+        elif todo.any():
+            found = np.empty(int(todo.sum()))
+            polynomials = self._modes[:, own], self._primitive[:, own]
+            invert(
+                self.left[own], self.width[own], *polynomials, self._before[own], rest[todo], found
+            )
+            out[todo] = found
+        return out.reshape(p.shape)
+
+    def _smooth_below(self, k: int, w: Array) -> Array:
+        return self.cdf(k, w) - self.atoms.below(k, w)
+
+    # --- the whole frame -------------------------------------------------------------------------
+
+    def support(self) -> tuple[float, float]:
+        """Least interval that holds everything."""
+        ends = [self.left, self.left + self.width, self.atoms.held()]
+        every = np.concatenate(ends)
+        return float(every.min()), float(every.max())
+
+    def outline(self) -> tuple[Array, Array]:
+        """Return the ends of all elements, and how wide the element is that each belongs to."""
+        ends = np.concatenate([self.left, self.left + self.width])
+        return ends, np.concatenate([self.width, self.width])
+
+    def cell_masses(self, edges: Array) -> Array:
+        """Return the masses in the cells between `edges` (N + 1,), shape (K, N)."""
+        out = np.zeros((self.count, edges.size - 1))
+        integrate(self.first, self.left, self.width, self._primitive, edges, out)
+        return out + self.atoms.cell_masses(edges)
+
+    def cell_averages(self, edges: Array) -> Array:
+        """Return the cell averages on increasing `edges` (N + 1,), shape (K, N)."""
+        return np.asarray(self.cell_masses(edges) / np.diff(edges))
+
+    def atom_masses(self) -> Array:
+        """Return the mass in atoms of each teacher value, shape (K,)."""
+        return np.asarray(self.atoms.masses.sum(axis=1))
+
+    def mass_defect(self) -> float:
+        """Largest |mass − 1| of a conditional density."""
+        masses = self._element_masses()
+        totals = np.array([masses[own].sum() for own in self._owned()]) + self.atom_masses()
+        return float(np.abs(totals - 1).max())
+
+    def lowest(self) -> float:
+        """Least average over p equal parts of an element, relative to the largest."""
+        if not self.left.size:
+            return 0.0
+        p = self.order
+        points = np.linspace(-1.0, 1.0, p + 1)
+        primitive = np.polynomial.legendre.legval(points, self._primitive).T
+        parts = 0.5 * p * np.diff(primitive, axis=0)
+        return float(parts.min() / parts.max())
+
+    def expectation(self, function: Callable[[Array], Array]) -> Array:
+        """Return E[function(w) | w*_k], shape (K,), by the quadrature of the elements.
+
+        `function` may jump where elements meet: it is asked just inside of them.
+        """
+        nodes = self.element.nodes[:, None]
+        x = self.left + 0.5 * self.width * (1.0 + nodes)
+        nudge = 1e-12 * self.width + 4e-16 * np.abs(x)
+        x = x - nudge * np.sign(nodes) * (np.abs(nodes) == 1.0)
+        part = 0.5 * self.width * (self.element.weights @ (self.u * function(x)))
+        out = np.array([part[own].sum() for own in self._owned()])
+        held = self.atoms.masses > 0
+        at = np.where(held, self.atoms.positions, 0.0)
+        return np.asarray(out + np.where(held, self.atoms.masses * function(at), 0.0).sum(axis=1))
+
+    # --- storage ---------------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the frame as a flat dictionary of arrays."""
+        return {
+            "order": np.asarray(self.order),
+            "first": self.first,
+            "left": self.left,
+            "width": self.width,
+            "u": self.u,
+            "atom_positions": self.atoms.positions,
+            "atom_masses": self.atoms.masses,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Frame:
+        """Return the frame that `to_arrays` took apart."""
+        atoms = Atoms(arrays["atom_positions"], arrays["atom_masses"])
+        first, left, width, u = (arrays[n] for n in ("first", "left", "width", "u"))
+        return cls(int(arrays["order"]), first, left, width, u, atoms)
+
+    def __repr__(self) -> str:
+        low, high = self.support()
+        values, elements, order = self.count, self.left.size, self.order
+        text = f"Frame({values} teacher values, {elements} elements of order {order}"
+        return f"{text} on [{low:.4g}, {high:.4g}], mass in atoms {self.atom_masses().max():.3g})"
+
+
+def _readonly(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+    array = np.array(values, dtype=dtype, order="C")
+    array.flags.writeable = False
+    return array
