@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.display import Shown, span
 from fpsolve.problem.problem import Problem
 
 __all__ = [
@@ -22,8 +23,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class OrderParameters:
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderParameters(Shown):
     """Macroscopic state of the weights; every field has the same shape (dimensionless).
 
     Attributes
@@ -53,6 +54,15 @@ class OrderParameters:
     q_psi: Array
     r_psi: Array
     generalization_error: Array
+
+    def _shown(self) -> dict[str, object]:
+        error = np.asarray(self.generalization_error)
+        told: dict[str, object] = {"shape": error.shape}
+        if error.size:
+            for name in ORDER_PARAMETER_NAMES[::-1]:
+                values = np.asarray(getattr(self, name)).reshape(-1)
+                told[name] = span([values[0], values[-1]] if values.size > 1 else values)
+        return told
 
     @classmethod
     def from_moments(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.display import Shown, span
 from fpsolve.errors import FpsolveError, ParameterError
 from fpsolve.problem.initial import GaussianInitial
 from fpsolve.problem.problem import Problem
@@ -47,8 +48,8 @@ class Mapper(Protocol):
         """Apply `fn` to every item, results in order."""
 
 
-@dataclass(frozen=True, eq=False)
-class SweepResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepResult(Shown):
     """Order parameters over a grid of problems.
 
     Attributes
@@ -74,6 +75,13 @@ class SweepResult:
     order_parameters: OrderParameters
     errors: dict[tuple[int, ...], str]
     stats: dict[str, Any]
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "axes": ", ".join(f"{name} ({len(values)})" for name, values in self.axes.items()),
+            "times": span(self.times),
+            "errors": len(self.errors),
+        }
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 # From what is told to what tells: a module imports from its own room and the rooms before it.
-ROOMS = ["_version", "errors", "progress", "problem", "reduction", "recording"]
+ROOMS = ["_version", "errors", "display", "progress", "problem", "reduction", "recording"]
 ROOMS += ["density", "macro", "particles", "comparison", "studies"]
 ROOMS += ["sweeps", "store", "plots", "cli", "__main__"]
 # Rooms on one floor: none imports another.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fpsolve.comparison.distances import Distance
+from fpsolve.display import Shown
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
 __all__ = ["Comparison", "DensityComparison", "OrderParameterComparison"]
@@ -73,8 +74,8 @@ class OrderParameterComparison:
         return abs(self.standard_errors) <= self.limit
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """What `compare` found, and the verdict.
 
     Attributes
@@ -91,6 +92,14 @@ class Comparison:
     densities: tuple[DensityComparison, ...]
     order_parameters: tuple[OrderParameterComparison, ...]
     false_alarm_rate: float
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "agrees": self.agrees,
+            "densities": len(self.densities),
+            "order_parameters": len(self.order_parameters),
+            "false_alarm_rate": self.false_alarm_rate,
+        }
 
     @property
     def agrees(self) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.cell_frame import CellFrame
 from fpsolve.density.view import AnyFrame, shared_edges
+from fpsolve.display import Shown, span
 from fpsolve.errors import ParameterError
 from fpsolve.problem.checks import finite, index_of_time, integer
 from fpsolve.problem.problem import Problem
@@ -26,8 +27,8 @@ Array = NDArray[np.float64]
 _HALVINGS = 64
 
 
-@dataclass(frozen=True, eq=False)
-class DensityTrajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class DensityTrajectory(Shown):
     """Densities μ_τ(w | w*_k) at the requested times, and their order parameters.
 
     Attributes
@@ -57,6 +58,15 @@ class DensityTrajectory:
     dense_times: Array
     dense_order_parameters: OrderParameters
     stats: dict[str, Any]
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "times": span(self.times),
+            "generalization_error": span(self.order_parameters.generalization_error),
+            "teacher_values": self.problem.teacher.values.size,
+            "scheme": self.stats.get("scheme", "unknown"),
+            "steps": self.stats.get("steps", "unknown"),
+        }
 
     @classmethod
     def from_cells(

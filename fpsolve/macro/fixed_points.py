@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from fpsolve.display import Shown
 from fpsolve.macro.closure import Closure, closure_order_parameters
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.rules import take_only
@@ -26,8 +27,8 @@ _SMALLEST = 1e-12
 _TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class FixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedPoint(Shown):
     """A fixed point of the isotropic closure (dimensionless).
 
     Attributes
@@ -44,6 +45,15 @@ class FixedPoint:
     problem: Problem
     order_parameters: OrderParameters
     eigenvalues: NDArray[np.complex128]
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "generalization_error": self.generalization_error,
+            "m": self.m,
+            "q": self.q,
+            "s": self.s,
+            "stable": self.stable,
+        }
 
     @property
     def m(self) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from fpsolve.display import Shown
 from fpsolve.errors import ParameterError
 from fpsolve.macro.confinement import Confinement
 from fpsolve.macro.stationary_error import error_bounds
@@ -25,8 +26,8 @@ _ON_LEVEL = 1e-12
 BETWEEN, ON_LEVEL, CLIPPED = "between levels", "on a level", "clipped"
 
 
-@dataclass(frozen=True, eq=False)
-class SmallRateLimit:
+@dataclass(frozen=True, eq=False, repr=False)
+class SmallRateLimit(Shown):
     """What the stationary state tends to as η → 0 (dimensionless).
 
     Attributes
@@ -65,6 +66,14 @@ class SmallRateLimit:
     spread_slopes: Array
     spread_limits: Array
     closure_spread_slopes: Array
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "generalization_error": self.generalization_error,
+            "error_slope": self.error_slope,
+            "case": self.cases[0] if len(set(self.cases)) == 1 else ", ".join(self.cases[:6]),
+            "teacher_values": len(self.cases),
+        }
 
     @property
     def case(self) -> str:

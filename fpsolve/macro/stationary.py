@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.display import Shown
 from fpsolve.errors import ParameterError
 from fpsolve.macro.conditional_density import ConditionalDensity, conditional_density
 from fpsolve.macro.confinement import Confinement
@@ -25,8 +26,8 @@ __all__ = ["StationaryState", "stationary_states"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class StationaryState:
+@dataclass(frozen=True, eq=False, repr=False)
+class StationaryState(Shown):
     """A stationary state of the limiting density (dimensionless).
 
     Attributes
@@ -39,6 +40,13 @@ class StationaryState:
 
     problem: Problem
     generalization_error: float
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "generalization_error": self.generalization_error,
+            "diffusivity": self.diffusivity,
+            "confined": f"{int(self.confined.sum())} of {self.confined.size} teacher values",
+        }
 
     @property
     def diffusivity(self) -> float:

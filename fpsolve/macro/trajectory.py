@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.display import Shown, span
 from fpsolve.problem.problem import Problem
 from fpsolve.reduction import OrderParameters, order_parameter_variables
 
 __all__ = ["MacroTrajectory"]
 
 
-@dataclass(frozen=True, eq=False)
-class MacroTrajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class MacroTrajectory(Shown):
     """Order parameters of the isotropic closure at the requested times.
 
     Attributes
@@ -40,6 +41,13 @@ class MacroTrajectory:
     dense_times: NDArray[np.float64]
     dense_order_parameters: OrderParameters
     stats: dict[str, Any]
+
+    def _shown(self) -> dict[str, object]:
+        return {
+            "times": span(self.times),
+            "generalization_error": span(self.order_parameters.generalization_error),
+            "steps": self.stats.get("steps", "unknown"),
+        }
 
     def to_xarray(self) -> Any:
         """Return an `xarray.Dataset` over time and dense_time (needs xarray)."""

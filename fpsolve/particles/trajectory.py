@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.display import Shown, span
 from fpsolve.problem.problem import Problem
 from fpsolve.reduction import OrderParameters, order_parameter_variables
 
@@ -16,8 +17,8 @@ __all__ = ["ParticleTrajectory"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class ParticleTrajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class ParticleTrajectory(Shown):
     """Weights of independent runs at the requested times, and their order parameters.
 
     Attributes
@@ -48,6 +49,17 @@ class ParticleTrajectory:
     dense_times: Array
     dense_order_parameters: OrderParameters
     stats: dict[str, Any]
+
+    def _shown(self) -> dict[str, object]:
+        runs, _, dimension = self.weights.shape
+        return {
+            "kind": self.stats.get("kind", "unknown"),
+            "runs": runs,
+            "dimension": dimension,
+            "times": span(self.times),
+            "generalization_error": span(self.order_parameters.generalization_error.mean(axis=0)),
+            "seed": self.stats.get("seed", "unknown"),
+        }
 
     def to_xarray(self) -> Any:
         """Return an `xarray.Dataset` over run, time, coordinate and dense_time (needs xarray)."""

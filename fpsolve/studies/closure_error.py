@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.solve import solve_pde
+from fpsolve.display import Shown, span
 from fpsolve.macro.closure import solve_ode
 from fpsolve.problem.problem import Problem
 from fpsolve.reduction import OrderParameters
@@ -16,8 +17,8 @@ from fpsolve.reduction import OrderParameters
 __all__ = ["ClosureError", "closure_error"]
 
 
-@dataclass(frozen=True, eq=False)
-class ClosureError:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClosureError(Shown):
     """Order parameters of the density minus those of the closure.
 
     It answers the questions of a trajectory, so that `sweep` maps it over any grid.
@@ -42,6 +43,10 @@ class ClosureError:
     exact: OrderParameters
     closure: OrderParameters
     stats: dict[str, Any]
+
+    def _shown(self) -> dict[str, object]:
+        difference = self.order_parameters.generalization_error
+        return {"times": span(self.times), "generalization_error": span(difference)}
 
 
 def closure_error(

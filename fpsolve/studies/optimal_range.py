@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from fpsolve.density.solve import solve_pde
+from fpsolve.display import Shown
 from fpsolve.errors import ParameterError
 from fpsolve.macro.stationary import stationary_states
 from fpsolve.problem.checks import finite, integer, readonly_vector
@@ -32,8 +33,8 @@ _REFINED = 4
 _RTOL_AT_TIME = 1e-5
 
 
-@dataclass(frozen=True, eq=False)
-class OptimalRange:
+@dataclass(frozen=True, eq=False, repr=False)
+class OptimalRange(Shown):
     """The best range found, and the scan it comes from (dimensionless).
 
     Attributes
@@ -62,6 +63,16 @@ class OptimalRange:
     omega_x: float | None
     scanned: tuple[Array, ...]
     scanned_error: Array
+
+    def _shown(self) -> dict[str, object]:
+        found = {"omega": self.omega, "omega_x": self.omega_x}
+        return {
+            "which": self.which,
+            **{name: value for name, value in found.items() if value is not None},
+            "generalization_error": self.generalization_error,
+            "time": "stationary" if self.time is None else self.time,
+            "scanned": self.scanned_error.size,
+        }
 
 
 def optimal_range(
