@@ -64,8 +64,9 @@ if TYPE_CHECKING:
     from fpsolve.studies.optimal_range import optimal_range as optimal_range
     from fpsolve.studies.optimal_range import range_curve as range_curve
     from fpsolve.studies.optimal_range import usual_ranges as usual_ranges
-    from fpsolve.sweeps import SweepResult as SweepResult
-    from fpsolve.sweeps import sweep as sweep
+    from fpsolve.sweeps.axes import sample_axes as sample_axes
+    from fpsolve.sweeps.result import SweepResult as SweepResult
+    from fpsolve.sweeps.sweep import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
@@ -88,7 +89,7 @@ _HOME = {
     "StepQuantizer": "fpsolve.problem.quantizer",
     "StoreError": "fpsolve.errors",
     "Surrogate": "fpsolve.problem.surrogate",
-    "SweepResult": "fpsolve.sweeps",
+    "SweepResult": "fpsolve.sweeps.result",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
     "closure_error": "fpsolve.studies.closure_error",
@@ -110,6 +111,7 @@ _HOME = {
     "plot_symbols": "fpsolve.plots.particles",
     "plot_weights": "fpsolve.plots.particles",
     "range_curve": "fpsolve.studies.optimal_range",
+    "sample_axes": "fpsolve.sweeps.axes",
     "save": "fpsolve.store.files",
     "save_animation": "fpsolve.plots.animation",
     "save_figure": "fpsolve.plots.figures",
@@ -120,7 +122,7 @@ _HOME = {
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",
     "stationary_states": "fpsolve.macro.stationary",
-    "sweep": "fpsolve.sweeps",
+    "sweep": "fpsolve.sweeps.sweep",
     "usual_ranges": "fpsolve.studies.optimal_range",
 }
 

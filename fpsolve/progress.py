@@ -21,12 +21,16 @@ _LINE_INTERVAL = 10.0
 class Progress(Protocol):
     """What a computation tells about itself while it runs."""
 
-    def reach(self, position: float, generalization_error: float | None = None) -> None:
-        """Say that `position`, between 0 and the total, has been reached, and ε_g there."""
+    def reach(
+        self, position: float, generalization_error: float | None = None, *, failed: int = 0
+    ) -> None:
+        """Say that `position`, between 0 and the total, is reached, ε_g there, what failed."""
 
 
 class _Silent:
-    def reach(self, position: float, generalization_error: float | None = None) -> None:
+    def reach(
+        self, position: float, generalization_error: float | None = None, *, failed: int = 0
+    ) -> None:
         """Say nothing."""
 
 
@@ -37,9 +41,13 @@ class _Bar:
         self._bar = bar
         self._total = total
 
-    def reach(self, position: float, generalization_error: float | None = None) -> None:
+    def reach(
+        self, position: float, generalization_error: float | None = None, *, failed: int = 0
+    ) -> None:
         if generalization_error is not None:
             self._bar.set_postfix_str(f"eps_g={generalization_error:.4g}", refresh=False)
+        if failed:
+            self._bar.set_postfix_str(f"{failed} failed", refresh=False)
         self._bar.update(min(position, self._total) - self._bar.n)
 
 
@@ -51,9 +59,12 @@ class _Lines:
         self._start = self._last = time.monotonic()
         self._position = 0.0
         self._error: float | None = None
+        self._failed = 0
 
-    def reach(self, position: float, generalization_error: float | None = None) -> None:
-        self._position, self._error = position, generalization_error
+    def reach(
+        self, position: float, generalization_error: float | None = None, *, failed: int = 0
+    ) -> None:
+        self._position, self._error, self._failed = position, generalization_error, failed
         if time.monotonic() - self._last >= _LINE_INTERVAL:
             self.write()
 
@@ -63,6 +74,8 @@ class _Lines:
         parts = [f"{self._position:g} of {self._total:g}{self._unit and ' ' + self._unit}"]
         if self._error is not None:
             parts.append(f"eps_g = {self._error:.4g}")
+        if self._failed:
+            parts.append(f"{self._failed} failed")
         parts.append(f"{elapsed:.1f} s")
         if 0 < self._position < self._total:
             # At the pace so far; a solver whose steps grow ends earlier.

@@ -39,6 +39,10 @@ def assert_equal(a, b) -> None:
     if isinstance(a, np.ndarray):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b, strict=True)
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for name in a:
+            assert_equal(a[name], b[name])
     elif dataclasses.is_dataclass(a) and not isinstance(a, fpsolve.Problem):
         for field in dataclasses.fields(a):
             assert_equal(getattr(a, field.name), getattr(b, field.name))

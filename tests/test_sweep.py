@@ -23,7 +23,7 @@ from fpsolve import (
     sweep,
 )
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
-from fpsolve.sweeps import problem_with
+from fpsolve.sweeps.axes import problem_with
 
 TIMES = [0.0, 2.0, 7.0]
 AXES = {

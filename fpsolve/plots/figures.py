@@ -17,7 +17,7 @@ from fpsolve.plots.overview import plot_overview
 from fpsolve.plots.sweep import plot_sweep
 from fpsolve.store.files import Result
 from fpsolve.store.target import check_target
-from fpsolve.sweeps import SweepResult
+from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["check_figure_target", "plot", "save_figure"]
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from fpsolve.errors import ParameterError
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
-from fpsolve.sweeps import SweepResult, axis_label
+from fpsolve.sweeps.axes import axis_label
+from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["plot_sweep"]
 

@@ -24,7 +24,7 @@ from fpsolve.store.macro import read_macro, write_macro
 from fpsolve.store.particles import read_particles, write_particles
 from fpsolve.store.sweep import read_sweep, write_sweep
 from fpsolve.store.target import check_target
-from fpsolve.sweeps import SweepResult
+from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["Result", "describe", "load", "save"]
 

@@ -10,45 +10,52 @@ import numpy as np
 
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.toml import parse_problem
+from fpsolve.reduction import ORDER_PARAMETER_TEXTS
 from fpsolve.store.layout import (
     Label,
     read_json,
-    read_order_parameters,
     read_variable,
     write_dimension,
     write_json,
-    write_order_parameters,
     write_variable,
 )
-from fpsolve.sweeps import SweepResult, axis_label
+from fpsolve.sweeps.axes import axis_fields, axis_label
+from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["read_sweep", "write_sweep"]
 
+_TIME = Label("time, steps/dimension", "tau")
+
 
 def write_sweep(file: h5py.File, result: SweepResult) -> None:
-    """Write one dimension an axis, `time`, the order parameters over them, and `failed`."""
+    """Write one dimension an axis, the inner ones, every array over them, `status` and `cost`."""
     numeric = {}
     for position, (name, values) in enumerate(result.axes.items()):
         labels = [axis_label(value) for value in values]
         numeric[name] = not any(isinstance(label, str) for label in labels)
-        shown = labels if numeric[name] else [str(label) for label in labels]
+        shown = labels if numeric[name] else [_short(label) for label in labels]
         write_dimension(file, name, shown, Label(f"problem field {name}"))
         if not numeric[name]:  # text for readers; the values themselves as problems that hold them
             before = (0,) * position
             texts = [result.problem((*before, i)).to_toml() for i in range(len(values))]
             label = Label(f"problems with {name} varied")
             write_variable(file, _problems(name), texts, (name,), label)
-    if "run" in result.dimensions:
-        runs = np.arange(result.order_parameters.m.shape[-2], dtype=np.int32)
-        write_dimension(file, "run", runs, Label("independent run"))
-    write_dimension(file, "time", result.times, Label("time, steps/dimension", "tau"))
-    write_order_parameters(file, result.order_parameters, result.dimensions)
-    failed = np.zeros(result.shape, dtype=np.int8)
-    for index in result.errors:
-        failed[index] = 1
-    write_variable(file, "failed", failed, tuple(result.axes), Label("1 where the solve failed"))
+    for name, array in result.arrays.items():
+        sizes = array.shape[len(result.axes) :]
+        for inner, size in zip(result.inner[name], sizes, strict=True):
+            if inner not in file:
+                along = result.coordinates.get(inner, np.arange(size, dtype=np.int32))
+                label = _TIME if inner == "time" else Label(f"number of the {inner}")
+                write_dimension(file, inner, along, label)
+        dimensions = (*result.axes, *result.inner[name])
+        text = ORDER_PARAMETER_TEXTS.get(name, f"{name} of {result.stats['solver']}")
+        write_variable(file, name, array, dimensions, Label(text, name))
+    status = Label("0 solved, 1 failed, 2 not reached")
+    write_variable(file, "status", result.status, tuple(result.axes), status)
+    write_variable(file, "cost", result.cost, tuple(result.axes), Label("seconds a point took"))
     errors = [{"index": list(index), "error": text} for index, text in result.errors.items()]
-    write_json(file, "sweep", {"numeric": numeric, "errors": errors})
+    about = {"numeric": numeric, "errors": errors, "inner": result.inner}
+    write_json(file, "sweep", {**about, "coordinates": list(result.coordinates)})
     write_json(file, "stats", result.stats)
 
 
@@ -62,8 +69,10 @@ def read_sweep(file: h5py.File, problem: Problem) -> SweepResult:
     return SweepResult(
         base=problem,
         axes=axes,
-        times=read_variable(file, "time"),
-        order_parameters=read_order_parameters(file),
+        arrays={name: read_variable(file, name) for name in about["inner"]},
+        inner={name: tuple(told) for name, told in about["inner"].items()},
+        coordinates={name: read_variable(file, name) for name in about["coordinates"]},
+        cost=read_variable(file, "cost"),
         errors={tuple(entry["index"]): entry["error"] for entry in about["errors"]},
         stats=read_json(file, "stats"),
     )
@@ -71,9 +80,14 @@ def read_sweep(file: h5py.File, problem: Problem) -> SweepResult:
 
 def _values(file: h5py.File, name: str) -> tuple[Any, ...]:
     texts = [bytes(text).decode() for text in read_variable(file, _problems(name))]
-    field = operator.attrgetter(name)
-    return tuple(field(parse_problem(text, source=file.filename).problem) for text in texts)
+    held = [parse_problem(text, source=file.filename).problem for text in texts]
+    fields = axis_fields(name)
+    return tuple(operator.attrgetter(*fields)(p) if fields else p for p in held)
 
 
 def _problems(name: str) -> str:
     return f"{name}.problems"
+
+
+def _short(label: Any) -> str:
+    return str(label)[:200]

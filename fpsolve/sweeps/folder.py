@@ -1,0 +1,67 @@
+"""A folder of answers: one small file a batch, there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.errors import StoreError
+from fpsolve.sweeps.batch import Outcome, unpack
+
+__all__ = ["Folder"]
+
+
+class Folder:
+    """Answers kept on disk, each under the key of its point.
+
+    Any number of processes may write to one folder: files are named by what they hold.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be a folder: {error.strerror}") from None
+
+    def known(self) -> dict[str, Outcome]:
+        """Return every answer kept, and every refusal that would come again."""
+        found: dict[str, Outcome] = {}
+        for file in sorted(self._path.glob("batch-*.npz")):
+            try:
+                with np.load(file, allow_pickle=False) as packed:
+                    held = {name: packed[name] for name in packed.files}
+                outcomes = unpack(held)
+                keys = held["key"].tolist()
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                continue  # a damaged file is as good as none: its points are solved again
+            for key, outcome in zip(keys, outcomes, strict=True):
+                if outcome.answer is not None or outcome.final:
+                    found[key] = outcome
+        return found
+
+    def keep(self, keys: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> None:
+        """Write a batch under a temporary name, then rename it: readers see all of it or nothing.
+
+        Raises
+        ------
+        StoreError
+            If the file system refuses.
+        """
+        digest = hashlib.blake2b("".join(keys).encode(), digest_size=12).hexdigest()
+        path = self._path / f"batch-{digest}.npz"
+        part = self._path / f".{path.stem}.{secrets.token_hex(4)}.part"
+        try:
+            with open(part, "xb") as file:
+                np.savez(file, key=np.array(keys), **packed)  # type: ignore[arg-type]
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
