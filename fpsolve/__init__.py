@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from fpsolve.studies.closure_error import closure_error as closure_error
     from fpsolve.studies.events import find_minimum as find_minimum
     from fpsolve.studies.events import find_plateau as find_plateau
+    from fpsolve.studies.fluctuations import Fluctuations as Fluctuations
+    from fpsolve.studies.fluctuations import fluctuations as fluctuations
     from fpsolve.studies.optimal_range import OptimalRange as OptimalRange
     from fpsolve.studies.optimal_range import optimal_range as optimal_range
     from fpsolve.studies.optimal_range import range_curve as range_curve
@@ -74,6 +76,7 @@ _HOME = {
     "Comparison": "fpsolve.comparison.verdict",
     "DensityTrajectory": "fpsolve.density.trajectory",
     "FixedPoint": "fpsolve.macro.fixed_points",
+    "Fluctuations": "fpsolve.studies.fluctuations",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
     "MacroTrajectory": "fpsolve.macro.trajectory",
@@ -96,6 +99,7 @@ _HOME = {
     "compare": "fpsolve.comparison.compare",
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",
+    "fluctuations": "fpsolve.studies.fluctuations",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.reduction",

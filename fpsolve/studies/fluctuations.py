@@ -1,0 +1,422 @@
+"""How much order parameters vary from run to run: their covariance at leading order in 1/d."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from fpsolve.density.solve import solve_pde
+from fpsolve.errors import ParameterError, SolveError
+from fpsolve.problem.checks import finite
+from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
+from fpsolve.studies.fluctuation_kernel import march_adjoint, march_density
+
+__all__ = ["Fluctuations", "fluctuations"]
+
+Array = NDArray[np.float64]
+
+# Functionals of the density whose adjoints are solved. ε_g follows from m_ψ and q_ψ, s from the
+# mean square of w − m w*/ρ, which would lose all digits as a difference of m's and q's variations.
+_NAMES = ("m", "q", "m_psi", "q_psi", "r_psi", "spread")
+_MOST_CELLS = 20_000
+# Cells in a bin, and growth of cells and of steps with the distance to where they are smallest.
+_PER_BIN, _GROWTH, _STEP_GROWTH = 8, 0.4, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Fluctuations:
+    """d times the covariance of order parameters over independent runs, as d → ∞.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is trained.
+    times : ndarray, shape (T,)
+        Times τ (dimensionless).
+    covariance : ndarray, shape (T, 7, T, 7)
+        d·Cov[X_f(τ), X_g(τ')], functionals in the order of `names`, within the same run.
+    error : float
+        Estimated relative error of the variances, that of s excepted; where a variance is below
+        a hundredth of its largest value, relative to that hundredth.
+    stats : dict
+        "cells", "steps" of the finer of the two solutions it was extrapolated from; "error_of_s",
+        the same estimate for s, which is hard to know where the weights all but coincide; and
+        "generalization_error_defect": how far its ε_g is from that of `solve_pde`.
+    """
+
+    problem: Problem
+    times: Array
+    covariance: Array
+    error: float
+    stats: dict[str, Any]
+
+    names = (*_NAMES[:-1], "generalization_error", "s")
+
+    def variance(self, name: str) -> Array:
+        """Return d times the variance of an order parameter, shape (T,)."""
+        if name not in self.names:
+            raise ParameterError("name", name, f"must be one of {', '.join(self.names)}")
+        at = self.names.index(name)
+        return np.diagonal(self.covariance[:, at, :, at]).copy()
+
+    def standard_error(self, name: str, dimension: float, runs: float = 1) -> Array:
+        """Return the standard error of a mean over runs, shape (T,), to leading order in 1/d."""
+        dimension = finite("dimension", dimension, above=0.0)
+        return np.sqrt(self.variance(name) / (dimension * finite("runs", runs, above=0.0)))
+
+    @property
+    def m(self) -> Array:
+        """d·Var m, shape (T,)."""
+        return self.variance("m")
+
+    @property
+    def q(self) -> Array:
+        """d·Var q, shape (T,)."""
+        return self.variance("q")
+
+    @property
+    def s(self) -> Array:
+        """d·Var s, shape (T,), by the linear part of s in m and q."""
+        return self.variance("s")
+
+    @property
+    def m_psi(self) -> Array:
+        """d·Var m_ψ, shape (T,)."""
+        return self.variance("m_psi")
+
+    @property
+    def q_psi(self) -> Array:
+        """d·Var q_ψ, shape (T,)."""
+        return self.variance("q_psi")
+
+    @property
+    def r_psi(self) -> Array:
+        """d·Var r_ψ, shape (T,)."""
+        return self.variance("r_psi")
+
+    @property
+    def generalization_error(self) -> Array:
+        """d·Var ε_g, shape (T,)."""
+        return self.variance("generalization_error")
+
+
+def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> Fluctuations:
+    """Return d times the covariance of the order parameters over independent runs of STE.
+
+    Runs differ by their initial weights, drawn independently given the teacher weights, whose
+    counts are those of the law, and by their samples. One backward sweep of the linearized
+    equation's adjoint serves all times.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is trained.
+    times : array_like, shape (T,)
+        Times τ ≥ 0, strictly increasing (dimensionless).
+    rtol : float, default 1e-2
+        Relative accuracy of the variances: meshes are refined until a finer one changes them
+        by less than thrice that, and what is returned is extrapolated from the two.
+
+    Returns
+    -------
+    Fluctuations
+
+    Raises
+    ------
+    ParameterError
+        Naming the argument, its value and what is allowed.
+    SolveError
+        If the accuracy needs more cells than memory should hold.
+
+    Notes
+    -----
+    With φ the adjoint, −∂_τφ = aφ' + Dφ'' + E[(∂D/∂ε_g)φ''] ℓ, φ_T = f, ℓ = Sψ² − 2κw*ψ,
+
+        d Var X_f = Σ p_k Var(φ_0|k) + ∫ 2E(Dφ'²) + (α² − 4αβ + 2β²)/B dτ,
+        α = η E[φ'(Sψ − κw*)],  β = E[Dφ''].
+
+    Since d/dτ E φ² = 2E(Dφ'²) − 2(β/ε_g) E[φℓ], the integral of φ'², singular at T where f jumps,
+    is written as E f² − E φ_0² + 2∫(β/ε_g) E[φℓ] dτ.
+    """
+    rtol = finite("rtol", rtol, above=0.0)
+    if rtol > 0.1:
+        raise ParameterError("rtol", rtol, "must be at most 0.1")
+    _refuse_rules(problem)
+    solved = solve_pde(problem, times, rtol=1e-4)
+    times = solved.times
+    coarse, error = _solve(problem, solved, 0), np.inf
+    while coarse.cells < _MOST_CELLS:
+        fine = _solve(problem, solved, coarse.level + 1)
+        size, change = _diagonal(fine.covariance), _diagonal(fine.covariance - coarse.covariance)
+        # Where a variance is all but gone, what counts is its size when it was there.
+        scale = np.maximum(size, 1e-2 * size.max(axis=0))
+        # Extrapolation adds a third of the change; what it leaves is taken as half of that.
+        errors = np.max(np.abs(change) / np.where(scale > 0, scale, 1.0), axis=0) / 6
+        error = float(errors[:-1].max())
+        if error <= rtol:
+            covariance = (4 * fine.covariance - coarse.covariance) / 3
+            state = solved.order_parameters.generalization_error
+            stats = {
+                "cells": fine.cells,
+                "steps": fine.steps,
+                "error_of_s": float(errors[-1]),
+                "generalization_error_defect": float(
+                    np.abs(fine.generalization_error - state).max()
+                ),
+            }
+            return Fluctuations(problem, times, covariance, error, stats)
+        coarse = fine
+    raise SolveError(
+        f"variances are known to {error:.1e} with {coarse.cells} cells, not to rtol = {rtol:g}; "
+        "raise rtol, or the learning rate: layers are thinner than cells",
+        time=0.0,
+        step=0.0,
+    )
+
+
+def _refuse_rules(problem: Problem) -> None:
+    """Raise where the finite machine's shared residual acts otherwise than the formula has it."""
+    plain = {"surrogate": None, "weight_clip": None, "momentum": 0.0, "weight_decay": 0.0}
+    for name, value in {**plain, "dampening": 0.0}.items():
+        if getattr(problem, name) != value:
+            raise ParameterError(name, getattr(problem, name), f"must be {value} for fluctuations")
+    if isinstance(problem.learning_rate, Schedule):
+        raise ParameterError("learning_rate", problem.learning_rate, "must be constant here")
+    quantizer = problem.weight_quantizer
+    if quantizer is not None and quantizer.rounding != "nearest":
+        raise ParameterError("rounding", quantizer.rounding, "must be 'nearest' for fluctuations")
+
+
+def _diagonal(covariance: Array) -> Array:
+    """Return the variances (T, 7) of a covariance (T, 7, T, 7)."""
+    return np.asarray(np.einsum("tftf->tf", covariance))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What one mesh says: covariance (T, 7, T, 7) of the order parameters, and ε_g (T,)."""
+
+    level: int
+    covariance: Array
+    generalization_error: Array
+    cells: int
+    steps: int
+
+
+def _complete(problem: Problem, solved: Any, covariance: Array) -> Array:
+    """Return the covariance of the order parameters: δε_g = Sδq_ψ − 2κδm_ψ, δs = δ(s²)/2s."""
+    s, count = solved.order_parameters.s, len(_NAMES)
+    slope = np.zeros((s.size, count + 1, count))
+    slope[:, : count - 1, : count - 1] = np.eye(count - 1)
+    slope[:, count - 1, _NAMES.index("q_psi")] = problem.sigma2
+    slope[:, count - 1, _NAMES.index("m_psi")] = -2 * problem.kappa
+    slope[:, count, _NAMES.index("spread")] = np.divide(0.5, s, out=np.zeros_like(s), where=s > 0)
+    return np.asarray(np.einsum("taf,tfug,ubg->taub", slope, covariance, slope, optimize=True))
+
+
+def _scales(problem: Problem, solved: Any) -> tuple[float, float]:
+    """Return the smallest diffusivity and the largest drift within the range of ψ."""
+    diffusivity = problem.diffusivity(solved.order_parameters.generalization_error.min())
+    quantizer = problem.weight_quantizer
+    w = solved.edges[[0, -1]] if quantizer is None else np.asarray(quantizer.levels)
+    speed = np.abs(problem.drift(w, problem.teacher.values[:, None])).max()
+    return max(float(diffusivity), 0.0), float(speed)
+
+
+def _mesh(problem: Problem, solved: Any, level: int) -> Array:
+    """Return cell edges, thresholds among them, refined towards thresholds; shape (N + 1,)."""
+    low, high = float(solved.edges[0]), float(solved.edges[-1])
+    quantizer = problem.weight_quantizer
+    inner = np.empty(0) if quantizer is None else np.asarray(quantizer.thresholds)
+    inner = inner[(inner > low) & (inner < high)]
+    cuts = np.concatenate([[low], inner, [high]])
+    spread = float(np.sqrt(problem.initial.variance)) or 1.0
+    diffusivity, speed = _scales(problem, solved)
+    layer = max(diffusivity / speed if speed > 0 else spread, 1e-3 * spread / _PER_BIN)
+    edges = [np.array([low])]
+    for left, right in pairwise(cuts):
+        widest = min(right - left, spread) / _PER_BIN
+        widest = max(widest, (high - low) / 1000)
+        w = np.linspace(left, right, 2001)
+        away = np.full(w.shape, np.inf)
+        for end in (left, right):
+            if end in inner:
+                away = np.minimum(away, np.abs(w - end))
+        size = np.minimum(widest, _GROWTH * (away + layer))
+        edges.append(_divide(w, 1 / size, level)[1:])
+    return np.concatenate(edges)
+
+
+def _divide(x: Array, density: Array, level: int) -> Array:
+    """Return points from x[0] to x[-1] of the given density, 2**level times as many."""
+    total = np.concatenate([[0.0], np.cumsum(np.diff(x) * 0.5 * (density[1:] + density[:-1]))])
+    count = max(4, int(np.ceil(total[-1]))) * 2**level
+    points = np.interp(np.linspace(0, total[-1], count + 1), total, x)
+    points[0], points[-1] = x[0], x[-1]
+    return points
+
+
+def _time_grid(problem: Problem, solved: Any, level: int) -> list[Array]:
+    """Return the times from one event to the next, fine behind 0 and around each output time."""
+    rate, pull = problem.dynamics.rate()[0], problem.sigma2 + problem.ridge
+    diffusivity, speed = _scales(problem, solved)
+    # A layer's own time, within reason.
+    slow = 0.01 / (rate * pull)
+    scale = float(np.clip(0.05 * diffusivity / speed**2 if speed > 0 else slow, 0.01 * slow, slow))
+    events = np.union1d([0.0], solved.times)
+    pieces = []
+    for left, right in pairwise(events):
+        t = left + (right - left) * 0.5 * (1 - np.cos(np.linspace(0, np.pi, 2001)))
+        nearest = np.minimum(t - left, right - t)
+        pieces.append(_divide(t, 1 / (_STEP_GROWTH * (nearest + scale)), level))
+    return pieces
+
+
+def _initial_mass(problem: Problem, edges: Array) -> Array:
+    """Return the masses of the initial law in the cells, shape (K, N)."""
+    law, values = problem.initial, problem.teacher.values
+    means = (law.mean + law.overlap * values)[:, None]
+    if law.variance > 0:
+        inner = ndtr((edges[1:-1] - means) / np.sqrt(law.variance))
+        ones = np.ones((values.size, 1))
+        return np.diff(np.concatenate([0 * ones, inner, ones], axis=1), axis=1)
+    # A point between two centres is shared so that its mean is kept.
+    centers = 0.5 * (edges[1:] + edges[:-1])
+    mass = np.zeros((values.size, centers.size))
+    for row, at in zip(mass, means[:, 0], strict=True):
+        i = int(np.clip(np.searchsorted(centers, at) - 1, 0, centers.size - 2))
+        share = float(np.clip((at - centers[i]) / (centers[i + 1] - centers[i]), 0, 1))
+        row[i], row[i + 1] = 1 - share, share
+    return mass
+
+
+def _functionals(problem: Problem, edges: Array, aligned: Array) -> Array:
+    """Return the functionals of `_NAMES` as cell averages, shape (T, K, N, F); aligned = m(τ)."""
+    w = 0.5 * (edges[1:] + edges[:-1])
+    square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
+    psi = problem.quantize(w)
+    star = problem.teacher.values[:, None]
+    shift = star * (aligned / problem.rho if problem.rho > 0 else 0 * aligned)[:, None, None]
+    rows = (star * w, square, star * psi, psi**2, w * psi, square - 2 * shift * w)
+    shape = (aligned.size, star.size, w.size)
+    return np.stack([np.broadcast_to(row, shape) for row in rows], axis=3)
+
+
+def _face_drift(problem: Problem, edges: Array) -> Array:
+    """Return the mean drift between neighbouring centres, shape (K, N − 1).
+
+    From the middle of either half cell, which is exact across a threshold.
+    """
+    width = np.diff(edges)
+    star = problem.teacher.values[:, None]
+    before = problem.drift(edges[1:-1] - 0.25 * width[:-1], star) * width[:-1]
+    after = problem.drift(edges[1:-1] + 0.25 * width[1:], star) * width[1:]
+    return (before + after) / (width[:-1] + width[1:])
+
+
+def _solve(problem: Problem, solved: Any, level: int) -> _Level:
+    """Return covariances of the functionals on one mesh: one march forward, one backward."""
+    edges = _mesh(problem, solved, level)
+    width = np.diff(edges)
+    delta = 0.5 * (width[1:] + width[:-1])
+    drift = _face_drift(problem, edges)
+    probability = np.asarray(problem.teacher.probabilities, dtype=np.float64)
+    psi = problem.quantize(0.5 * (edges[1:] + edges[:-1]))
+    reached = problem.kappa * problem.teacher.values[:, None]
+    kick, error_form = problem.sigma2 * psi - reached, problem.sigma2 * psi**2 - 2 * reached * psi
+    pieces = _time_grid(problem, solved, level)
+    grid = np.concatenate([[0.0], *[piece[1:] for piece in pieces]])
+    steps = np.diff(grid)
+    ends = np.searchsorted(grid, solved.times)
+    unit = np.full(steps.size, float(problem.diffusivity(1.0)))
+    mass = np.empty((grid.size, probability.size, width.size))
+    mass[0] = _initial_mass(problem, edges)
+    diffusivity = np.empty(steps.size)
+    # Backward Euler first: Crank–Nicolson alone would keep the ripples of a jump.
+    implicit = np.full(steps.size, 0.5)
+    implicit[:2] = 1.0
+    march_density(
+        *(mass, width, delta, drift, error_form, problem.rho + problem.noise_variance),
+        *(unit, probability, steps, implicit, diffusivity),
+    )
+    form = _functionals(problem, edges, solved.order_parameters.m)
+    backward = _Backward(probability, mass, ends, form)
+    begin = np.union1d([0], ends)[::-1]
+    for end, start in pairwise(begin):
+        backward.join(end)
+        part = slice(start, end)
+        theta = np.full(end - start, 0.5)
+        theta[-2:] = 1.0
+        rate = np.full(end - start, problem.dynamics.rate()[0])
+        backward.march(
+            *(mass[start : end + 1], width, delta, drift, error_form, kick, unit[part]),
+            *(probability, steps[part], theta, diffusivity[part], rate),
+        )
+    if solved.times[0] == 0:
+        backward.join(0)
+    error = np.einsum("k,tkn,kn->t", probability, mass[ends], error_form)
+    return _Level(
+        level,
+        _complete(problem, solved, backward.covariance(problem, steps, unit, diffusivity)),
+        error + problem.rho + problem.noise_variance,
+        width.size,
+        steps.size,
+    )
+
+
+class _Backward:
+    """The adjoints of all functionals at all times so far, and what their marches recorded."""
+
+    def __init__(self, probability: Array, mass: Array, ends: Any, form: Array) -> None:
+        self.probability, self.mass, self.ends, self.form = probability, mass, ends, form
+        self.phi = np.empty((*form.shape[1:3], 0))
+        count = ends.size * form.shape[3]
+        self.overlap = np.zeros((count, count))
+        self.records: list[tuple[Array, Array, Array]] = []
+
+    def join(self, end: int) -> None:
+        """Let the functionals at step `end` join those of later times, centred in each class."""
+        at = int(np.flatnonzero(self.ends == end)[0])
+        form, mass = self.form[at], self.mass[end]
+        size = form.shape[2]
+        row = at * size
+        new = form - np.einsum("kn,knf->kf", mass, form)[:, None, :]
+        self.phi = np.ascontiguousarray(np.concatenate([new, self.phi], axis=2))
+        weighted = (self.probability[:, None] * mass)[:, :, None] * new
+        product = np.tensordot(weighted, self.phi, axes=([0, 1], [0, 1]))
+        self.overlap[row : row + size, row:] = product
+        self.overlap[row:, row : row + size] = product.T
+
+    def march(self, mass: Array, *arguments: Array) -> None:
+        """March over one piece of time and keep its records, zero for what has not joined."""
+        steps = arguments[-4]
+        found = [np.zeros((steps.size, self.overlap.shape[0])) for _ in range(3)]
+        own = [np.empty((steps.size, self.phi.shape[2])) for _ in range(3)]
+        march_adjoint(self.phi, mass, *arguments, *own)
+        for whole, part in zip(found, own, strict=True):
+            whole[:, whole.shape[1] - part.shape[1] :] = part
+        self.records.insert(0, (found[0], found[1], found[2]))
+
+    def covariance(self, problem: Problem, steps: Array, unit: Array, diffusivity: Array) -> Array:
+        """Return the covariance of all functionals at all times, shape (T, F, T, F)."""
+        start = np.einsum("kn,knf->kf", self.mass[0], self.phi)
+        total = self.overlap - np.einsum("k,kf,kg->fg", self.probability, start, start)
+        if self.records:
+            first, curvature, mean = (
+                np.concatenate(part) for part in zip(*self.records, strict=True)
+            )
+            b = diffusivity[:, None] * curvature
+            pull = (steps * unit)[:, None] * curvature
+            cross = pull.T @ mean
+            weight = steps[:, None] / problem.batch_size
+            mixed = -2 * (weight * first).T @ b
+            total += cross + cross.T + mixed + mixed.T
+            total += (weight * first).T @ first + 2 * (weight * b).T @ b
+        shape = 2 * (self.ends.size, self.form.shape[3])
+        return np.asarray(total.reshape(shape))

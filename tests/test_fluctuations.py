@@ -1,0 +1,113 @@
+"""Fluctuations between runs: closed forms, independent figures, and the simulation itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+import fpsolve
+from fpsolve import GaussianInitial, ParameterError, Problem, Teacher, UniformQuantizer
+
+# d·Var ε_g at τ = 2, 6, 20 from an independent solution of the adjoint equation.
+TIMES, REFERENCE = [2.0, 6.0, 20.0], [1.998, 0.626695, 0.238744]
+
+
+def problem(bits: int | None, **options: object) -> Problem:
+    quantizer = None if bits is None else UniformQuantizer(bits, 1.0)
+    given = {"input_quantizer": None, "learning_rate": 0.1, **options}
+    return Problem(weight_quantizer=quantizer, **given)  # type: ignore[arg-type]
+
+
+def test_variances_are_those_of_an_independent_solution() -> None:
+    found = fpsolve.fluctuations(problem(2, ridge=0.5, noise_variance=0.1), TIMES)
+    np.testing.assert_allclose(found.generalization_error, REFERENCE, rtol=0.01)
+    assert found.error < 0.01
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_alignment_of_unquantized_weights_has_a_closed_form(batch_size: int) -> None:
+    """There φ = w*w·exp(−η(S+λ)(T−τ)): φ'' = 0, and every average follows from m(τ), ε_g(τ)."""
+    case = problem(
+        None,
+        input_quantizer=UniformQuantizer(3, 1.5),
+        ridge=0.3,
+        noise_variance=0.2,
+        teacher=Teacher([-0.5, 1.5], [0.4, 0.6]),
+        initial=GaussianInitial(variance=0.7, overlap=0.3),
+        batch_size=batch_size,
+    )
+    end, eta = 7.0, case.learning_rate
+    pull = case.sigma2 + case.ridge
+    tau = np.linspace(0, end, 2001)
+    path = fpsolve.solve_ode(case, tau).order_parameters
+
+    def integrand(t: float) -> float:
+        m, error = np.interp(t, tau, path.m), np.interp(t, tau, path.generalization_error)
+        shared = eta * (case.sigma2 * m - case.kappa * case.rho)
+        own = 2 * float(case.diffusivity(error)) * case.rho
+        return float(np.exp(-2 * eta * pull * (end - t)) * (own + shared**2 / batch_size))
+
+    initial = case.rho * case.initial.variance * np.exp(-2 * eta * pull * end)
+    truth = initial + quad(integrand, 0, end, limit=200, epsabs=1e-9)[0]
+    assert fpsolve.fluctuations(case, [end]).m[0] == pytest.approx(truth, rel=0.01)
+
+
+def test_at_the_start_they_are_those_of_independent_draws() -> None:
+    case = problem(2, teacher=Teacher.rademacher(), initial=GaussianInitial(variance=0.5))
+    found = fpsolve.fluctuations(case, [0.0, 1.0])
+    # Var w*w = v, Var w² = 2v² for w ~ N(0, v).
+    assert found.m[0] == pytest.approx(0.5, rel=0.01)
+    assert found.q[0] == pytest.approx(0.5, rel=0.01)
+    # ψ ∈ {−1, 0, 1}: ψ² is a coin.
+    share = 2 * (1 - 0.7602499389065233)  # P(|w| ≥ ½) = 2(1 − Φ(1/√2)).
+    assert found.q_psi[0] == pytest.approx(share * (1 - share), rel=0.01)
+
+
+def test_generalization_error_follows_from_its_parts() -> None:
+    case = problem(3, input_quantizer=UniformQuantizer(2, 1.0), ridge=0.2)
+    found = fpsolve.fluctuations(case, [3.0, 9.0])
+    names, cov = list(found.names), found.covariance
+    form = np.zeros(len(names))
+    form[names.index("q_psi")], form[names.index("m_psi")] = case.sigma2, -2 * case.kappa
+    expected = np.einsum("f,tfug,g->tu", form, cov, form)
+    at = names.index("generalization_error")
+    np.testing.assert_allclose(cov[:, at, :, at], expected, rtol=1e-8)
+
+
+def test_simulated_runs_scatter_as_promised() -> None:
+    """300 runs at d = 400, correlation over time included."""
+    case = problem(
+        3, ridge=0.5, teacher=Teacher([-1.0, 0.5], [0.5, 0.5]), batch_size=2, learning_rate=0.3
+    )
+    runs, times = 300, [2.0, 8.0]
+    found = fpsolve.fluctuations(case, times)
+    ste = fpsolve.simulate_ste(
+        case, times, dimension=400, runs=runs, seed=11, dense_times=times
+    ).order_parameters
+    for name in ("m", "q", "m_psi", "generalization_error", "s"):
+        simulated = np.cov(400 * np.asarray(getattr(ste, name)).T / 20)
+        at = found.names.index(name)
+        promised = found.covariance[:, at, :, at]
+        # Standard error of a covariance of Gaussians; 1/d terms of a few per cent beside it.
+        scale = np.sqrt(np.diag(promised))
+        noise = np.sqrt((np.outer(scale, scale) ** 2 + promised**2) / (runs - 1))
+        assert np.all(np.abs(simulated - promised) < 4.5 * noise + 0.03 * np.outer(scale, scale))
+
+
+def test_standard_errors_shrink_with_dimension_and_runs() -> None:
+    found = fpsolve.fluctuations(problem(2), [2.0])
+    one = found.standard_error("generalization_error", 100, 1)
+    np.testing.assert_allclose(found.standard_error("generalization_error", 400, 4), one / 4)
+    assert one[0] == pytest.approx(np.sqrt(found.generalization_error[0] / 100))
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ParameterError, match="rtol"):
+        fpsolve.fluctuations(problem(2), [1.0], rtol=0.5)
+    with pytest.raises(ParameterError, match="times"):
+        fpsolve.fluctuations(problem(2), [3.0, 1.0])
+    with pytest.raises(ParameterError, match="weight_decay"):
+        fpsolve.fluctuations(problem(2, weight_decay=0.1), [1.0])
+    with pytest.raises(ParameterError, match="name"):
+        fpsolve.fluctuations(problem(2), [1.0]).variance("kappa")
