@@ -392,7 +392,7 @@ def test_progress_counts_all_steps(capsys):
         ({"dimension": 10, "teacher_assignment": "sorted"}, "teacher_assignment"),
         ({"dimension": 10, "times": [0, 0.01]}, "times"),
         ({"dimension": 10, "times": [2, 1]}, "times"),
-        ({"dimension": 10, "dense_times": [-1]}, "times"),
+        ({"dimension": 10, "dense_times": [-1]}, "dense_times"),
     ],
 )
 def test_bad_arguments_are_named(options, field):

@@ -91,9 +91,8 @@ def compare(
         allowed = f"must have the {values.size} teacher value(s) of the density; it is of another"
         raise ParameterError("particles", particles.problem.teacher, f"{allowed} problem")
     pairs = _common_times(density, particles)
-    classes = [
-        particles.teacher_weights == value for value in particles.problem.teacher.values.tolist()
-    ]
+    labels = particles.labels
+    classes = [labels == k for k in range(values.size)]
     present = [k for k, members in enumerate(classes) if members.any()]
     alpha = rate / (len(pairs) * (3 * len(present) + len(ORDER_PARAMETER_NAMES)))
     start = initial_weights(particles)
@@ -141,7 +140,7 @@ def _compare_class(
     runs = [w[inside] for w, inside in zip(particles.weights[:, j], members, strict=True)]
     samples = np.concatenate(runs)
     samples.sort()
-    inflation = _inflation(law, runs, particles, float(particles.times[j]))
+    inflation = _inflation(law, runs, particles, float(particles.times[j]), k)
     # Noise counts as that of the independent coordinates, however many runs share them.
     scaled = inflation * len(runs) / _independent_runs(particles)
     return DensityComparison(
@@ -155,8 +154,10 @@ def _compare_class(
     )
 
 
-def _inflation(law: Law, runs: list[Array], particles: ParticleTrajectory, time: float) -> float:
-    """Return φ: the bound of the module's head, or what the runs show where that is more."""
+def _inflation(
+    law: Law, runs: list[Array], particles: ParticleTrajectory, time: float, k: int
+) -> float:
+    """Return φ of class k: the bound of the module's head, or what the runs show if more."""
     along = particles.dense_times
     if along.size > 1:
         errors = particles.dense_order_parameters.generalization_error.mean(axis=0)
@@ -164,7 +165,13 @@ def _inflation(law: Law, runs: list[Array], particles: ParticleTrajectory, time:
         along = particles.times
         errors = particles.order_parameters.generalization_error.mean(axis=0)
     before = along <= time
-    noise = particles.problem.diffusivity(errors[before])
+    dynamics = particles.problem.dynamics
+    noise = np.array(
+        [
+            dynamics.sigma2[k] * float(dynamics.diffusivity(tau, error))
+            for tau, error in zip(along[before].tolist(), errors[before].tolist(), strict=True)
+        ]
+    )
     added = 2 * float(np.trapezoid(noise, along[before])) if before.sum() > 1 else math.inf
     share = 0.0 if time == 0 else min(1.0, added / law.variance)
     return max(1.0 + share, _between_runs(law, runs))
@@ -190,8 +197,8 @@ def _compare_order_parameters(
     quantile = -float(ndtri(0.5 * alpha))
     coordinates = _independent_runs(particles) * particles.weights.shape[2]
     expected = expected_order_parameters(density, i, particles)
-    rho = float(np.square(particles.teacher_weights).mean())
-    direction = expected["m"][0] / rho if rho > 0 else 0.0
+    square = float(np.square(particles.teacher_weights).mean())
+    direction = expected["m"][0] / square if square > 0 else 0.0
     strata = None
     if start is not None and particles.times[j] > 0:
         strata = stratified_order_parameters(particles, j, start, direction, expected["s"][0])
@@ -227,7 +234,8 @@ def _promised(density: DensityTrajectory, name: str, value: float) -> float:
     share = 10 * float(density.stats.get("rtol", 0.0))
     size = np.abs(getattr(own, name))
     if name == "generalization_error":  # A difference of terms, of which it may be a small part.
-        size = size + problem.sigma2 * own.q_psi + 2 * problem.kappa * np.abs(own.m_psi)
+        sigma2, kappa = problem.sigma2s.max(), problem.kappas.max()
+        size = size + sigma2 * own.q_psi + 2 * kappa * np.abs(own.m_psi)
     if name == "s":  # The root of q − m²/ρ, of which either is known to that share.
         return math.sqrt(value**2 + 2 * share * float(own.q.max())) - value
     return share * float(size.max())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.particles.reduction import coordinate_terms
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.reduction import OrderParameters
 
@@ -39,35 +40,36 @@ def expected_order_parameters(
     """
     problem = density.problem
     values, probabilities = problem.teacher.values, problem.teacher.probabilities
-    actual = np.array(
-        [np.mean(particles.teacher_weights == v) for v in particles.problem.teacher.values]
-    )
+    labels = particles.labels
+    actual = np.bincount(labels.ravel(), minlength=values.size) / labels.size
     half = 0.5 * np.diff(density.edges)
     w = (density.centers[:, None] + half[:, None] * _NODES).ravel()
     mass = (0.5 * density.masses[index][..., None] * _WEIGHTS).reshape(values.size, -1)
-    psi = problem.quantize(w)
-    star = values[:, None]
     own = density.order_parameters[index]
-    terms: dict[str, Array] = {
-        "m": star * w,
-        "q": np.broadcast_to(w**2, mass.shape),
-        "m_psi": star * psi,
-        "q_psi": np.broadcast_to(psi**2, mass.shape),
-        "r_psi": np.broadcast_to(w * psi, mass.shape),
+    terms = {
+        name: np.broadcast_to(term, mass.shape)
+        for name, term in coordinate_terms(
+            problem,
+            np.broadcast_to(w, mass.shape),
+            values[:, None],
+            np.arange(values.size)[:, None],
+        ).items()
     }
-    error_term = problem.sigma2 * terms["q_psi"] - 2 * problem.kappa * terms["m_psi"]
     shift = actual - probabilities
-    moved = {
-        name: np.asarray(getattr(own, name) + shift @ _mean(mass, term))
-        for name, term in terms.items()
+    teacher = problem.teacher
+    known = {
+        **{name: getattr(own, name) for name in terms},
+        "generalization_error": own.generalization_error - teacher.rho - problem.noise_variance,
     }
-    rho = float(actual @ np.square(values))
-    predicted = OrderParameters.from_moments(problem, **moved, rho=rho)
+    moved = {name: np.asarray(known[name] + shift @ _mean(mass, t)) for name, t in terms.items()}
+    loss = moved.pop("generalization_error")
+    square = float(actual @ np.square(values))
+    rho = float(actual @ np.square(teacher.input_scale * values))
+    predicted = OrderParameters.from_moments(problem, **moved, loss=loss, square=square, rho=rho)
     spread = float(predicted.s)
-    direction = float(predicted.m) / rho if rho > 0 else 0.0
+    direction = float(predicted.m) / square if square > 0 else 0.0
     scale = 2 * spread if spread > 0 else math.inf
     terms["s"] = (terms["q"] - 2 * direction * terms["m"]) / scale
-    terms["generalization_error"] = error_term
     result = {}
     for name, term in terms.items():
         variance, third = _central_moments(mass, term, actual)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fpsolve.particles.population import draw_population
+from fpsolve.particles.reduction import coordinate_terms
 from fpsolve.particles.streams import run_streams
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.problem.problem import Problem
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 __all__ = ["initial_weights", "stratified_order_parameters"]
@@ -44,9 +46,10 @@ def initial_weights(particles: ParticleTrajectory) -> Array | None:
     weights = np.empty((runs, dimension))
     for run in range(runs):
         streams = run_streams(int(seed), 0 if particles.stats.get("shared_initial") else run)
-        w_star, weights[run] = draw_population(particles.problem, dimension, assignment, streams)
-        if not np.array_equal(w_star, particles.teacher_weights[run]):
+        drawn = draw_population(particles.problem, dimension, assignment, streams)
+        if not np.array_equal(drawn.w_star, particles.teacher_weights[run]):
             return None
+        weights[run] = drawn.w
     q = np.square(weights).mean(axis=1)
     known = particles.dense_order_parameters.q[:, 0]
     return weights if np.allclose(q, known, rtol=1e-9, atol=0) else None
@@ -75,20 +78,18 @@ def stratified_order_parameters(
         its stratum. None if a teacher value has too few coordinates.
     """
     problem, law = particles.problem, particles.problem.initial
-    if law.variance == 0:
+    # Weights clipped to a wall have lost their rank among each other.
+    if law.variance == 0 or (problem.weight_clip is not None and _clipped(problem, start)):
         return None
     w, star = particles.weights[:, index].ravel(), particles.teacher_weights.ravel()
+    labels = particles.labels.ravel()
     rank = ndtr((start.ravel() - law.mean - law.overlap * star) / math.sqrt(law.variance))
-    psi = problem.quantize(w)
-    terms = {"m": star * w, "q": w**2, "m_psi": star * psi, "q_psi": psi**2, "r_psi": w * psi}
+    terms = coordinate_terms(problem, w, star, labels)
     terms["s"] = (terms["q"] - 2 * direction * terms["m"]) / (2 * spread) if spread > 0 else 0 * w
-    terms["generalization_error"] = (
-        problem.sigma2 * terms["q_psi"] - 2 * problem.kappa * terms["m_psi"]
-    )
     means = dict.fromkeys(ORDER_PARAMETER_NAMES, 0.0)
     variances = dict.fromkeys(ORDER_PARAMETER_NAMES, 0.0)
-    for value in np.unique(star).tolist():
-        members = star == value
+    for k in np.unique(labels).tolist():
+        members = labels == k
         strata = _strata(rank[members])
         if strata is None:
             return None
@@ -98,8 +99,18 @@ def stratified_order_parameters(
             means[name] += share * mean
             variances[name] += share * variance
     moments = {name: np.asarray(means[name]) for name in ("m", "q", "m_psi", "q_psi", "r_psi")}
-    rho = float(np.square(star).mean())
-    return OrderParameters.from_moments(problem, **moments, rho=rho), variances
+    adjusted = OrderParameters.from_moments(
+        problem,
+        **moments,
+        loss=np.asarray(means["generalization_error"]),
+        square=float(np.square(star).mean()),
+        rho=float(np.square(problem.teacher.input_scale[labels] * star).mean()),
+    )
+    return adjusted, variances
+
+
+def _clipped(problem: Problem, start: Array) -> bool:
+    return bool((np.abs(start) >= (problem.weight_clip or math.inf)).any())
 
 
 def _strata(rank: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:

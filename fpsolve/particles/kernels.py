@@ -1,5 +1,7 @@
 """Compiled loops of the particle room: random inputs, quantization, STE steps, Euler steps.
 
+What a loop needs comes in a few named tuples of arrays and numbers, built once a run.
+
 Everything a step calls lives in this one file, because a cached compiled function does not
 notice when a function it calls in another file has changed: hence the length of the file. Kernels
 check nothing.
@@ -20,7 +22,7 @@ when the code is compiled and leave NaN and infinity alone, so a result does not
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -33,18 +35,31 @@ __all__ = [
     "GRID",
     "IDENTITY",
     "LAPLACE",
+    "MOMENTS",
     "PAIR_BLOCK",
     "RELAXED",
     "SDE_CHUNK",
     "SEARCH",
     "SELECT",
+    "STOCHASTIC",
     "UNIFORM",
+    "Cloud",
+    "Machine",
+    "Marks",
+    "Physics",
+    "Quantization",
+    "Rates",
+    "Rules",
+    "Samples",
     "draw_pairs",
     "euler_chunks",
     "euler_steps",
     "generalization_error",
+    "loss_sum",
     "moment_sums",
     "quantize",
+    "record_moments",
+    "round_randomly",
     "ste_steps",
 ]
 
@@ -53,8 +68,10 @@ Array = NDArray[np.float64]
 # Laws of an input coordinate.
 GAUSSIAN, UNIFORM, LAPLACE = 0, 1, 2
 # Ways to evaluate a quantizer: none, chain of selects, guess on a uniform grid, bin search,
-# smoothed steps.
-IDENTITY, SELECT, GRID, SEARCH, RELAXED = 0, 1, 2, 3, 4
+# smoothed steps, mean of stochastic rounding.
+IDENTITY, SELECT, GRID, SEARCH, RELAXED, STOCHASTIC = 0, 1, 2, 3, 4, 5
+# Columns of the recorded sums: those of `moment_sums`, then the loss.
+MOMENTS = 6
 # Pairs drawn at a time: two blocks of this length stay in the first-level cache.
 PAIR_BLOCK = 512
 # Particles whose sums are added together first, a multiple of 2·PAIR_BLOCK.
@@ -64,13 +81,95 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
-_S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_S11, _S27, _S30 = np.uint64(11), np.uint64(27), np.uint64(30)
+_S31, _S32 = np.uint64(31), np.uint64(32)
 _HALF_SQRT_BITS = int(np.array(math.sqrt(0.5)).view(np.int64))
 _LN2 = math.log(2.0)
 _ROOT3 = math.sqrt(3.0)
 _ROOT_HALF = math.sqrt(0.5)
 # A smoothed step this many temperatures away equals 0 or 1 in double precision.
 _REACH = 9.0
+
+
+class Quantization(NamedTuple):
+    """A quantizer as `quantize` reads it; see `fpsolve.particles.packing.pack`."""
+
+    mode: int
+    levels: Array
+    thresholds: Array
+    temperature: float
+
+
+class Samples(NamedTuple):
+    """Inputs and labels of a run.
+
+    `key` (2,) and `law` of the inputs, `batch` of them a step; `scale` (2, half) of the even and
+    the odd coordinates, or (2, 0) where all are 1; `noise` holds √d ξ of every sample of a call.
+    """
+
+    key: NDArray[np.uint64]
+    law: int
+    batch: int
+    quantizer: Quantization
+    scale: Array
+    noise: Array
+
+
+class Rates(NamedTuple):
+    """Of each step, or one number for all: η/(dB), ηλ/d and η/d."""
+
+    sample: Array
+    ridge: Array
+    step: Array
+
+
+class Rules(NamedTuple):
+    """What a step does beyond the paper's, nothing where `plain`.
+
+    h = 1 − tilt·|w| for |w| ≤ bound and `slope` beyond; `decay` γ, `dampening` 2ζ about [low,
+    high]; weights stay within ±clip; velocities keep the share `momentum`. `absorbing` tells the
+    Euler step that the bound absorbs.
+    """
+
+    plain: bool
+    bound: float
+    tilt: float
+    slope: float
+    ridge: float
+    decay: float
+    dampening: float
+    low: float
+    high: float
+    clip: float
+    momentum: float
+    absorbing: bool
+
+
+class Machine(NamedTuple):
+    """One run: w, ψ(w) and w*, each (d,), the velocity (d,) or (0,), how often thresholds were
+    passed (L,) or (0,), and the key of random rounding.
+    """
+
+    quantizer: Quantization
+    w: Array
+    psi: Array
+    w_star: Array
+    velocity: Array
+    flips: NDArray[np.int64]
+    rounding: NDArray[np.uint64]
+
+
+class Marks(NamedTuple):
+    """Numbers of the steps after which sums go to the same rows of `moments` and `flips`.
+
+    κ_i w*_i and S_i of every coordinate, (d,) each, or (0,) where κ and S are those of all.
+    """
+
+    steps: NDArray[np.int64]
+    moments: Array
+    flips: NDArray[np.int64]
+    target: Array
+    sigma2: Array
 
 
 def _reinterpret_as_int(typing_context: Any, x: Any) -> Any:
@@ -184,7 +283,7 @@ def quantize(
     """out_i = ψ(x_i); on a threshold the upper level (Θ(0) = 1), whatever the mode.
 
     SELECT expects the thresholds padded to 2 or 6 by +inf and the levels by any number; GRID
-    equal steps, with −inf before the thresholds and +inf after them.
+    equal steps, with −inf before the thresholds and +inf after them; STOCHASTIC means the mean.
     """
     if mode == SELECT:
         if thresholds.size == 2:
@@ -198,6 +297,9 @@ def quantize(
             out[i] = levels[np.searchsorted(thresholds, x[i], side="right")]
     elif mode == RELAXED:
         _relaxed(x, levels, thresholds, temperature, out)
+    elif mode == STOCHASTIC:
+        for i in range(x.size):
+            out[i] = min(max(x[i], levels[0]), levels[-1])
     else:
         for i in range(x.size):
             out[i] = x[i]
@@ -254,6 +356,22 @@ def _relaxed(x: Array, levels: Array, thresholds: Array, temperature: float, out
         out[i] = value
 
 
+@njit(cache=True, nogil=True)
+def round_randomly(key: NDArray[np.uint64], step: int, w: Array, levels: Array, psi: Array) -> None:
+    """ψ_i = one of the two levels next to w_i, with mean clip(w_i): the rounding of step `step`.
+
+    `levels` have equal steps; coordinate i takes number step·d + i of the stream `key`.
+    """
+    last = levels.size - 1
+    low, per_step = levels[0], last / (levels[last] - levels[0])
+    first = np.uint64(step) * np.uint64(w.size)
+    for i in range(w.size):
+        u = np.float64(np.int64(_hash(first + np.uint64(i), key[0], key[1]) >> _S11)) * 2.0**-53
+        y = min(max((w[i] - low) * per_step, 0.0), float(last))
+        k = np.int64(y)
+        psi[i] = levels[k + np.int64(u < y - k)]
+
+
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, inline="always")
 def _field(
     psi: Array, w_star: Array, first: Any, count: Any, x: Array, image: Array, at: Any
@@ -303,23 +421,127 @@ def moment_sums(w: Array, w_star: Array, psi: Array, out: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _second_moment(w: Array, psi: Array, quantizer: Any, out: Array) -> None:
+    """out_i = E ψ(w_i)², over the rounding where that is random; `psi` is the mean."""
+    levels = quantizer.levels
+    for i in range(w.size):
+        out[i] = psi[i] * psi[i]
+    if quantizer.mode == STOCHASTIC:
+        last = levels.size - 1
+        width = (levels[last] - levels[0]) / last
+        for i in range(w.size):
+            y = (psi[i] - levels[0]) / width
+            f = y - math.floor(y)
+            out[i] += width * width * f * (1.0 - f)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def loss_sum(psi: Array, square: Array, target: Array, sigma2: Array) -> float:
+    """Return Σ S_i E ψ_i² − 2κ_i w*_i ψ_i."""
+    total = 0.0
+    for i in range(psi.size):
+        total += sigma2[i] * square[i] - 2.0 * target[i] * psi[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def record_moments(machine: Any, target: Array, sigma2: Array, out: Array) -> None:
+    """Put the sums of `moment_sums` and the loss of classes (0 without) into `out`, (6,).
+
+    Where rounding is random, sums are means over it.
+    """
+    w, psi, quantizer = machine.w, machine.psi, machine.quantizer
+    if quantizer.mode == STOCHASTIC:
+        psi = np.empty_like(w)
+        mode, levels, thresholds, temperature = quantizer
+        quantize(w, mode, levels, thresholds, temperature, psi)
+    moment_sums(w, machine.w_star, psi, out)
+    out[5] = 0.0
+    if quantizer.mode == STOCHASTIC or target.size > 0:
+        square = np.empty_like(w)
+        _second_moment(w, psi, quantizer, square)
+        out[3] = square.sum()
+        if target.size > 0:
+            out[5] = loss_sum(psi, square, target, sigma2)
+
+
+@njit(cache=True, nogil=True)
+def _renew(machine: Any, step: int) -> None:
+    """ψ(w) for step number `step`: rounded at random, or counting which thresholds w passed."""
+    quantizer, psi, flips = machine.quantizer, machine.psi, machine.flips
+    if quantizer.mode == STOCHASTIC:
+        round_randomly(machine.rounding, step, machine.w, quantizer.levels, psi)
+    else:
+        before = psi.copy()
+        mode, levels, thresholds, temperature = quantizer
+        quantize(machine.w, mode, levels, thresholds, temperature, psi)
+        for i in range(psi.size):
+            if psi[i] != before[i]:
+                a = np.searchsorted(quantizer.levels, before[i])
+                b = np.searchsorted(quantizer.levels, psi[i])
+                for k in range(min(a, b), max(a, b)):
+                    flips[k] += 1
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
+def _gradient_factor(y: float, rules: Any) -> Any:
+    """h(y)."""
+    size = abs(y)
+    return 1.0 - rules.tilt * size if size <= rules.bound else rules.slope
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
+def _brake(y: float, psi: float, rules: Any) -> Any:
+    """b(y) = γ y + 2ζ (clip(y) − ψ(y))."""
+    return rules.decay * y + rules.dampening * (min(max(y, rules.low), rules.high) - psi)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _move_by_rules(
+    machine: Any, first: Any, count: Any, gradient: Array, rules: Any, share: float, rate: float
+) -> None:
+    """w_i ← Π[w_i − rate·v_i], v_i ← β v_i + h(share·gradient_i + λψ_i) + b (theory §9, Update)."""
+    w, psi, velocity = machine.w, machine.psi, machine.velocity
+    heavy = velocity.size > 0
+    for i in range(count):
+        y = w[first + i]
+        value = psi[first + i]
+        pull = share * gradient[i] + rules.ridge * value
+        v = _gradient_factor(y, rules) * pull + _brake(y, value, rules)
+        if heavy:
+            v += rules.momentum * velocity[first + i]
+            velocity[first + i] = v
+        w[first + i] = min(max(y - rate * v, -rules.clip), rules.clip)
+
+
+@njit(cache=True, nogil=True)
+def _scale_inputs(x: Array, scale: Array) -> None:
+    """Multiply samples (2, group·half) by the input scales (2, half) of their coordinates."""
+    half = scale.shape[1]
+    for side in range(2):
+        for start in range(0, x.shape[1], half):
+            for i in range(half):
+                x[side, start + i] *= scale[side, i]
+
+
+@njit(cache=True, nogil=True)
 def ste_steps(
-    key: NDArray[np.uint64], first_step: int, steps: int, batch: int, law: int, noise: Array,
-    rate: float, decay: float, weights: Any, inputs: Any, w: Array, psi: Array, w_star: Array,
-    marks: NDArray[np.int64], mark: int, moments: Array,
+    samples: Any, rates: Any, rules: Any, machine: Any, marks: Any, first_step: int, steps: int,
+    mark: int,
 ) -> int:  # fmt: skip
     """Advance w, and ψ(w) with it, by `steps` STE updates (theory: the model's update).
 
-    `noise` holds √d ξ of every sample, `rate` = η/(d B), `decay` = ηλ/d; `weights` and `inputs`
-    are (mode, levels, thresholds, temperature). Sample n takes pairs n·half … of the stream: the
-    first half of the coordinates the even members, the rest the odd ones, where the half is
-    padded to whole vectors. Small samples are drawn several at a time.
-
-    After the steps numbered marks[mark] … the sums of `moment_sums` go to the same rows of
-    `moments`; returned is the number of the next mark.
+    Sample n takes pairs n·half … of the stream: the first half of the coordinates the even
+    members, the rest the odd ones, where the half is padded to whole vectors. Small samples are
+    drawn several at a time. Returned is the number of the next mark.
     """
-    mode, levels, thresholds, temperature = weights
-    mode_x, levels_x, thresholds_x, temperature_x = inputs
+    # Taken out of their tuples once: in the loop that would cost more than a small step.
+    w, psi, w_star, quantizer = machine.w, machine.psi, machine.w_star, machine.quantizer
+    key, law, batch, noise = samples.key, samples.law, samples.batch, samples.noise
+    mode, levels, thresholds, temperature = quantizer
+    mode_x, levels_x, thresholds_x, temperature_x = samples.quantizer
+    sample_rates, ridge_rates, ends = rates.sample, rates.ridge, marks.steps
+    plain, simple = rules.plain, mode != STOCHASTIC and machine.flips.size == 0
     half = (w.size + 15) // 16 * 8
     group = max(1, PAIR_BLOCK // half)
     x = np.empty((2, group * half))
@@ -328,34 +550,78 @@ def ste_steps(
     zero = np.uint64(0)
     second = np.uint64(half if half < w.size else w.size)
     rest = np.uint64(w.size) - second
-    total = steps * batch
     gradient_even, gradient_odd = np.zeros(half), np.zeros(half)
-    for n in range(total):
+    advance = np.int64(sample_rates.size > 1)
+    for n in range(steps * batch):
         slot = n % group
         if slot == 0:
             draw_pairs(key, (first_step * batch + n) * half, law, even, odd)
+            if samples.scale.size > 0:
+                _scale_inputs(x, samples.scale)
             quantize(even, mode_x, levels_x, thresholds_x, temperature_x, image_even)
             quantize(odd, mode_x, levels_x, thresholds_x, temperature_x, image_odd)
         at = np.uint64(slot * half)
         error = _field(psi, w_star, zero, second, even, image_even, at)
         error += _field(psi, w_star, second, rest, odd, image_odd, at) - noise[n]
-        if batch == 1:
-            _move(w, psi, zero, second, image_even, at, rate * error, decay)
-            _move(w, psi, second, rest, image_odd, at, rate * error, decay)
+        step = n // batch
+        now = step * advance
+        if plain and batch == 1:
+            rate, ridge = sample_rates[now], ridge_rates[now]
+            _move(w, psi, zero, second, image_even, at, rate * error, ridge)
+            _move(w, psi, second, rest, image_odd, at, rate * error, ridge)
         else:
             _gather(gradient_even, second, image_even, at, error)
             _gather(gradient_odd, rest, image_odd, at, error)
             if (n + 1) % batch:
                 continue
-            _move(w, psi, zero, second, gradient_even, zero, rate, decay)
-            _move(w, psi, second, rest, gradient_odd, zero, rate, decay)
+            if plain:
+                rate, ridge = sample_rates[now], ridge_rates[now]
+                _move(w, psi, zero, second, gradient_even, zero, rate, ridge)
+                _move(w, psi, second, rest, gradient_odd, zero, rate, ridge)
+            else:
+                share, rate = 1.0 / batch, rates.step[now]
+                _move_by_rules(machine, zero, second, gradient_even, rules, share, rate)
+                _move_by_rules(machine, second, rest, gradient_odd, rules, share, rate)
             gradient_even[:] = 0.0
             gradient_odd[:] = 0.0
-        quantize(w, mode, levels, thresholds, temperature, psi)
-        if mark < marks.size and first_step + (n + 1) // batch == marks[mark]:
-            moment_sums(w, w_star, psi, moments[mark])
+        if simple:
+            quantize(w, mode, levels, thresholds, temperature, psi)
+        else:
+            _renew(machine, first_step + step + 1)
+        if mark < ends.size and first_step + step + 1 == ends[mark]:
+            record_moments(machine, marks.target, marks.sigma2, marks.moments[mark])
+            marks.flips[mark] = machine.flips
             mark += 1
     return mark
+
+
+class Physics(NamedTuple):
+    """κ, S + λ, (S/B)^½, S where one class has them all, and ρ_d + σ²."""
+
+    kappa: float
+    pull: float
+    noise: float
+    sigma2: float
+    floor: float
+
+
+class Cloud(NamedTuple):
+    """Particles w and w*, (N,) each, and what one class or several need for a step.
+
+    `sums` (chunks, 2) holds Σ w*ψ and Σ ψ² of each chunk, or the loss first where rules apply;
+    κ_i w*_i, S_i and (S_i/B)^½ are (N,) there and (0,) otherwise. `walls` is the key of the stream
+    that decides what an absorbing wall has caught between two steps.
+    """
+
+    quantizer: Quantization
+    w: Array
+    w_star: Array
+    sums: Array
+    key: NDArray[np.uint64]
+    walls: NDArray[np.uint64]
+    target: Array
+    sigma2: Array
+    noise: Array
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -367,78 +633,136 @@ def _drift_diffuse(
 
 
 @njit(cache=True, nogil=True)
-def _euler_chunk(
-    key: NDArray[np.uint64], first_pair: int, pull: float, decay: float, spread: float,
-    weights: Any, w: Array, w_star: Array, sums: Array,
-) -> None:  # fmt: skip
-    """One Euler step of a chunk: w += pull·w* − decay·ψ(w) + spread·z, z ~ N(0, 1).
-
-    Afterwards sums = Σ w* ψ(w), Σ ψ(w)² at the new weights. Pairs are numbered from `first_pair`;
-    each block of 2·PAIR_BLOCK particles takes PAIR_BLOCK of them.
-    """
-    mode, levels, thresholds, temperature = weights
-    work = np.empty((2, PAIR_BLOCK))
-    psi = np.empty(PAIR_BLOCK)
-    sums[0] = 0.0
-    sums[1] = 0.0
-    for start in range(0, w.size, 2 * PAIR_BLOCK):
-        draw_pairs(key, first_pair + start // 2, GAUSSIAN, work[0], work[1])
-        for side in range(2):
-            low = min(start + side * PAIR_BLOCK, w.size)
-            high = min(low + PAIR_BLOCK, w.size)
-            part, star, image = w[low:high], w_star[low:high], psi[: high - low]
-            quantize(part, mode, levels, thresholds, temperature, image)
-            _drift_diffuse(part, image, star, work[side], pull, decay, spread)
-            quantize(part, mode, levels, thresholds, temperature, image)
-            _psi_sums(image, star, sums)
+def _reflected(y: float, wall: float) -> float:
+    """y folded back into ±wall: exact for a driftless step near one wall."""
+    if y > wall:
+        y = 2.0 * wall - y
+    elif y < -wall:
+        y = -2.0 * wall - y
+    return min(max(y, -wall), wall)
 
 
 @njit(cache=True, nogil=True)
-def generalization_error(sums: Array, size: int, physics: Any) -> float:
-    """Return the empirical ε_g from Σ w* ψ(w) and Σ ψ(w)² of every chunk, added in their order."""
-    _, _, _, kappa, sigma2, floor = physics
+def _absorbed(x: float, y: float, wall: float, variance: float, u: float) -> float:
+    """Where a step from x to y ends, for u uniform in (0, 1): just beyond a wall it has met.
+
+    A Brownian bridge between points at distances a, b of a wall meets it with probability
+    exp(−2ab/variance).
+    """
+    if y > wall or (y > 0.0 and u < math.exp(-2.0 * (wall - x) * (wall - y) / variance)):
+        return float(np.nextafter(wall, np.inf))
+    if y < -wall or (y <= 0.0 and u < math.exp(-2.0 * (wall + x) * (wall + y) / variance)):
+        return float(-np.nextafter(wall, np.inf))
+    return y
+
+
+@njit(cache=True, nogil=True)
+def _rule_step(
+    cloud: Any, rules: Any, low: int, psi: Array, normals: Array, first_pair: int, step: float,
+    rate: float, error: float,
+) -> None:  # fmt: skip
+    """One Euler step of the particles from `low` on, one for each of ψ, by the rules."""
+    w, target, sigma2, noise = cloud.w, cloud.target, cloud.sigma2, cloud.noise
+    spread = rate * math.sqrt(max(error, 0.0) * step)
+    key = cloud.walls
+    for j in range(psi.size):
+        i = low + j
+        x = w[i]
+        h = _gradient_factor(x, rules)
+        drift = h * (target[i] - (sigma2[i] + rules.ridge) * psi[j]) - _brake(x, psi[j], rules)
+        wide = h * spread * noise[i]
+        y = x + step * rate * drift + wide * normals[j]
+        if rules.absorbing:
+            if abs(x) <= rules.bound and wide > 0.0:
+                z = _hash(np.uint64(first_pair) * np.uint64(2) + np.uint64(i), key[0], key[1])
+                u = (np.float64(np.int64(z >> _S11)) + 0.5) * 2.0**-53
+                w[i] = _absorbed(x, y, rules.bound, wide * wide, u)
+        else:
+            w[i] = _reflected(y, rules.clip)
+
+
+@njit(cache=True, nogil=True)
+def _euler_chunk(
+    cloud: Any, physics: Any, rules: Any, chunk: int, first_pair: int, step: float, rate: float,
+    error: float,
+) -> None:  # fmt: skip
+    """One Euler step of a chunk, and its sums at the new weights.
+
+    Each block of 2·PAIR_BLOCK particles takes PAIR_BLOCK pairs, numbered by the first particle's
+    place in the cloud.
+    """
+    w, w_star, sums, key = cloud.w, cloud.w_star, cloud.sums[chunk], cloud.key
+    mode, levels, thresholds, temperature = cloud.quantizer
+    plain = rules.plain
+    work = np.empty((2, PAIR_BLOCK))
+    psi = np.empty(PAIR_BLOCK)
+    # ε_g is a mean square; where it vanishes rounding may leave −1e−17.
+    spread = rate * physics.noise * math.sqrt(max(error, 0.0) * step)
+    force, pull = step * (rate * physics.kappa), step * (rate * physics.pull)
+    sums[0] = 0.0
+    sums[1] = 0.0
+    first = chunk * SDE_CHUNK
+    last = min(first + SDE_CHUNK, w.size)
+    for start in range(first, last, 2 * PAIR_BLOCK):
+        draw_pairs(key, first_pair + start // 2, GAUSSIAN, work[0], work[1])
+        for side in range(2):
+            low = min(start + side * PAIR_BLOCK, last)
+            high = min(low + PAIR_BLOCK, last)
+            part, star, image = w[low:high], w_star[low:high], psi[: high - low]
+            quantize(part, mode, levels, thresholds, temperature, image)
+            if plain:
+                _drift_diffuse(part, image, star, work[side], force, pull, spread)
+                quantize(part, mode, levels, thresholds, temperature, image)
+                _psi_sums(image, star, sums)
+            else:
+                _rule_step(cloud, rules, low, image, work[side], first_pair, step, rate, error)
+                quantize(part, mode, levels, thresholds, temperature, image)
+                square = np.empty(high - low)
+                _second_moment(part, image, cloud.quantizer, square)
+                own = cloud.target[low:high], cloud.sigma2[low:high]
+                sums[0] += loss_sum(image, square, own[0], own[1])
+
+
+@njit(cache=True, nogil=True)
+def generalization_error(cloud: Any, physics: Any, plain: bool) -> float:
+    """Return the empirical ε_g from the sums of every chunk, added in their order."""
     overlap = 0.0
     square = 0.0
-    for chunk in range(sums.shape[0]):
-        overlap += sums[chunk, 0]
-        square += sums[chunk, 1]
-    return float(sigma2 * square / size - 2.0 * kappa * overlap / size + floor)
+    size = cloud.w.size
+    for chunk in range(cloud.sums.shape[0]):
+        overlap += cloud.sums[chunk, 0]
+        square += cloud.sums[chunk, 1]
+    if not plain:
+        return float(overlap / size + physics.floor)
+    overlap_part = 2.0 * physics.kappa * overlap / size
+    return float(physics.sigma2 * square / size - overlap_part + physics.floor)
 
 
 @njit(cache=True, nogil=True)
 def euler_chunks(
-    key: NDArray[np.uint64], first_pair: int, step: float, error: float, physics: Any, weights: Any,
-    w: Array, w_star: Array, sums: Array, first: int, last: int,
+    cloud: Any, physics: Any, rules: Any, first_pair: int, step: float, rate: float, error: float,
+    first: int, last: int,
 ) -> None:  # fmt: skip
-    """One Euler step of length `step` for the chunks `first` … `last − 1`, given ε_g = `error`.
-
-    `physics` is (ηκ, η(S + λ), η(S/B)^½, κ, S, ρ_d + σ²); `sums` has shape (chunks, 2).
-    """
-    force, pull, noise = physics[0], physics[1], physics[2]
-    # ε_g is a mean square; where it vanishes rounding may leave −1e−17.
-    spread = noise * math.sqrt(max(error, 0.0) * step)
+    """One Euler step of length `step` at the rate η for the chunks `first` … `last − 1`."""
     for chunk in range(first, last):
-        low = chunk * SDE_CHUNK
-        high = min(low + SDE_CHUNK, w.size)
-        _euler_chunk(
-            key, first_pair + low // 2, step * force, step * pull, spread, weights,
-            w[low:high], w_star[low:high], sums[chunk],
-        )  # fmt: skip
+        _euler_chunk(cloud, physics, rules, chunk, first_pair, step, rate, error)
 
 
 @njit(cache=True, nogil=True)
 def euler_steps(
-    key: NDArray[np.uint64], first_pair: int, steps: int, step: float, physics: Any, weights: Any,
-    w: Array, w_star: Array, sums: Array,
-) -> None:  # fmt: skip
-    """`steps` Euler steps of all chunks, each with the ε_g the step before left in `sums`."""
-    chunks = sums.shape[0]
+    cloud: Any, physics: Any, rules: Any, first_pair: int, step: float, rates: Array, steps: int
+) -> None:
+    """`steps` Euler steps of all chunks, each with the ε_g the step before left in the sums.
+
+    `rates` holds η of each step, or one number for all.
+    """
+    chunks = cloud.sums.shape[0]
     pairs = chunks * (SDE_CHUNK // 2)
+    advance = np.int64(rates.size > 1)
     for k in range(steps):
-        error = generalization_error(sums, w.size, physics)
-        euler_chunks(
-            key, first_pair + k * pairs, step, error, physics, weights, w, w_star, sums, 0, chunks
-        )
+        error = generalization_error(cloud, physics, rules.plain)
+        rate = rates[k * advance]
+        euler_chunks(cloud, physics, rules, first_pair + k * pairs, step, rate, error, 0, chunks)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})

@@ -1,18 +1,26 @@
-"""Teacher weights and initial weights of one run."""
+"""Classes, teacher weights and initial weights of the coordinates of a run."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError
-from fpsolve.particles.streams import RunStreams
+from fpsolve.particles.streams import RunStreams, run_streams
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.teacher import Teacher
 
-__all__ = ["TEACHER_ASSIGNMENTS", "draw_population", "exact_counts", "teacher_assignment_name"]
+__all__ = [
+    "TEACHER_ASSIGNMENTS",
+    "Population",
+    "class_labels",
+    "draw_population",
+    "exact_counts",
+    "teacher_assignment_name",
+]
 
 Array = NDArray[np.float64]
 
@@ -40,21 +48,75 @@ def exact_counts(teacher: Teacher, dimension: int) -> NDArray[np.int64]:
     return counts
 
 
+class Population(NamedTuple):
+    """The coordinates of one run.
+
+    Attributes
+    ----------
+    labels : ndarray of int, shape (d,)
+        Class of each coordinate, an index into `problem.teacher.values`.
+    w_star, w : ndarray, shape (d,)
+        Teacher weights and initial weights (dimensionless).
+    """
+
+    labels: NDArray[np.int64]
+    w_star: Array
+    w: Array
+
+
 def draw_population(
     problem: Problem, dimension: int, assignment: str, streams: RunStreams
-) -> tuple[Array, Array]:
-    """Return teacher weights and initial weights, each of shape (d,) (dimensionless).
+) -> Population:
+    """Return classes, teacher weights and initial weights of one run.
 
-    Coordinates are exchangeable, so the exact assignment lists the teacher values in order.
+    Coordinates are exchangeable, so the exact assignment lists the classes in order. Initial
+    weights beyond `problem.weight_clip` are put on the walls, as the first step would do.
     """
     teacher, law = problem.teacher, problem.initial
     if assignment == "exact":
-        w_star = np.repeat(teacher.values, exact_counts(teacher, dimension))
+        counts = exact_counts(teacher, dimension)
+        labels = np.repeat(np.arange(counts.size, dtype=np.int64), counts)
     else:
         uniform = np.random.Generator(np.random.PCG64(streams.teacher)).random(dimension)
         inner = np.cumsum(teacher.probabilities)[:-1]
-        w_star = teacher.values[np.searchsorted(inner, uniform, side="right")]
+        labels = np.searchsorted(inner, uniform, side="right").astype(np.int64, copy=False)
+    w_star = teacher.values[labels]
     w = np.random.Generator(np.random.PCG64(streams.initial)).standard_normal(dimension)
     w *= math.sqrt(law.variance)
     w += law.mean + law.overlap * w_star
-    return w_star, w
+    if problem.weight_clip is not None:
+        np.clip(w, -problem.weight_clip, problem.weight_clip, out=w)
+    return Population(labels, w_star, w)
+
+
+def class_labels(
+    problem: Problem, teacher_weights: Array, assignment: str, seed: int | None
+) -> NDArray[np.int64]:
+    """Return the class of every coordinate, shape (runs, d), of given teacher weights.
+
+    Where two classes share a teacher value, an exact assignment tells them apart, or else the
+    seed from which they were drawn.
+
+    Raises
+    ------
+    ParameterError
+        If a teacher weight is no value of the teacher, or classes cannot be told apart.
+    """
+    values = problem.teacher.values
+    distinct = np.unique(values)
+    if not np.isin(teacher_weights, distinct).all():
+        strange = teacher_weights[~np.isin(teacher_weights, distinct)][0]
+        allowed = "must all be values of problem.teacher; give the problem they belong to"
+        raise ParameterError("teacher_weights", float(strange), allowed)
+    if distinct.size == values.size:
+        order = np.argsort(values)
+        return np.asarray(order[np.searchsorted(distinct, teacher_weights)])
+    runs, dimension = teacher_weights.shape
+    labels = np.empty((runs, dimension), dtype=np.int64)
+    for run in range(runs):
+        streams = run_streams(seed or 0, run)
+        labels[run] = draw_population(problem, dimension, assignment, streams).labels
+    if not np.array_equal(values[labels], teacher_weights):
+        allowed = "does not say which class a coordinate is of; assign classes exactly"
+        raise ParameterError("teacher_weights", teacher_weights, allowed)
+    return labels

@@ -2,68 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.particles import kernels
+from fpsolve.particles.population import Population
+from fpsolve.particles.reduction import from_sums
+from fpsolve.particles.state import RunState
+from fpsolve.particles.timetable import Timetable
 from fpsolve.particles.trajectory import ParticleTrajectory
-from fpsolve.problem.checks import requested_times
 from fpsolve.problem.problem import Problem
-from fpsolve.reduction import OrderParameters
+from fpsolve.recording.sink import Sink
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
-__all__ = ["Record", "Schedule"]
+__all__ = ["Record"]
 
 Array = NDArray[np.float64]
-
-# Order parameters recorded along the way when the caller does not say.
-_DENSE = 401
-
-
-class Schedule:
-    """Times at which weights and order parameters are recorded.
-
-    Parameters
-    ----------
-    times : array_like, shape (T,)
-        Times τ at which weights are kept.
-    dense_times : array_like, shape (M,), or None
-        Times of order parameters; None for 401 of them, evenly from 0 to the last of `times`.
-    dimension : int, optional
-        Steps per unit of τ, to which times are rounded; by default they stay as they are.
-
-    Attributes
-    ----------
-    kept, dense : ndarray
-        Times of the kept weights, shape (T,), and of the order parameters along the way.
-    marks : ndarray
-        Their union with τ = 0, sorted.
-
-    Raises
-    ------
-    ParameterError
-        If times are negative, do not increase, or two of `times` fall on one step.
-    """
-
-    def __init__(
-        self, times: ArrayLike, dense_times: ArrayLike | None, dimension: int | None = None
-    ) -> None:
-        wanted = requested_times(times)
-        if dense_times is None:
-            along = np.linspace(0.0, wanted[-1], _DENSE) if wanted[-1] > 0 else np.zeros(1)
-        else:
-            along = requested_times(dense_times)
-        self.kept = wanted if dimension is None else np.rint(wanted * dimension) / dimension
-        if (np.diff(self.kept) == 0).any():
-            allowed = (
-                f"two fall on one step; keep them 1/dimension = {1 / (dimension or 1):g} apart"
-            )
-            raise ParameterError("times", times, allowed)
-        dense = along if dimension is None else np.rint(along * dimension) / dimension
-        self.dense = np.unique(dense[dense <= self.kept[-1]])
-        self.marks = np.union1d(np.union1d(self.kept, self.dense), [0.0])
 
 
 class Record:
@@ -73,69 +31,159 @@ class Record:
     ----------
     problem : Problem
         What is simulated.
-    schedule : Schedule
+    timetable : Timetable
         When to record.
-    runs, size : int
-        Number of runs, and of coordinates (or particles) in each.
+    populations : sequence of Population
+        The coordinates (or particles) of each run.
+    thresholds : int
+        Number of thresholds whose passing is counted, 0 for none.
+    sink : Sink or None
+        Where requested times are handed on, in order, once all runs have reached them.
 
     Attributes
     ----------
-    teacher_weights, weights : ndarray
-        As in `ParticleTrajectory`, for compiled loops to read and `keep` to write.
-    moments : ndarray, shape (runs, marks, 5)
-        Sums over coordinates, in the order of `kernels.moment_sums`.
+    weights : ndarray, shape (runs, T, d)
+        As in `ParticleTrajectory`.
+    moments, flip_counts : ndarray, shapes (runs, M, 6) and (runs, M, L)
+        Sums over coordinates, in the order of `kernels.record_moments`, and how often each
+        threshold was passed until then, for compiled loops to write.
+    target, sigma2 : ndarray, shape (runs, d) or (runs, 0)
+        κ_i w*_i and S_i where they differ between classes.
+    reached : ndarray of int64, shape (runs,)
+        Number of marks behind each run.
+    handed : int
+        Number of requested times that the sink has.
     """
 
-    def __init__(self, problem: Problem, schedule: Schedule, runs: int, size: int) -> None:
-        self._problem, self._schedule, self._size = problem, schedule, size
-        self.teacher_weights = np.empty((runs, size))
-        self.weights = np.empty((runs, schedule.kept.size, size))
-        self.moments = np.empty((runs, schedule.marks.size, 5))
-        self._reached = np.zeros(runs, dtype=np.int64)
+    def __init__(
+        self, problem: Problem, timetable: Timetable, populations: Sequence[Population],
+        thresholds: int, sink: Sink | None = None,
+    ) -> None:  # fmt: skip
+        self._problem, self._timetable, self._sink = problem, timetable, sink
+        self.labels = np.array([p.labels for p in populations])
+        self.teacher_weights = np.array([p.w_star for p in populations])
+        runs, size = self.teacher_weights.shape
+        marks = timetable.marks.size
+        self.weights = np.empty((runs, timetable.kept.size, size))
+        self.moments = np.zeros((runs, marks, kernels.MOMENTS))
+        self.flip_counts = np.zeros((runs, marks, thresholds), dtype=np.int64)
+        dynamics = problem.dynamics
+        if (dynamics.input_scale != dynamics.input_scale[0]).any():
+            self.target = dynamics.kappa[self.labels] * self.teacher_weights
+            self.sigma2 = dynamics.sigma2[self.labels]
+        else:
+            self.target = self.sigma2 = np.empty((runs, 0))
+        self.reached = np.zeros(runs, dtype=np.int64)
+        self.handed = 0
+        self._kept_marks = np.searchsorted(timetable.marks, timetable.kept)
 
-    def take(self, run: int, mark: int, w: Array, psi: Array) -> None:
-        """Write down all about `run` at mark number `mark`; see `keep`."""
-        kernels.moment_sums(w, self.teacher_weights[run], psi, self.moments[run, mark])
-        self.keep(run, mark + 1, w)
+    def keep(self, run: int, marks: int, w: Array) -> None:
+        """Write down that `run` has passed its first `marks` marks, and w where it is wanted.
 
-    def keep(self, run: int, marks: int, w: Array | None) -> None:
-        """Write down that `run` has passed its first `marks` marks, and w if it is at the last.
-
-        None for w says that it is beyond that mark already.
+        Weights are wanted only where the last of these marks is a requested time.
 
         Raises
         ------
         SolveError
             If the weights have left the range of floating-point numbers.
         """
-        schedule, known = self._schedule, int(self._reached[run])
+        timetable, known = self._timetable, int(self.reached[run])
         bad = np.flatnonzero(~np.isfinite(self.moments[run, known:marks]).all(axis=1))
         if bad.size:
             first = known + int(bad[0])
-            before = schedule.marks[max(first - 1, 0)]
+            before = timetable.marks[max(first - 1, 0)]
             message = "the weights diverge; lower learning_rate or quantize the weights"
-            step = float(schedule.marks[first] - before)
+            step = float(timetable.marks[first] - before)
             raise SolveError(message, time=float(before), step=step)
-        where = np.flatnonzero(schedule.kept == schedule.marks[marks - 1])
-        if where.size and w is not None:
+        where = np.flatnonzero(self._kept_marks == marks - 1)
+        if where.size and marks > known:
             self.weights[run, where[0]] = w
-        self._reached[run] = marks
+        self.reached[run] = marks
 
-    def trajectory(self, stats: dict[str, Any], *, interrupted: bool) -> ParticleTrajectory:
-        """Return what all runs have reached.
+    def pending(self, run: int) -> tuple[tuple[float, Array], ...]:
+        """Return time and weights of what `run` has reached and the sink does not have yet."""
+        if self._sink is None:
+            return ()
+        own = int(np.searchsorted(self._kept_marks, self.reached[run]))
+        kept = self._timetable.kept.tolist()
+        return tuple((kept[i], self.weights[run, i].copy()) for i in range(self.handed, own))
+
+    def hand_on(self) -> None:
+        """Hand the requested times that all runs have reached to the sink."""
+        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
+        if self._sink is None:
+            return
+        while self.handed < complete:
+            i = self.handed
+            first = 0 if i == 0 else int(self._kept_marks[i - 1]) + 1
+            last = int(self._kept_marks[i]) + 1
+            here = self._order_parameters(self._kept_marks[i : i + 1])
+            along = self._timetable.marks[first:last]
+            dense = np.flatnonzero(np.isin(along, self._timetable.dense)) + first
+            between = self._order_parameters(dense)
+            arrays = {"weights": self.weights[:, i], "dense_time": self._timetable.marks[dense]}
+            arrays |= {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
+            arrays |= {f"dense_{name}": getattr(between, name) for name in ORDER_PARAMETER_NAMES}
+            if self.flip_counts.shape[-1]:
+                arrays["flip_counts"] = self.flip_counts[:, dense]
+            self._sink.frame(i, float(self._timetable.kept[i]), arrays)
+            self.handed += 1
+
+    def restore(self, state: RunState) -> None:
+        """Take over what `state` had recorded, and what the sink has already.
+
+        Raises
+        ------
+        ParameterError
+            If requested times lie before the state and the sink does not have them.
+        """
+        marks, old = self._timetable.marks, state.marks
+        for run, reached in enumerate(state.reached.tolist()):
+            now = old[reached - 1]
+            self.reached[run] = int(np.searchsorted(marks, now, side="right"))
+            common = np.flatnonzero(np.isin(marks, old[:reached]))
+            source = np.searchsorted(old, marks[common])
+            self.moments[run, common] = state.moments[run, source]
+            self.flip_counts[run, common] = state.flip_counts[run, source]
+        has = [] if self._sink is None else list(self._sink.frames)[: self._timetable.kept.size]
+        for i, frame in enumerate(has):
+            self.weights[:, i] = frame["weights"]
+        self.handed = len(has)
+        there = {(run, i) for i in range(len(has)) for run in range(self.reached.size)}
+        kept = zip(state.pending_runs.tolist(), state.pending_times.tolist(), strict=True)
+        for (run, time), w in zip(kept, state.pending_weights, strict=True):
+            for i in np.flatnonzero(self._timetable.kept == time).tolist():
+                if (run, i) not in there:
+                    self.weights[run, i] = w
+                    there.add((run, i))
+        for run in range(self.reached.size):
+            for i in np.flatnonzero(self._kept_marks < self.reached[run]).tolist():
+                if (run, i) not in there:
+                    allowed = (
+                        f"must be beyond tau = {old[state.reached[run] - 1]:g}, where the state "
+                        "stands, unless the sink has them; ask for later times"
+                    )
+                    raise ParameterError("times", float(self._timetable.kept[i]), allowed)
+
+    def trajectory(
+        self, stats: dict[str, Any], state: RunState, *, interrupted: bool
+    ) -> ParticleTrajectory:
+        """Return what all runs have reached, with the state in which they ended.
 
         Raises
         ------
         KeyboardInterrupt
             If the simulation was interrupted before every run had begun.
         """
-        complete = int(self._reached.min())
+        complete = int(self.reached.min())
         if complete == 0:
             raise KeyboardInterrupt
-        schedule = self._schedule
-        marks = schedule.marks[:complete]
-        kept = schedule.kept[schedule.kept <= marks[-1]]
-        dense = schedule.dense[schedule.dense <= marks[-1]]
+        timetable = self._timetable
+        marks = timetable.marks[:complete]
+        kept = timetable.kept[timetable.kept <= marks[-1]]
+        dense = timetable.dense[timetable.dense <= marks[-1]]
+        along = np.searchsorted(marks, dense)
+        counts = self.flip_counts[:, along] if self.flip_counts.shape[-1] else None
         return ParticleTrajectory(
             problem=self._problem,
             times=kept,
@@ -143,13 +191,11 @@ class Record:
             teacher_weights=self.teacher_weights,
             order_parameters=self._order_parameters(np.searchsorted(marks, kept)),
             dense_times=dense,
-            dense_order_parameters=self._order_parameters(np.searchsorted(marks, dense)),
+            dense_order_parameters=self._order_parameters(along),
             stats={**stats, "interrupted": interrupted},
+            flip_counts=counts,
+            state=state,
         )
 
-    def _order_parameters(self, marks: NDArray[np.intp]) -> OrderParameters:
-        m, q, m_psi, q_psi, r_psi = np.moveaxis(self.moments[:, marks] / self._size, -1, 0)
-        rho = np.square(self.teacher_weights).mean(axis=1, keepdims=True)
-        return OrderParameters.from_moments(
-            self._problem, m=m, q=q, m_psi=m_psi, q_psi=q_psi, r_psi=r_psi, rho=rho
-        )
+    def _order_parameters(self, marks: NDArray[Any]) -> OrderParameters:
+        return from_sums(self._problem, self.moments[:, marks], self.labels, self.teacher_weights)

@@ -6,21 +6,27 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.packing import pack
-from fpsolve.particles.population import draw_population, teacher_assignment_name
-from fpsolve.particles.record import Record, Schedule
-from fpsolve.particles.streams import RunStreams, entropy_from, run_streams
+from fpsolve.particles.begin import Beginning, begin
+from fpsolve.particles.drive import drive
+from fpsolve.particles.kernels import Cloud, Physics
+from fpsolve.particles.packing import pack, pack_rules
+from fpsolve.particles.population import teacher_assignment_name
+from fpsolve.particles.state import RunState, Snapshot
+from fpsolve.particles.streams import entropy_from
+from fpsolve.particles.timetable import MOST_STEPS, Timetable
 from fpsolve.particles.trajectory import ParticleTrajectory
-from fpsolve.particles.workers import round_robin, thread_count
-from fpsolve.problem.checks import finite, integer
+from fpsolve.particles.workers import thread_count
+from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.rules import take_only
-from fpsolve.progress import progress_to
+from fpsolve.problem.schedule import Schedule
+from fpsolve.recording.sink import Sink
 
 __all__ = ["default_step", "simulate_sde"]
 
@@ -33,30 +39,52 @@ _WORK = 4_000_000
 # Euler steps are this short against the layer at a threshold, or else against the bin …
 _LAYER_SHARE = 0.01
 _BIN_SHARE = 1e-4
-# … and against the relaxation time where weights are not quantized.
+# … and against the relaxation time where weights are not quantized …
 _DECAY_SHARE = 0.005
+# … and their noise against the distance of walls, so that a step meets one of them only.
+_WALL_SHARE = 0.05
 
 
-def default_step(problem: Problem, generalization_error: float) -> float:
+def default_step(problem: Problem, generalization_error: float, time: float = 0.0) -> float:
     """Return the Euler step that resolves the drift's jumps at the present ε_g (dimensionless).
 
     A particle caught at a threshold overshoots it by up to a·h, which displaces it by about a·h/2
     and widens the layer D/a by the share h a²/(2D). The step keeps that share at 1 %, or the
     displacement at 10⁻⁴ of the narrowest bin where that allows a longer step.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is simulated.
+    generalization_error : float
+        ε_g at the moment (dimensionless).
+    time : float, default 0
+        τ, for the learning rate.
     """
-    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
+    dynamics = problem.dynamics
+    rate = dynamics.rate(time)[0]
+    if rate == 0:
+        return math.inf
     quantizer = problem.weight_quantizer
-    if quantizer is None:
-        return _DECAY_SHARE / pull
+    pull = float((dynamics.sigma2 + problem.ridge).max())
+    noise = dynamics.diffusivity(time, generalization_error) * float(dynamics.sigma2.max())
+    walls = dynamics.walls
+    wall = math.inf
+    if walls is not None and noise > 0:
+        wall = 0.5 * (_WALL_SHARE * walls.high) ** 2 / float(noise)
+    if quantizer is None or quantizer.rounding == "stochastic":
+        return min(wall, _DECAY_SHARE / (rate * (pull + problem.weight_decay)))
     reach = float(np.abs(quantizer.levels).max())
-    force = (
-        problem.dynamics.constant_rate * problem.kappa * float(np.abs(problem.teacher.values).max())
-    )
+    force = rate * float(np.abs(dynamics.kappa * dynamics.w_star).max())
     # Weights with a stronger force are not caught by any threshold.
-    fastest = pull * reach + min(force, pull * reach)
+    fastest = rate * pull * reach + min(force, rate * pull * reach)
     edges = quantizer.thresholds if quantizer.thresholds.size > 1 else quantizer.levels
-    layer = 2 * _LAYER_SHARE * float(problem.diffusivity(generalization_error)) / fastest**2
-    return max(layer, 2 * _BIN_SHARE * float(np.diff(edges).min()) / fastest)
+    narrow = float(np.diff(edges).min())
+    # Damping pushes by up to ζ times the distance of two levels; decay as at the outermost one.
+    damping = problem.dampening * float(np.diff(quantizer.levels).max())
+    fastest += rate * (damping + problem.weight_decay * reach)
+    layer = 2 * _LAYER_SHARE * float(noise) / fastest**2
+    return min(wall, max(layer, 2 * _BIN_SHARE * narrow / fastest))
 
 
 def simulate_sde(
@@ -69,13 +97,17 @@ def simulate_sde(
     teacher_assignment: str = "exact",
     max_step: float | None = None,
     dense_times: ArrayLike | None = None,
+    start: ParticleTrajectory | RunState | None = None,
+    sink: Sink | None = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> ParticleTrajectory:
-    """Follow particles of the limiting equation, dw = a(w; w*) dτ + η (S ε_g/B)^½ dB.
+    """Follow particles of the limiting equation, dw = a(w; w*) dτ + h(w) η (S ε_g/B)^½ dB.
 
     ε_g is that of the particles themselves, so their distance to the density is the propagation
-    of chaos alone, without what a finite d adds to the straight-through estimator.
+    of chaos alone, without what a finite d adds to the straight-through estimator. Clipped weights
+    are reflected at the walls; those that a surrogate of slope 0 freezes stay just beyond its
+    bound; momentum β multiplies the rate by 1/(1 − β).
 
     Parameters
     ----------
@@ -84,7 +116,7 @@ def simulate_sde(
     times : array_like, shape (T,)
         Times τ at which the particles are kept; Euler steps end on them exactly.
     particles : int
-        Number N ≥ 1 of particles in a run; 24 bytes each, and 8 more for every kept time.
+        Number N ≥ 1 of particles in a run; some 50 bytes each, and 8 more for every kept time.
     runs : int, default 1
         Number of independent runs.
     seed : int, optional
@@ -97,6 +129,8 @@ def simulate_sde(
         there by about a·h/2; halve it to see what is left.
     dense_times : array_like, shape (M,), optional
         Times of the order parameters along the way; 401 of them by default.
+    start, sink
+        As in `simulate_ste`.
     threads : int, optional
         Number of threads; all cores by default.
     progress : bool, default False
@@ -118,119 +152,199 @@ def simulate_sde(
     -----
     Source: paper Theorem IV.3.
     """
-    take_only(problem, (), solver="simulate_sde", cure="leave it out")
     particles = integer("particles", particles, least=1)
     runs = integer("runs", runs, least=1)
     threads = thread_count(threads)
     assignment = teacher_assignment_name(teacher_assignment)
     limit = None if max_step is None else finite("max_step", max_step, above=0.0)
     entropy = entropy_from(seed)
-    schedule = Schedule(times, dense_times)
-    record = Record(problem, schedule, runs, particles)
-    step_counts = np.zeros(runs, dtype=np.int64)
-    abreast = min(threads, runs)
-    share = max(1, threads // abreast)
-    with ThreadPoolExecutor(share) as pool:
-        advance = []
-        for run in range(runs):
-            streams = run_streams(entropy, run)
-            w_star, w = draw_population(problem, particles, assignment, streams)
-            record.teacher_weights[run] = w_star
-            cloud = _Cloud(problem, streams, w, record.teacher_weights[run], pool, share)
-            advance.append(_diffuse(cloud, schedule, record, run, limit, step_counts))
-        total = runs * float(schedule.marks[-1])
-        with progress_to(total * _PARTS, "SDE", shown=progress, unit="1e-6 tau") as reporter:
-            interrupted = round_robin(advance, abreast, reporter)
-    stats = {
+    horizon = float(requested_times(times)[-1])
+    problem.dynamics.check_horizon(horizon)
+    timetable = Timetable(times, dense_times, landing=problem.dynamics.landing_points(horizon))
+    options = {
         "kind": "sde",
         "seed": entropy,
-        "steps": int(step_counts.max()),
         "dimension": particles,
         "runs": runs,
         "teacher_assignment": assignment,
         "shared_initial": False,
         "max_step": limit,
     }
-    return record.trajectory(stats, interrupted=interrupted)
+    beginning = begin(problem, timetable, options, 0, start, sink)
+    abreast = min(threads, runs)
+    share = max(1, threads // abreast)
+    with ThreadPoolExecutor(share) as pool:
+        walkers = [
+            _Diffusion(problem, timetable, beginning, run, _Helpers(pool, share), limit)
+            for run in range(runs)
+        ]
+        return drive(
+            walkers,
+            beginning,
+            abreast,
+            total=runs * float(timetable.marks[-1]) * _PARTS,
+            label="SDE",
+            unit="1e-6 tau",
+            progress=progress,
+            stats=lambda: {"steps": max(walker.steps for walker in walkers)},
+        )
 
 
-class _Cloud:
+class _Helpers(NamedTuple):
+    """Threads that share the chunks of a step."""
+
+    pool: ThreadPoolExecutor
+    number: int
+
+
+class _Diffusion:
     """The particles of one run, and how they advance on one thread or several."""
 
     def __init__(
-        self, problem: Problem, streams: RunStreams, w: Array, w_star: Array,
-        pool: ThreadPoolExecutor, threads: int,
+        self, problem: Problem, timetable: Timetable, beginning: Beginning, run: int,
+        helpers: _Helpers, limit: float | None,
     ) -> None:  # fmt: skip
-        self.problem, self.w, self.w_star = problem, w, w_star
-        self._key, self._pool, self._threads = streams.inputs, pool, threads
-        self._weights = pack(problem.weight_quantizer)
-        eta = problem.dynamics.constant_rate
-        floor = float(np.square(w_star).mean()) + problem.noise_variance
-        self._physics = (
-            eta * problem.kappa,
-            eta * (problem.sigma2 + problem.ridge),
-            eta * math.sqrt(problem.sigma2 / problem.batch_size),
-            problem.kappa,
-            problem.sigma2,
-            floor,
+        self._problem, self._timetable, self._run = problem, timetable, run
+        self._record, self._streams = beginning.record, beginning.streams[run]
+        self._helpers, self._limit = helpers, limit
+        first = beginning.snapshots[run]
+        self.steps, self._pair, self._done, self._total = first.counters.tolist()
+        scaled = self._record.target.shape[1] > 0
+        self._rules = pack_rules(
+            problem, always=scaled or pack(problem.weight_quantizer).mode == kernels.STOCHASTIC
         )
-        chunks = -(-w.size // kernels.SDE_CHUNK)
-        self._sums = np.zeros((chunks, 2))
-        self._pair = 0
-        # A step of length 0 moves nothing and leaves the sums of the initial weights.
-        self.advance(1, 0.0)
+        self._physics, self._cloud = self._describe(first)
+        # A step of length 0 moves nothing and leaves the sums of the weights as they are.
+        self._take(0.0, np.zeros(1), 1)
+
+    def _describe(self, first: Snapshot) -> tuple[Physics, Cloud]:
+        """Return the physics and the particles as the kernels read them."""
+        problem, streams = self._problem, self._streams
+        dynamics, labels = problem.dynamics, first.labels
+        w_star, batch = first.teacher_weights, problem.batch_size
+        rho = float(np.square(dynamics.input_scale[labels] * w_star).mean())
+        kappa, sigma2 = float(dynamics.kappa[0]), float(dynamics.sigma2[0])
+        physics = Physics(
+            kappa, sigma2 + problem.ridge, math.sqrt(sigma2 / batch), sigma2,
+            rho + problem.noise_variance,
+        )  # fmt: skip
+        if self._rules.plain:
+            target = own = noise = np.empty(0)
+        else:
+            target, own = dynamics.kappa[labels] * w_star, dynamics.sigma2[labels]
+            noise = np.sqrt(own / batch)
+        chunks = -(-w_star.size // kernels.SDE_CHUNK)
+        cloud = Cloud(
+            pack(problem.weight_quantizer), first.weights.copy(), w_star, np.zeros((chunks, 2)),
+            streams.inputs, streams.rounding, target, own, noise,
+        )  # fmt: skip
+        return physics, cloud
 
     @property
     def error(self) -> float:
         """The empirical ε_g."""
-        return float(kernels.generalization_error(self._sums, self.w.size, self._physics))
+        return float(kernels.generalization_error(self._cloud, self._physics, self._rules.plain))
 
-    def image(self) -> Array:
-        """Return ψ(w), shape (N,)."""
-        psi = np.empty_like(self.w)
-        kernels.quantize(self.w, *self._weights, psi)
-        return psi
+    def snapshot(self) -> Snapshot:
+        """Return copies of all that the run needs to go on."""
+        record, run, streams = self._record, self._run, self._streams
+        return Snapshot(
+            keys=np.array([streams.inputs, streams.labels, streams.rounding]),
+            counters=np.array([self.steps, self._pair, self._done, self._total]),
+            labels=record.labels[run],
+            weights=self._cloud.w.copy(),
+            teacher_weights=self._cloud.w_star,
+            velocities=np.empty(0),
+            flips=np.empty(0, dtype=np.int64),
+            reached=int(record.reached[run]),
+            moments=record.moments[run].copy(),
+            flip_counts=record.flip_counts[run].copy(),
+            pending=record.pending(run),
+        )
 
-    def advance(self, steps: int, step: float) -> None:
-        """Take `steps` Euler steps of length `step`; the same numbers on any number of threads."""
-        chunks = self._sums.shape[0]
-        workers = min(self._threads, chunks)
+    def _take(self, step: float, rates: Array, steps: int) -> None:
+        """Take Euler steps of one length; the same numbers on any number of threads."""
+        chunks = self._cloud.sums.shape[0]
+        workers = min(self._helpers.number, chunks)
         pairs = chunks * (kernels.SDE_CHUNK // 2)
-        state = self._physics, self._weights, self.w, self.w_star, self._sums
+        case = self._cloud, self._physics, self._rules
         if workers == 1:
-            kernels.euler_steps(self._key, self._pair, steps, step, *state)
-        else:
-            bounds = np.linspace(0, chunks, workers + 1).astype(int).tolist()
-            for k in range(steps):
-                start, error = self._pair + k * pairs, self.error
-                parts = [
-                    self._pool.submit(
-                        kernels.euler_chunks, self._key, start, step, error, *state, low, high
-                    )
-                    for low, high in pairwise(bounds)
-                ]
-                for part in parts:
-                    part.result()
-        self._pair += steps * pairs
+            kernels.euler_steps(*case, self._pair, step, rates, steps)
+            return
+        bounds = np.linspace(0, chunks, workers + 1).astype(int).tolist()
+        for k in range(steps):
+            first, error = self._pair + k * pairs, self.error
+            rate = float(rates[k if rates.size > 1 else 0])
+            parts = [
+                self._helpers.pool.submit(
+                    kernels.euler_chunks, *case, first, step, rate, error, low, high
+                )
+                for low, high in pairwise(bounds)
+            ]
+            for part in parts:
+                part.result()
 
+    def advance(self) -> Iterator[int]:
+        """Follow the particles to the end, yielding the parts of τ after each chunk of steps."""
+        record, run, cloud = self._record, self._run, self._cloud
+        most = max(1, _WORK // cloud.w.size)
+        pairs = cloud.sums.shape[0] * (kernels.SDE_CHUNK // 2)
+        marks = self._timetable.marks.tolist()
+        if self._pair == 0:
+            # The step of length 0 has numbers of its own.
+            self._pair = pairs
+        for mark in range(int(record.reached[run]), len(marks)):
+            now = marks[mark - 1] if mark else 0.0
+            span = marks[mark] - now
+            if self._done == self._total:
+                self._done, self._total = 0, self._steps_across(now, span)
+            while self._done < self._total:
+                steps = min(most, self._total - self._done)
+                step = span / self._total
+                self._take(step, self._rates(now, step, steps), steps)
+                self._pair += steps * pairs
+                self._done += steps
+                self.steps += steps
+                yield round(_PARTS * span * steps / self._total)
+            self._done = self._total = 0
+            self._write_down(mark)
 
-def _diffuse(
-    cloud: _Cloud, schedule: Schedule, record: Record, run: int, max_step: float | None,
-    step_counts: NDArray[np.int64],
-) -> Iterator[int]:  # fmt: skip
-    """Follow one run, yielding the parts of τ after each chunk of steps."""
-    most = max(1, _WORK // cloud.w.size)
-    now = 0.0
-    for mark, end in enumerate(schedule.marks.tolist()):
-        span = end - now
-        limit = default_step(cloud.problem, cloud.error) if max_step is None else max_step
-        total = math.ceil(span / limit)
-        done = 0
-        while done < total:
-            steps = min(most, total - done)
-            cloud.advance(steps, span / total)
-            done += steps
-            yield round(_PARTS * span * steps / total)
-        step_counts[run] += total
-        now = end
-        record.take(run, mark, cloud.w, cloud.image())
+    def _steps_across(self, now: float, span: float) -> int:
+        """Return the number of Euler steps over the next `span`."""
+        if span == 0:
+            return 0
+        limit = self._limit
+        if limit is None:
+            # The rate is smooth between marks: three points see where it is largest.
+            at = (now, now + 0.5 * span, now + span * (1 - 1e-9))
+            limit = min(default_step(self._problem, self.error, time) for time in at)
+        needed = span / limit
+        if needed > MOST_STEPS:
+            allowed = (
+                f"needs {needed:.3g} Euler steps from {now:g} on; end earlier, raise max_step, or "
+                "use solve_pde or stationary_states"
+            )
+            raise ParameterError("times", now + span, allowed)
+        return math.ceil(needed)
+
+    def _rates(self, now: float, step: float, steps: int) -> Array:
+        """Return η/(1 − β) in the middle of each of the next steps, or one number for all."""
+        dynamics = self._problem.dynamics
+        if not isinstance(self._problem.learning_rate, Schedule):
+            return np.array([dynamics.rate()[0]])
+        middles = now + (self._done + 0.5 + np.arange(steps)) * step
+        gain = 1 / (1 - self._problem.momentum)
+        return np.asarray(gain * self._problem.learning_rate(middles))
+
+    def _write_down(self, mark: int) -> None:
+        record, run, cloud = self._record, self._run, self._cloud
+        psi = np.empty_like(cloud.w)
+        kernels.quantize(cloud.w, *cloud.quantizer, psi)
+        machine = kernels.Machine(
+            cloud.quantizer, cloud.w, psi, cloud.w_star, np.empty(0),
+            np.empty(0, dtype=np.int64), cloud.walls,
+        )  # fmt: skip
+        kernels.record_moments(
+            machine, record.target[run], record.sigma2[run], record.moments[run, mark]
+        )
+        record.keep(run, mark + 1, cloud.w)

@@ -27,14 +27,16 @@ class RunStreams:
     ----------
     teacher, initial : numpy.random.SeedSequence
         Seeds of the teacher weights and of the initial weights.
-    inputs, labels : ndarray of uint64, shape (2,)
-        Keys of the counter-based streams of inputs (or Brownian increments) and label noise.
+    inputs, labels, rounding : ndarray of uint64, shape (2,)
+        Keys of the counter-based streams of inputs (or Brownian increments), of label noise and of
+        random rounding (or of what absorbing walls catch).
     """
 
     teacher: np.random.SeedSequence
     initial: np.random.SeedSequence
     inputs: NDArray[np.uint64]
     labels: NDArray[np.uint64]
+    rounding: NDArray[np.uint64]
 
 
 def entropy_from(seed: int | None) -> int:
@@ -58,8 +60,8 @@ def stream_key(sequence: np.random.SeedSequence) -> NDArray[np.uint64]:
 
 def run_streams(entropy: int, run: int) -> RunStreams:
     """Return the streams of run number `run` under the seed `entropy`."""
-    teacher, initial, inputs, labels = np.random.SeedSequence(entropy, spawn_key=(run,)).spawn(4)
-    return RunStreams(teacher, initial, stream_key(inputs), stream_key(labels))
+    teacher, initial, *keyed = np.random.SeedSequence(entropy, spawn_key=(run,)).spawn(5)
+    return RunStreams(teacher, initial, *(stream_key(sequence) for sequence in keyed))
 
 
 def draw(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fpsolve.problem.checks import integer
 from fpsolve.progress import Progress
@@ -25,7 +25,10 @@ def thread_count(threads: int | None) -> int:
     return os.cpu_count() or 1
 
 
-def round_robin(runs: Sequence[Iterator[int]], threads: int, progress: Progress) -> bool:
+def round_robin(
+    runs: Sequence[Iterator[int]], threads: int, progress: Progress, *,
+    attend: Callable[[], None], done: float = 0.0,
+) -> bool:  # fmt: skip
     """Advance all `runs` to their ends, each by a chunk in turn; True if interrupted by Ctrl-C.
 
     Parameters
@@ -37,6 +40,10 @@ def round_robin(runs: Sequence[Iterator[int]], threads: int, progress: Progress)
         Number of threads; a run is on one of them at a time, so results do not depend on it.
     progress : Progress
         Told the total work done, from the calling thread.
+    attend : callable
+        Called from the calling thread now and then.
+    done : float, default 0
+        Work that was done before.
 
     Raises
     ------
@@ -69,17 +76,24 @@ def round_robin(runs: Sequence[Iterator[int]], threads: int, progress: Progress)
     pool = [threading.Thread(target=serve, daemon=True) for _ in range(min(threads, len(runs)))]
     for thread in pool:
         thread.start()
-    interrupted = _wait(pool, stop, work, progress)
+    try:
+        interrupted = _wait(pool, stop, work, progress, attend, done)
+    except BaseException:
+        stop.set()
+        for thread in pool:
+            thread.join()
+        raise
     if failures:
         raise failures[0]
     return interrupted
 
 
 def _wait(
-    pool: Sequence[threading.Thread], stop: threading.Event, work: list[int], progress: Progress
-) -> bool:
+    pool: Sequence[threading.Thread], stop: threading.Event, work: list[int], progress: Progress,
+    attend: Callable[[], None], done: float,
+) -> bool:  # fmt: skip
     interrupted = False
-    done = seen = 0
+    seen = 0
     while any(thread.is_alive() for thread in pool):
         try:
             for thread in pool:
@@ -88,6 +102,7 @@ def _wait(
             seen += len(fresh)
             done += sum(fresh)
             progress.reach(done)
+            attend()
         except KeyboardInterrupt:
             # The chunk under way is finished, so that every run ends between two steps.
             interrupted = True

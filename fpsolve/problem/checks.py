@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,11 +58,16 @@ def integer(field: str, value: object, *, least: int, most: int | None = None) -
 
 
 def readonly_vector(field: str, values: ArrayLike, *, least_length: int = 1) -> NDArray[np.float64]:
-    """Return a read-only 1-D float copy of `values`, all finite, or raise."""
+    """Return a read-only 1-D float copy of `values`, all finite real numbers, or raise.
+
+    Text, booleans, dates, complex numbers and masked entries are no numbers here.
+    """
     allowed = f"must be a list of at least {least_length} finite number(s)"
+    if not _is_numeric(values):
+        raise ParameterError(field, values, allowed)
     try:
         vector = np.array(values, dtype=np.float64, ndmin=1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ParameterError(field, values, allowed) from None
     if vector.ndim != 1 or vector.size < least_length or not np.isfinite(vector).all():
         raise ParameterError(field, values, allowed)
@@ -68,13 +75,36 @@ def readonly_vector(field: str, values: ArrayLike, *, least_length: int = 1) -> 
     return vector
 
 
-def requested_times(times: ArrayLike) -> NDArray[np.float64]:
+def _is_numeric(values: object) -> bool:
+    """Whether `values` holds real numbers only, before NumPy turns anything else into some."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return False
+    # NumPy makes numbers of booleans, and of text, among numbers.
+    if isinstance(values, list | tuple) and any(
+        isinstance(v, bool | np.bool_ | str | bytes) or v is np.ma.masked for v in values
+    ):
+        return False
+    try:
+        kind = np.asarray(values).dtype.kind
+    except (TypeError, ValueError, OverflowError):
+        return False
+    # Integers beyond 64 bits, decimals and fractions are objects.
+    return kind in "iuf" or (
+        kind == "O" and all(_is_real(v) for v in np.asarray(values, dtype=object).ravel())
+    )
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool | np.bool_)
+
+
+def requested_times(times: ArrayLike, field: str = "times") -> NDArray[np.float64]:
     """Return the requested times τ (dimensionless): finite, >= 0, strictly increasing."""
-    vector = readonly_vector("times", times)
+    vector = readonly_vector(field, times)
     if vector[0] < 0:
-        raise ParameterError("times", float(vector[0]), "must be >= 0; training starts at tau = 0")
+        raise ParameterError(field, float(vector[0]), "must be >= 0; training starts at tau = 0")
     if (np.diff(vector) <= 0).any():
-        raise ParameterError("times", times, "must increase strictly; sort them, drop duplicates")
+        raise ParameterError(field, times, "must increase strictly; sort them, drop duplicates")
     return vector
 
 

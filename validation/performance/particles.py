@@ -19,7 +19,7 @@ from numba import njit
 
 from fpsolve import Problem, UniformQuantizer, simulate_sde, simulate_ste
 from fpsolve.particles import kernels
-from fpsolve.particles.packing import pack
+from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.streams import draw, run_streams
 
 DIMENSIONS = (100, 900, 3000)
@@ -71,16 +71,23 @@ def one_core(bits: int, d: int, work: int, repeats: int) -> None:
     """Compiled loop against compiled loop."""
     quantizer = UniformQuantizer(bits, 2.0)
     packed, key = pack(quantizer), run_streams(1, 0).inputs
-    marks, sums = np.zeros(1, dtype=np.int64), np.zeros((1, 5))
+    nothing = np.zeros(0), np.zeros((1, 0), dtype=np.int64)
+    marks = kernels.Marks(
+        np.zeros(1, dtype=np.int64), np.zeros((1, 6)), nothing[1], nothing[0], nothing[0]
+    )
     steps = max(1, work // d)
     w, w_star = np.random.default_rng(0).normal(size=d), np.ones(d)
     mine, other, psi, noise = w.copy(), w.copy(), quantizer(w), np.zeros(steps)
-    rate = 0.04 / d
+    rates = kernels.Rates(np.array([0.04 / d]), np.zeros(1), np.array([0.04 / d]))
+    law = kernels.GAUSSIAN
+    samples = kernels.Samples(key, law, 1, packed, np.zeros((2, 0)), noise)
+    rules = pack_rules(
+        Problem(weight_quantizer=quantizer, input_quantizer=quantizer, learning_rate=0.04)
+    )
 
     def fast() -> None:
-        law = kernels.GAUSSIAN
-        state = mine, psi, w_star, marks, 1, sums
-        kernels.ste_steps(key, 0, steps, 1, law, noise, rate, 0.0, packed, packed, *state)
+        machine = kernels.Machine(packed, mine, psi, w_star, nothing[0], nothing[1][0], key)
+        kernels.ste_steps(samples, rates, rules, machine, marks, 0, steps, 1)
 
     def plain() -> None:
         plain_steps(other, w_star, quantizer.scale, 2.0, 0.04, 0.0, steps)

@@ -1,0 +1,134 @@
+"""The common course of a simulation: advance all runs, hand on what is reached, end in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from fpsolve.errors import SolveError
+from fpsolve.particles.begin import Beginning
+from fpsolve.particles.state import RunState, Snapshot
+from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.particles.workers import round_robin
+from fpsolve.progress import progress_to
+from fpsolve.recording.sink import Ending
+
+__all__ = ["Walker", "drive"]
+
+
+class Walker(Protocol):
+    """One run on its way."""
+
+    def advance(self) -> Iterator[int]:
+        """Go to the end, yielding the work done after each chunk."""
+
+    def snapshot(self) -> Snapshot:
+        """Return copies of all that is needed to go on, between two chunks."""
+
+
+class _Board:
+    """Where runs leave snapshots of themselves when asked to, each between two chunks of its own.
+
+    A run is on one thread at a time and leaves its snapshot itself; nothing has to stop for it.
+    """
+
+    def __init__(self, walkers: Sequence[Walker]) -> None:
+        self._walkers = walkers
+        self._asked = 0
+        self._given = [0] * len(walkers)
+        self._last: list[Snapshot | None] = [None] * len(walkers)
+
+    def watched(self, run: int) -> Iterator[int]:
+        """Advance a run, leaving a snapshot where one was asked for, and at the end."""
+        walker = self._walkers[run]
+        for work in walker.advance():
+            if self._given[run] < self._asked:
+                self._leave(run, self._asked)
+            yield work
+        self._leave(run, 2**62)
+
+    def _leave(self, run: int, number: int) -> None:
+        self._last[run] = self._walkers[run].snapshot()
+        self._given[run] = number
+
+    def ask(self) -> None:
+        """Ask every run for a snapshot."""
+        self._asked += 1
+
+    def collect(self) -> list[Snapshot] | None:
+        """Return the snapshots asked for, or None while one is missing or none was asked for."""
+        if self._asked == 0 or min(self._given) < self._asked:
+            return None
+        return [snapshot for snapshot in self._last if snapshot is not None]
+
+
+def drive(
+    walkers: Sequence[Walker], beginning: Beginning, threads: int, *, total: float, label: str,
+    unit: str, progress: bool, stats: Callable[[], dict[str, Any]], done: float = 0.0,
+) -> ParticleTrajectory:  # fmt: skip
+    """Advance all runs to their ends and return the trajectory they make.
+
+    Parameters
+    ----------
+    walkers : sequence of Walker
+        The runs.
+    beginning : Beginning
+        Where they record, and the sink, which is called from this thread alone.
+    threads : int
+        Number of threads.
+    total, label, unit, progress
+        As for `progress_to`.
+    stats : callable
+        Returns what is to be told of the finished simulation besides its options.
+    done : float, default 0
+        Work that was done before.
+
+    Raises
+    ------
+    SolveError
+        If the weights diverge; the sink is told.
+    KeyboardInterrupt
+        If interrupted before every run had begun.
+    """
+    record, sink, options = beginning.record, beginning.sink, beginning.options
+    board = _Board(walkers)
+    marks = beginning.timetable.marks
+    waiting = False
+
+    def state(snapshots: list[Snapshot]) -> RunState:
+        return RunState.of(options["kind"], options["seed"], marks, snapshots)
+
+    def attend() -> None:
+        nonlocal waiting
+        record.hand_on()
+        if sink is None:
+            return
+        if not waiting and sink.checkpoint_due():
+            board.ask()
+            waiting = True
+        snapshots = board.collect() if waiting else None
+        if snapshots is not None:
+            record.hand_on()
+            sink.checkpoint(state(snapshots).to_arrays())
+            waiting = False
+
+    try:
+        with progress_to(total, label, shown=progress, unit=unit) as reporter:
+            interrupted = round_robin(
+                [board.watched(run) for run in range(len(walkers))],
+                threads,
+                reporter,
+                attend=attend,
+                done=done,
+            )
+    except SolveError as error:
+        if sink is not None:
+            sink.close(Ending("failed", options, str(error)))
+        raise
+    attend()
+    last = state([walker.snapshot() for walker in walkers])
+    told = {**options, **stats()}
+    if sink is not None:
+        sink.checkpoint(last.to_arrays())
+        sink.close(Ending("interrupted" if interrupted else "completed", told))
+    return record.trajectory(told, last, interrupted=interrupted)
