@@ -29,10 +29,10 @@ SIBLINGS = {"density", "macro", "particles"}
 # External package -> the only rooms that may import it.
 CONFINED = {
     "matplotlib": {"plots"},
-    "h5py": {"store"},
+    "h5py": {"recording", "store"},
     "argparse": {"cli"},
     "tqdm": {"progress"},
-    "xarray": {"sweeps", "density", "macro", "particles"},
+    "xarray": {"density", "macro", "particles", "store", "sweeps"},
 }
 
 

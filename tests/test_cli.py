@@ -157,9 +157,14 @@ def test_plot_and_info_read_what_was_written(here, linear_problem, capsys) -> No
     assert (here / "d.pdf").read_bytes().startswith(b"%PDF")
     capsys.readouterr()
     assert main(["info", "d.h5"]) == 0
+    brief = capsys.readouterr().out
+    assert len(brief.splitlines()) == 10
+    for word in ["kind: density", "scheme: exact", "time 2", "w_width"]:
+        assert word in brief
+    assert main(["info", "--all", "d.h5"]) == 0
     text = capsys.readouterr().out
-    for word in ["kind: density", "scheme: exact", "time 2", linear_problem.to_toml().strip()]:
-        assert word in text
+    assert text.startswith(brief)
+    assert linear_problem.to_toml().strip() in text
     assert table(text).shape == (2, 8)
 
 
@@ -341,7 +346,7 @@ def test_completion_knows_every_command(shell: str, capsys) -> None:
     [
         ("fpsolve sta", {"stationary"}),
         ("fpsolve simulate p.toml --dim", {"--dimension"}),
-        ("fpsolve info -", {"--help", "--quiet", "--verbose"}),
+        ("fpsolve info -", {"--all", "--help", "--quiet", "--verbose"}),
     ],
 )
 def test_completion_works_in_bash(line: str, expected: set[str]) -> None:

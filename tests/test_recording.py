@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
 from fpsolve.recording.sink import Ending, Sink, sink_for
 
@@ -21,9 +22,9 @@ def frame(index: int):
     }
 
 
-@pytest.fixture(params=["memory"])
-def sink(request):
-    return {"memory": MemorySink}[request.param]()
+@pytest.fixture(params=["memory", "hdf5"])
+def sink(request, tmp_path):
+    return MemorySink() if request.param == "memory" else Hdf5Sink(tmp_path / "r.h5")
 
 
 def test_frames_come_back_as_they_were(sink, linear_problem) -> None:

@@ -17,28 +17,30 @@ EXAMPLE = "fpsolve info out.h5"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fpsolve info`."""
     parser.add_argument("result", metavar="RESULT.h5", type=Path, help="what `-o` wrote")
+    text = "the problem and the order parameters, too"
+    parser.add_argument("--all", action="store_true", help=text)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print attributes, problem, statistics and order parameters."""
-    from fpsolve.store.files import describe
+    """Print ten lines about the file; with --all, problem and order parameters."""
+    from fpsolve.store.describe import describe
 
-    result = fpsolve.load(arguments.result)
     for name, value in describe(arguments.result).items():
-        print(f"{name}: {value}")
-    for name, value in result.stats.items():
-        print(f"{name}: {_number(value)}")
-    problem = result.base if isinstance(result, fpsolve.SweepResult) else result.problem
-    print(f"\n{problem.to_toml().rstrip()}\n")
-    if isinstance(result, fpsolve.SweepResult):
-        for name, values in result.axes.items():
-            print(f"{name}: {', '.join(str(value) for value in values)}")
-        for index, error in result.errors.items():
-            print(f"failed at {index}: {error}")
-    else:
-        print(order_parameter_table(result.times, result.order_parameters))
+        print(f"{name}: {' '.join(value.split())}")
+    if arguments.all:
+        _print_content(fpsolve.load(arguments.result))
     return 0
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _print_content(result: Any) -> None:
+    one = result[0] if isinstance(result, tuple) else result
+    problem = getattr(one, "base", getattr(one, "problem", None))
+    if problem is not None:
+        print(f"\n{problem.to_toml().rstrip()}\n")
+    if isinstance(one, fpsolve.SweepResult):
+        for name, values in one.axes.items():
+            print(f"{name}: {', '.join(str(value) for value in values)}")
+        for index, error in one.errors.items():
+            print(f"failed at {index}: {error}")
+    elif hasattr(one, "times"):
+        print(order_parameter_table(one.times, one.order_parameters))

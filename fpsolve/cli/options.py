@@ -148,7 +148,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if arguments.output.suffix.lower() in _PICTURE_ENDINGS:
             allowed = f"has the ending of a picture; draw with --plot {arguments.output}"
             raise ParameterError("-o", str(arguments.output), allowed)
-        from fpsolve.store.target import check_target
+        from fpsolve.recording.target import check_target
 
         check_target(arguments.output, overwrite=arguments.overwrite)
     check_picture(arguments)

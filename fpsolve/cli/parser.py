@@ -23,6 +23,7 @@ COMMANDS = (
     "sweep",
     "plot",
     "info",
+    "export",
     "completion",
 )
 

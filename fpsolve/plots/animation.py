@@ -12,7 +12,7 @@ from fpsolve.plots.density import draw_density, weight_range
 from fpsolve.plots.order_parameters import draw_order_parameter
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
 from fpsolve.problem.checks import integer
-from fpsolve.store.target import check_target
+from fpsolve.recording.target import check_target
 
 __all__ = ["save_animation"]
 

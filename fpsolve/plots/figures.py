@@ -15,8 +15,8 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.plots.order_parameters import plot_order_parameters
 from fpsolve.plots.overview import plot_overview
 from fpsolve.plots.sweep import plot_sweep
+from fpsolve.recording.target import check_target
 from fpsolve.store.files import Result
-from fpsolve.store.target import check_target
 from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["check_figure_target", "plot", "save_figure"]

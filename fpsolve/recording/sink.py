@@ -1,14 +1,16 @@
 """`Sink`: what a run hands over as it goes on, wherever that is kept.
 
-A solver calls, in this order: `open` once; `frame` at every requested time it reaches, in order;
-`checkpoint` whenever `checkpoint_due()` says so; `close` once, with how the run ended. It never
-asks where things go. After `close` the frames are read back from `sink.frames`.
+A solver calls, in this order: `open` once, and goes on from `state` if there is one; `frame` at
+every requested time it reaches, in order; `checkpoint` whenever `checkpoint_due()` says so, and
+before the end; `close` once, with how the run ended. It never asks where things go. After `close`
+the frames are read back from `sink.frames`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +52,10 @@ class Ending:
 @runtime_checkable
 class Sink(Protocol):
     """Where a run puts what it reaches."""
+
+    @property
+    def state(self) -> Arrays | None:
+        """After `open`: the checkpoint from which a resumed run goes on, None at a new one."""
 
     def open(
         self,
@@ -97,13 +103,23 @@ class Sink(Protocol):
 
 
 # What `store=` accepts.
-Store = Sink | None
+Store = str | Path | Sink | None
 
 
 def sink_for(store: Store) -> Sink:
-    """Return a sink for the argument `store`: memory for None."""
+    """Return a sink for the argument `store`: memory for None, an HDF5 file for a path.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be begun there.
+    """
     if store is None:
         from fpsolve.recording.memory import MemorySink
 
         return MemorySink()
+    if isinstance(store, str | Path):
+        from fpsolve.recording.hdf5 import Hdf5Sink  # h5py only where a file is wanted
+
+        return Hdf5Sink(store)
     return store

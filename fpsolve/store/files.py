@@ -3,167 +3,154 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 
-from fpsolve._version import __version__
-from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError, StoreError
-from fpsolve.macro.trajectory import MacroTrajectory
-from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.toml import parse_problem
-from fpsolve.store.density import read_density, write_density
-from fpsolve.store.macro import read_macro, write_macro
-from fpsolve.store.particles import read_particles, write_particles
-from fpsolve.store.sweep import read_sweep, write_sweep
-from fpsolve.store.target import check_target
-from fpsolve.sweeps.result import SweepResult
+from fpsolve.recording.attributes import read_values, write_values
+from fpsolve.recording.commit import CommittedFile
+from fpsolve.recording.hdf5 import write_header
+from fpsolve.recording.inspect import check_digest, check_structure, write_digest
+from fpsolve.recording.reading import opened
+from fpsolve.recording.target import check_target, new_file, put_in_place, refusal
+from fpsolve.store.legacy import read_legacy
 
-__all__ = ["Result", "describe", "load", "save"]
+__all__ = ["KINDS", "Result", "kind_of", "load", "problem_of", "save", "write_result"]
 
-FORMAT = "fpsolve"
-SCHEMA_VERSION = 1
+Result = Any  # An instance of one of the classes below, or a tuple of states.
 
-Result = DensityTrajectory | ParticleTrajectory | MacroTrajectory | SweepResult
-
-
-class _Kind(NamedTuple):
-    type: type
-    write: Callable[[h5py.File, Any], None]
-    read: Callable[[h5py.File, Problem], Result]
-
-
-_KINDS = {
-    "density": _Kind(DensityTrajectory, write_density, read_density),
-    "particles": _Kind(ParticleTrajectory, write_particles, read_particles),
-    "macro": _Kind(MacroTrajectory, write_macro, read_macro),
-    "sweep": _Kind(SweepResult, write_sweep, read_sweep),
+# Kind in the file -> class of the result, and the module that writes and reads it. Modules are
+# loaded when they are needed: a reader of densities has no use for the studies.
+KINDS = {
+    "density": ("DensityTrajectory", "fpsolve.store.density"),
+    "particles": ("ParticleTrajectory", "fpsolve.store.particles"),
+    "macro": ("MacroTrajectory", "fpsolve.store.macro"),
+    "sweep": ("SweepResult", "fpsolve.store.sweep"),
+    "stationary-states": ("StationaryState", "fpsolve.store.stationary"),
+    "fixed-points": ("FixedPoint", "fpsolve.store.fixed_points"),
+    "optimal-range": ("OptimalRange", "fpsolve.store.optimal_range"),
+    "closure-error": ("ClosureError", "fpsolve.store.closure_error"),
+    "comparison": ("Comparison", "fpsolve.store.comparison"),
 }
 
 
-def save(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
+def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
     """Write `result` to the HDF5 file `path`, whole or not at all.
 
     Parameters
     ----------
-    result : DensityTrajectory, ParticleTrajectory, MacroTrajectory or SweepResult
-        What a solver, a simulation or a sweep returned.
+    result : any result
+        A trajectory, a sweep, what `stationary_states` or `isotropic_fixed_points` returned (one
+        state or all), an `OptimalRange`, a `ClosureError` or a `Comparison`.
     path : str or Path
-        File to be written; netCDF-4 readers such as `xarray.open_dataset` open it too.
+        File to be written; netCDF-4 readers such as `xarray.open_dataset` open it too. A symbolic
+        link is followed; a file that is replaced keeps its mode.
     overwrite : bool, default False
         Whether a file that exists may be replaced.
 
     Raises
     ------
     StoreError
-        If the file exists or cannot be written, or if shapes in `result` do not fit together.
+        If the file exists, is being written by a run or cannot be written (its `errno` is that of
+        a full disk), or if shapes in `result` do not fit together. The old file is then intact.
     """
-    kind = next((name for name, k in _KINDS.items() if isinstance(result, k.type)), None)
+    if isinstance(result, tuple) and len(result) == 0:
+        raise StoreError(f"{path}: there is no state to be saved")
+    kind = kind_of(result)
     if kind is None:
         raise StoreError(f"{path}: a {type(result).__name__} is not a result that can be saved")
-    path = check_target(path, overwrite=overwrite)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    target = check_target(path, overwrite=overwrite)
     try:
-        _write(part, kind, result)
-        _move(part, path, overwrite=overwrite)
+        with new_file(target) as new:
+            raw = CommittedFile(new.descriptor)
+            with h5py.File(raw, "w", libver=("v110", "v110")) as file:
+                write_result(file, kind, result)
+            raw.finish()
+            put_in_place(new, target, overwrite=overwrite)
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from None
+    except FileExistsError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
     except OSError as error:
-        if isinstance(error, StoreError):
-            raise StoreError(f"{path}: {error}") from None
-        raise StoreError(f"{path}: cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+        raise refusal(path, error) from None
 
 
-def load(path: str | Path) -> Result:
-    """Return the result that `save` wrote to `path`.
+def load(path: str | Path) -> Any:
+    """Return the result that `save` or a run wrote to `path`.
 
     Raises
     ------
     StoreError
         If the file cannot be read, is damaged, or is not one of fpsolve's.
     """
-    with _opened(Path(path)) as file:
-        kind = file.attrs.get("kind")
-        if kind not in _KINDS:
-            known = ", ".join(_KINDS)
-            raise StoreError(f"{path}: holds kind {kind!r}; this version knows {known}")
-        try:
-            problem = parse_problem(file.attrs["problem"], source=f"{path}:problem").problem
-            return _KINDS[kind].read(file, problem)
-        except ParameterError as error:
-            raise StoreError(f"{path}: {error}") from None
-        except StoreError:
-            raise
-        except (OSError, KeyError, ValueError) as error:
-            raise StoreError(f"{path}: is damaged: {error}") from None
+    with opened(path) as file, _blamed(path):
+        kind = _kind(path, file)
+        problem = problem_of(path, file)
+        if file.attrs["schema_version"] == 1:
+            return read_legacy(file, kind, problem)
+        check_structure(file, Path(path).stat().st_size)
+        stats = read_values(file, "stats")
+        result = import_module(KINDS[kind][1]).read(file, problem, stats)
+        check_digest(file)
+        return result
 
 
-def describe(path: str | Path) -> dict[str, str]:
-    """Return kind, versions, date and array shapes of a stored result, as text.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be read or is not one of fpsolve's.
-    """
-    with _opened(Path(path)) as file:
-        names = ("kind", "schema_version", "fpsolve_version", "created")
-        about = {name: str(file.attrs.get(name, "unknown")) for name in names}
-        sizes = [f"{n} {v.size}" for n, v in file.items() if v.is_scale]
-        return {**about, "dimensions": ", ".join(sizes)}
+def kind_of(result: Any) -> str | None:
+    """Return the kind under which `result` is stored, or None if it is no result."""
+    one = result[0] if isinstance(result, tuple) and result else result
+    names = {cls.__name__ for cls in type(one).__mro__}
+    return next((kind for kind, (name, _) in KINDS.items() if name in names), None)
 
 
-def _write(part: Path, kind: str, result: Result) -> None:
-    problem = result.base if isinstance(result, SweepResult) else result.problem
-    with h5py.File(part, "x") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["kind"] = kind
-        file.attrs["fpsolve_version"] = __version__
-        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        file.attrs["problem"] = problem.to_toml()
-        _KINDS[kind].write(file, result)
+def write_result(file: h5py.File, kind: str, result: Any) -> None:
+    """Write everything about `result` into an empty file."""
+    one = result[0] if isinstance(result, tuple) else result
+    write_header(file, kind, getattr(one, "base", getattr(one, "problem", None)))
+    file.attrs["status"] = "completed"
+    import_module(KINDS[kind][1]).write(file, result)
+    stats: Mapping[str, Any] = getattr(one, "stats", {})
+    write_values(file, "stats", stats)
+    write_digest(file)
+
+
+def problem_of(path: str | Path, file: h5py.File) -> Problem | None:
+    """Return the problem in a file, None for a result that has none."""
+    if "problem" not in file.attrs:
+        if _kind(path, file) == "comparison":
+            return None
+        raise StoreError(f"{path}: is damaged: it has no problem")
+    return parse_problem(_text(file.attrs["problem"]), source=f"{path}:problem").problem
+
+
+def _kind(path: str | Path, file: h5py.File) -> str:
+    kind = _text(file.attrs.get("kind", ""))
+    if kind not in KINDS:
+        raise StoreError(f"{path}: holds kind {kind!r}; this version knows {', '.join(KINDS)}")
+    return kind
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Any:
-    if path.is_dir():
-        raise StoreError(f"{path}: is a directory; name a result file in it")
+def _blamed(path: str | Path) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into one `StoreError` that names it."""
     try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise StoreError(f"{path}: does not exist") from None
-    except OSError as error:
-        reason = error.strerror or "not an HDF5 file, or cut short"
-        raise StoreError(f"{path}: cannot be read: {reason}") from None
-    with file:
-        if file.attrs.get("format") != FORMAT:
-            raise StoreError(f"{path}: is not a file written by fpsolve")
-        version = int(file.attrs.get("schema_version", 0))
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f"{path}: has schema version {version}, this version reads {SCHEMA_VERSION}"
-            )
-        yield file
+        yield
+    except ParameterError as error:
+        raise StoreError(f"{path}: {error}") from None
+    except StoreError as error:
+        named = str(error).startswith(str(path))
+        raise StoreError(str(error) if named else f"{path}: {error}") from None
+    except (
+        ArithmeticError, AttributeError, LookupError, OSError, RecursionError, RuntimeError,
+        TypeError, ValueError,
+    ) as error:  # fmt: skip
+        raise StoreError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
 
 
-def _move(part: Path, path: Path, *, overwrite: bool) -> None:
-    """Put the finished file in place; without `overwrite` a file made meanwhile is kept."""
-    if overwrite:
-        part.replace(path)
-        return
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise StoreError(
-            "exists; choose another name, or pass overwrite (--overwrite in the shell)"
-        ) from None
-    except OSError:  # file systems without hard links
-        part.replace(path)
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

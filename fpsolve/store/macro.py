@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h5py
 
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.problem.problem import Problem
-from fpsolve.store.layout import (
-    Label,
-    read_json,
+from fpsolve.recording.layout import (
+    TIME,
     read_order_parameters,
     read_variable,
     write_dimension,
-    write_json,
     write_order_parameters,
 )
+from fpsolve.store.check import check_state, check_times
+from fpsolve.store.dense import read_dense, write_dense
 
-__all__ = ["read_macro", "write_macro"]
+__all__ = ["read", "write"]
 
 
-def write_macro(file: h5py.File, result: MacroTrajectory) -> None:
+def write(file: h5py.File, result: MacroTrajectory) -> None:
     """Write the order parameters over `time`."""
-    write_dimension(file, "time", result.times, Label("time, steps/dimension", "tau"))
+    write_dimension(file, "time", result.times, TIME)
     write_order_parameters(file, result.order_parameters, ("time",))
-    write_dimension(file, "dense_time", result.dense_times, Label("time of a step", "tau"))
-    write_order_parameters(file, result.dense_order_parameters, ("dense_time",), prefix="dense_")
-    write_json(file, "stats", result.stats)
+    write_dense(file, result)
 
 
-def read_macro(file: h5py.File, problem: Problem) -> MacroTrajectory:
-    """Return what `write_macro` wrote."""
-    return MacroTrajectory(
-        problem=problem,
-        times=read_variable(file, "time"),
-        order_parameters=read_order_parameters(file),
-        dense_times=read_variable(file, "dense_time"),
-        dense_order_parameters=read_order_parameters(file, prefix="dense_"),
-        stats=read_json(file, "stats"),
-    )
+def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> MacroTrajectory:
+    """Return what `write` wrote."""
+    times, state = read_variable(file, "time"), read_order_parameters(file)
+    check_times(times)
+    check_state(state, times.shape)
+    return MacroTrajectory(problem, times, state, *read_dense(file, times, state), stats)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h5py
 import numpy as np
 
 from fpsolve.errors import StoreError
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
-from fpsolve.store.layout import (
+from fpsolve.recording.layout import (
+    TIME,
     Label,
-    read_json,
     read_order_parameters,
     read_variable,
     write_dimension,
-    write_json,
     write_order_parameters,
     write_variable,
 )
+from fpsolve.store.check import check_finite, check_shape, check_state, check_times
 
-__all__ = ["read_particles", "write_particles"]
+__all__ = ["read", "write"]
 
 
-def write_particles(file: h5py.File, result: ParticleTrajectory) -> None:
+def write(file: h5py.File, result: ParticleTrajectory) -> None:
     """Write `weights(run, time, coordinate)`, the teachers, and both sets of order parameters."""
     if result.weights.ndim != 3:
         raise StoreError(f"weights: has shape {result.weights.shape}, not (runs, T, d)")
@@ -30,7 +32,7 @@ def write_particles(file: h5py.File, result: ParticleTrajectory) -> None:
     run = np.arange(runs, dtype=np.int32)
     coordinate = np.arange(dimension, dtype=np.int32)
     write_dimension(file, "run", run, Label("independent run"))
-    write_dimension(file, "time", result.times, Label("time, steps/dimension", "tau"))
+    write_dimension(file, "time", result.times, TIME)
     write_dimension(file, "coordinate", coordinate, Label("coordinate of the weight vector", "i"))
     axes = ("run", "time", "coordinate")
     write_variable(file, "weights", result.weights, axes, Label("weight", "w_i"))
@@ -43,11 +45,10 @@ def write_particles(file: h5py.File, result: ParticleTrajectory) -> None:
         write_order_parameters(
             file, result.dense_order_parameters, ("run", "dense_time"), prefix="dense_"
         )
-    write_json(file, "stats", result.stats)
 
 
-def read_particles(file: h5py.File, problem: Problem) -> ParticleTrajectory:
-    """Return what `write_particles` wrote."""
+def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> ParticleTrajectory:
+    """Return what `write` wrote."""
     order_parameters = read_order_parameters(file)
     if "dense_time" in file:
         dense_times = read_variable(file, "dense_time")
@@ -55,7 +56,7 @@ def read_particles(file: h5py.File, problem: Problem) -> ParticleTrajectory:
     else:  # netCDF readers take a dimension of length 0 for an unlimited one, so none is written
         dense_times = np.empty(0)
         dense_order_parameters = order_parameters[:, :0]
-    return ParticleTrajectory(
+    result = ParticleTrajectory(
         problem=problem,
         times=read_variable(file, "time"),
         weights=read_variable(file, "weights"),
@@ -63,5 +64,22 @@ def read_particles(file: h5py.File, problem: Problem) -> ParticleTrajectory:
         order_parameters=order_parameters,
         dense_times=dense_times,
         dense_order_parameters=dense_order_parameters,
-        stats=read_json(file, "stats"),
+        stats=stats,
     )
+    _check(result)
+    return result
+
+
+def _check(result: ParticleTrajectory) -> None:
+    runs, count, dimension = result.weights.shape
+    check_times(result.times)
+    check_shape("time", result.times, (count,))
+    check_finite("weights", result.weights)
+    check_shape("teacher_weights", result.teacher_weights, (runs, dimension))
+    check_finite("teacher_weights", result.teacher_weights)
+    check_state(result.order_parameters, (runs, count))
+    check_state(result.dense_order_parameters, (runs, result.dense_times.size))
+    # The order parameters are those of the weights beside them.
+    square = np.square(result.weights).mean(axis=-1)
+    if not np.allclose(result.order_parameters.q, square, rtol=1e-9, atol=1e-300):
+        raise StoreError("is damaged: q does not fit the weights")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +14,23 @@ from fpsolve.errors import StoreError
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, ORDER_PARAMETER_TEXTS, OrderParameters
 
 __all__ = [
+    "ORDER_PARAMETER_LABELS",
+    "TIME",
     "Label",
-    "read_json",
+    "create_variable",
     "read_order_parameters",
     "read_variable",
     "write_dimension",
-    "write_json",
     "write_order_parameters",
     "write_variable",
 ]
 
 # Bytes in one chunk: a reader that wants one time decompresses little else.
 _CHUNK_BYTES = 2**22
-_COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+# Bytes in one chunk of what grows: few enough that rewriting the last one costs little.
+_GROWN_BYTES = 2**14
+# Fletcher-32 lets every reader notice a damaged chunk.
+_FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Label:
     symbol: str = ""
 
 
+TIME = Label("time, steps/dimension", "tau")
 _SYMBOLS = {"generalization_error": "epsilon_g"}
-_ORDER_PARAMETER_LABELS = {
+ORDER_PARAMETER_LABELS = {
     name: Label(text, _SYMBOLS.get(name, name)) for name, text in ORDER_PARAMETER_TEXTS.items()
 }
 
@@ -70,7 +74,7 @@ def write_variable(
 def read_variable(file: h5py.File, name: str) -> NDArray[Any]:
     """Return the whole array `name`; `StoreError` if the file has none."""
     if name not in file:
-        raise StoreError(f"{file.filename}: has no variable {name!r}; the file is damaged")
+        raise StoreError(f"has no variable {name!r}; the file is damaged")
     return np.asarray(file[name][...])
 
 
@@ -78,7 +82,7 @@ def write_order_parameters(
     file: h5py.File, state: OrderParameters, dimensions: tuple[str, ...], prefix: str = ""
 ) -> None:
     """Write the seven order parameters under their Python names."""
-    for name, label in _ORDER_PARAMETER_LABELS.items():
+    for name, label in ORDER_PARAMETER_LABELS.items():
         write_variable(file, prefix + name, getattr(state, name), dimensions, label)
 
 
@@ -89,48 +93,57 @@ def read_order_parameters(file: h5py.File, prefix: str = "") -> OrderParameters:
     )
 
 
-def write_json(file: h5py.File, name: str, content: Mapping[str, Any]) -> None:
-    """Write a dictionary of plain values as a root attribute in JSON."""
-    try:
-        file.attrs[name] = json.dumps(content, default=_plain)
-    except TypeError as error:
-        raise StoreError(f"{name}: {error}; only numbers, strings, lists and dicts") from None
-
-
-def read_json(file: h5py.File, name: str) -> dict[str, Any]:
-    """Return what `write_json` wrote."""
-    if name not in file.attrs:
-        raise StoreError(f"{file.filename}: has no attribute {name!r}; the file is damaged")
-    return dict(json.loads(file.attrs[name]))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"a value of type {type(value).__name__} cannot be stored")
+def create_variable(
+    file: h5py.Group,
+    name: str,
+    dtype: Any,
+    shape: tuple[int, ...],
+    label: Label,
+    *,
+    growing: int | None = None,
+) -> h5py.Dataset:
+    """Return a new, empty numeric variable; axis number `growing` may be extended later."""
+    whole = list(shape)
+    if growing is not None:
+        itemsize = np.dtype(dtype).itemsize
+        row = itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing)
+        whole[growing] = max(1, _GROWN_BYTES // max(row, 1))
+    chunks = _chunks(tuple(whole), np.dtype(dtype).itemsize)
+    if growing is not None:
+        chunks = (*chunks[:growing], whole[growing], *chunks[growing + 1 :])
+    most = tuple(None if axis == growing else n for axis, n in enumerate(shape))
+    dataset = file.create_dataset(
+        name, shape=shape, dtype=dtype, chunks=chunks, maxshape=most, **_FILTERS
+    )
+    _describe(dataset, label, text=False)
+    return dataset
 
 
 def _dataset(file: h5py.File, name: str, array: NDArray[Any], label: Label) -> h5py.Dataset:
     text = array.dtype.kind in "OUS"
     options: dict[str, Any] = {}
-    if not text and array.ndim > 0:
-        options = {"chunks": _chunks(array), **_COMPRESSION}
+    if not text and array.ndim > 0 and array.size > 0:
+        options = {"chunks": _chunks(array.shape, array.itemsize), **_FILTERS}
     data = array.astype(object) if text else array
     dtype = h5py.string_dtype() if text else array.dtype
     dataset = file.create_dataset(name, data=data, dtype=dtype, **options)
+    _describe(dataset, label, text=text)
+    return dataset
+
+
+def _describe(dataset: h5py.Dataset, label: Label, *, text: bool) -> None:
     dataset.attrs["long_name"] = label.long_name
     if not text:
         dataset.attrs["units"] = "1"
     if label.symbol:
         dataset.attrs["symbol"] = label.symbol
-    return dataset
 
 
-def _chunks(array: NDArray[Any]) -> tuple[int, ...]:
+def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """One chunk holds as much of the last axes as fits, so that times are apart from each other."""
-    room = _CHUNK_BYTES // array.itemsize
-    chunks = [1] * array.ndim
-    for axis in reversed(range(max(array.ndim - 2, 0), array.ndim)):
-        chunks[axis] = min(array.shape[axis], room)
+    room = _CHUNK_BYTES // itemsize
+    chunks = [1] * len(shape)
+    for axis in reversed(range(max(len(shape) - 2, 0), len(shape))):
+        chunks[axis] = max(min(shape[axis], room), 1)
         room = max(room // chunks[axis], 1)
     return tuple(chunks)

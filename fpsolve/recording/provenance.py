@@ -1,0 +1,50 @@
+"""Where a result comes from: versions, machine, command line; and by what a problem is known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import h5py
+
+from fpsolve._version import __version__
+from fpsolve.problem.problem import Problem
+
+__all__ = ["problem_hash", "provenance"]
+
+
+def problem_hash(problem: Problem) -> str:
+    """Return the SHA-256 of the problem's TOML text, which is the same for equal problems."""
+    return hashlib.sha256(problem.to_toml().encode()).hexdigest()
+
+
+def provenance() -> dict[str, str]:
+    """Return what a file says about its origin, as root attributes.
+
+    Versions of fpsolve, Python, NumPy, SciPy, Numba, h5py and HDF5, the platform, the command line
+    and the time.
+    """
+    libraries = {f"{name}_version": _version(name) for name in ("numpy", "scipy", "numba", "h5py")}
+    return {
+        "fpsolve_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python_version": platform.python_version(),
+        **libraries,
+        "hdf5_version": h5py.version.hdf5_version,
+        "platform": platform.platform(),
+        "processors": str(os.cpu_count()),
+        # No more than the program's name of its path, which says nothing to others.
+        "command": shlex.join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]]),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

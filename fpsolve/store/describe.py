@@ -1,0 +1,65 @@
+"""What a file is about, in a few lines, without reading its arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from fpsolve.recording.attributes import read_values
+from fpsolve.recording.inspect import check_digest
+from fpsolve.recording.reading import opened
+
+__all__ = ["describe"]
+
+_LIBRARIES = ("fpsolve", "python", "numpy", "scipy", "numba", "h5py", "hdf5")
+
+
+def describe(path: str | Path) -> dict[str, str]:
+    """Return ten facts about a stored result, as text.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read or is not one of fpsolve's.
+    """
+    with opened(path) as file:
+        if int(file.attrs["schema_version"]) > 1:
+            check_digest(file)
+        about = {name: str(value) for name, value in file.attrs.items()}
+        stats = _line(read_values(file, "stats"))
+        versions = [f"{n} {about[f'{n}_version']}" for n in _LIBRARIES if f"{n}_version" in about]
+        return {
+            "kind": f"{about['kind']}, {about.get('status', 'completed')}",
+            "file": f"{Path(path).stat().st_size:,} bytes, schema {about['schema_version']}",
+            "created": f"{about['created']} on {about.get('platform', 'an unknown machine')}",
+            "versions": ", ".join(versions),
+            "command": about.get("command", "unknown"),
+            "problem": about.get("problem_hash", "no problem, or no hash of it"),
+            "dimensions": ", ".join(f"{n} {v.size}" for n, v in _variables(file) if v.is_scale),
+            "variables": ", ".join(n for n, v in _variables(file) if not v.is_scale),
+            "at the end": _last(file),
+            "statistics": stats or "none",
+        }
+
+
+def _variables(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    return [(name, node) for name, node in file.items() if isinstance(node, h5py.Dataset)]
+
+
+def _line(values: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in values.items()
+    )
+
+
+def _last(file: h5py.File) -> str:
+    error = file.get("generalization_error")
+    if error is None or "time" not in file or not file["time"].size:
+        return "no time"
+    values = error[..., -1].ravel()
+    shown = ", ".join(f"{value:.6g}" for value in values[:5])
+    more = f" … ({values.size} values)" if values.size > 5 else ""
+    return f"generalization_error {shown}{more} at time {file['time'][-1]:g}"
