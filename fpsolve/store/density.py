@@ -37,23 +37,12 @@ def write(file: h5py.File, result: DensityTrajectory) -> None:
     write_variable(file, "teacher_probability", teacher.probabilities, ("teacher",), label)
     write_order_parameters(file, result.order_parameters, ("time",))
     write_dense(file, result)
-    label = Label("share of the weights in point masses")
-    write_variable(file, "frozen", result.frozen, ("time",), label)
     if not _cells_alone(result):
         write_frames(file, result.frames)
-    try:
-        edges = result.edges
-    except ParameterError:  # So many times that only the frames fit.
-        return
-    write_dimension(file, "w", result.centers, Label("weight at the cell centre", "w"))
-    write_dimension(file, "w_edges", edges, Label("weight at the cell edges", "w"))
-    label = Label("cell average of the density of w given w*", "mu(w|w*)")
-    write_variable(file, "density", result.density, ("time", "teacher", "w"), label)
-    _write_cells(file, result)
-    label = Label("cell average of the density of w, over all teacher values", "mu(w)")
-    marginal = np.einsum("k,tkn->tn", teacher.probabilities, result.density)
-    write_variable(file, "marginal_density", marginal, ("time", "w"), label)
-    _write_occupancy(file, result)
+    if _has_view(result):
+        _write_view(file, result)
+    label = Label("share of the weights in point masses")
+    write_variable(file, "frozen", result.frozen, ("time",), label)
 
 
 def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> DensityTrajectory:
@@ -73,6 +62,27 @@ def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> DensityTra
         frames = tuple(CellFrame(edges, cells) for cells in averages)
     dense = read_dense(file, times, state)
     return DensityTrajectory(problem, times, frames, state, *dense, stats)
+
+
+def _has_view(result: DensityTrajectory) -> bool:
+    """Whether the times are few enough for cell averages; otherwise the frames must do."""
+    try:
+        return result.edges.size > 0
+    except ParameterError:
+        return False
+
+
+def _write_view(file: h5py.File, result: DensityTrajectory) -> None:
+    write_dimension(file, "w", result.centers, Label("weight at the cell centre", "w"))
+    write_dimension(file, "w_edges", result.edges, Label("weight at the cell edges", "w"))
+    label = Label("cell average of the density of w given w*", "mu(w|w*)")
+    write_variable(file, "density", result.density, ("time", "teacher", "w"), label)
+    _write_cells(file, result)
+    label = Label("cell average of the density of w, over all teacher values", "mu(w)")
+    probabilities = result.problem.teacher.probabilities
+    marginal = np.einsum("k,tkn->tn", probabilities, result.density)
+    write_variable(file, "marginal_density", marginal, ("time", "w"), label)
+    _write_occupancy(file, result)
 
 
 def _cells_alone(result: DensityTrajectory) -> bool:
