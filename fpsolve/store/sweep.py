@@ -11,7 +11,6 @@ import numpy as np
 
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.toml import parse_problem
-from fpsolve.reduction import ORDER_PARAMETER_NAMES, ORDER_PARAMETER_TEXTS
 from fpsolve.recording.layout import (
     TIME,
     Label,
@@ -19,11 +18,13 @@ from fpsolve.recording.layout import (
     write_dimension,
     write_variable,
 )
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, ORDER_PARAMETER_TEXTS
 from fpsolve.store.check import check_shape
 from fpsolve.sweeps.axes import axis_fields, axis_label
 from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["read", "write"]
+
 
 def write(file: h5py.File, result: SweepResult) -> None:
     """Write one dimension an axis, the inner ones, every array over them, `status` and `cost`."""
