@@ -56,7 +56,7 @@ def plot_densities(
     Of more than five teacher values at most five are drawn, at equal steps of probability. Where
     there are several, the grey area is the density of a weight whose teacher value is not known,
     Σ_k p_k μ_τ(w|w*_k). Thresholds of the quantizer are dotted. A panel shows all but 1e-4 of every
-    mass drawn in it.
+    curve in it; of classes that run away without being drawn the grey area may be cut.
 
     Parameters
     ----------
@@ -182,11 +182,8 @@ def panel_grid(count: int) -> tuple[int, int]:
 
 
 def weight_range(trajectory: DensityTrajectory, indices: list[int]) -> tuple[float, float]:
-    """Return the range of w that holds all but 1e-4 of what is drawn, on either side."""
-    masses = trajectory.masses[indices]
-    every = np.einsum("k,tkn->tn", trajectory.problem.teacher.probabilities, masses)
-    drawn = np.concatenate([masses[:, _named(trajectory)], every[:, None]], axis=1)
-    cumulative = np.cumsum(drawn, axis=-1)
+    """Return the range of w that holds all but 1e-4 of every curve drawn, on either side."""
+    cumulative = np.cumsum(trajectory.masses[indices][:, _named(trajectory)], axis=-1)
     inside = ((cumulative > _TAIL) & (cumulative < 1 - _TAIL)).any(axis=(0, 1))
     first, last = np.flatnonzero(inside)[[0, -1]] if inside.any() else (0, inside.size - 1)
     low, high = trajectory.edges[first], trajectory.edges[last + 1]
