@@ -1,0 +1,148 @@
+"""The examples: each script finds what its text says, and its picture can be drawn."""
+
+from __future__ import annotations
+
+import runpy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fpsolve
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@cache
+def example(name: str) -> dict[str, Any]:
+    """The names that the script defines at top level."""
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="example")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_example_asks_a_question_and_draws_its_answer(name: str) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    assert text.splitlines()[1].endswith("?")
+    figure = example(name)["visualize"]()
+    assert any(axes.has_data() for axes in figure.get_axes())
+
+
+def test_every_example_is_asserted() -> None:
+    own = Path(__file__).read_text(encoding="utf-8")
+    for name in SCRIPTS:
+        assert f'example("{name}")' in own, f"no test asserts what {name} finds"
+
+
+def test_first_solve() -> None:
+    # ε_g of Fig. 1 from an independent solver.
+    expected = [2.610975334, 1.262385195, 1.237155961, 1.39312161, 1.459594977]
+    np.testing.assert_allclose(example("first_solve")["errors"], expected, atol=2e-5)
+
+
+def test_density_against_training() -> None:
+    assert example("density_against_training")["verdict"].agrees
+
+
+def test_best_range() -> None:
+    best = example("best_range")["best"]
+    ranges = [best[bits].omega for bits in (2, 3, 4)]
+    errors = np.array([best[bits].generalization_error for bits in (2, 3, 4)])
+    assert ranges == sorted(ranges)
+    assert (errors[1:] < 0.4 * errors[:-1]).all()
+    # Inside the range the small-rate error is SΔ²p(1−p), SΔ²/6 on average; clipping adds to it.
+    floors = np.array(
+        [(2 * w / (2**b - 2)) ** 2 / 6 for b, w in zip((2, 3, 4), ranges, strict=True)]
+    )
+    assert (errors > floors).all()
+    assert (errors < 2 * floors).all()
+
+
+def test_where_training_settles() -> None:
+    found = example("where_training_settles")
+    state, late = found["state"], found["late"].order_parameters
+    # E[ψ | w*] = κ w*/(S + λ) exactly, whatever the rate: so m_ψ is known without any solver.
+    problem = found["problem"]
+    target = problem.kappa / (problem.sigma2 + problem.ridge)
+    np.testing.assert_allclose(late.m_psi[-1], target, rtol=1e-6)
+    assert found["distance"][-1] < 1e-7
+    # The distance falls at the predicted rate: by e^(−10 rate) in ten units of time.
+    fall = np.log(found["distance"][20] / found["distance"][25]) / 10
+    np.testing.assert_allclose(fall, state.relaxation_rate, rtol=0.03)
+
+
+def test_trust_the_closure() -> None:
+    found = example("trust_the_closure")
+    # At τ = 5, from an independent solver and an independent closure; STE says 1.098 ± 0.006.
+    assert found["with_quantizer"].exact.generalization_error[5] == pytest.approx(1.108, abs=1e-3)
+    assert found["with_quantizer"].closure.generalization_error[5] == pytest.approx(1.217, abs=1e-3)
+    assert np.abs(found["without"].order_parameters.generalization_error).max() < 1e-6
+
+
+def test_early_stopping() -> None:
+    found = example("early_stopping")
+    # c = 0.4 lies at p = 0.8 of a step Δ = 0.5: ε = 1 − 2c + c² + Δ²p(1 − p) = 0.4 at small η.
+    assert found["stop"].final == pytest.approx(0.400, abs=1e-3)
+    # What stopping saves, as simulations confirm it in the validation: 0.037, not 0.074.
+    assert found["stop"].gain == pytest.approx(0.037, abs=1e-3)
+    assert found["promised"].gain == pytest.approx(0.074, abs=1e-3)
+
+
+def test_largest_learning_rate() -> None:
+    found = example("largest_learning_rate")
+    # S of (b, ω) = (2, 2) is 1.269242; the boundary of unquantized weights 2/S without ridge.
+    assert found["boundary"] == pytest.approx(2 / 1.269242, rel=1e-6)
+    assert found["above"].order_parameters.generalization_error[-1] > 1e6
+    assert found["below"].order_parameters.generalization_error[-1] < 2
+    # |ψ| ≤ 1: ε_g ≤ S + 2κ + 1.
+    assert found["quantized"].order_parameters.generalization_error.max() < 1.27 + 2 * 0.968 + 1
+
+
+def test_own_quantizer() -> None:
+    found = example("own_quantizer")
+    for state in found["states"].values():
+        for w_star in (-1.2, 0.3, 0.6):
+            # S = κ = 1 and λ = 0.1; the quadrature steps over jumps of ψ, hence its error.
+            assert found["mean_quantized"](state, w_star) == pytest.approx(w_star / 1.1, abs=2e-3)
+
+
+def test_sensitivity() -> None:
+    found = example("sensitivity")
+    # c = 1/2 is a level: ε₀ = 1 − 2c + c² = 1/4, χ = 1/2, S = 1.
+    assert found["slopes"][0] == pytest.approx(0.125, rel=1e-4)
+    assert found["limit"].error_slope == pytest.approx(0.125)
+
+
+def test_fit_to_a_run() -> None:
+    found = example("fit_to_a_run")
+    assert found["learning_rate"] == pytest.approx(0.3, rel=0.05)
+    assert found["noise_variance"] == pytest.approx(0.2, rel=0.05)
+
+
+def test_phase_diagram() -> None:
+    found = example("phase_diagram")
+    late, ranges, ridges = found["late"], found["ranges"], found["ridges"]
+    for j, ridge in enumerate(ridges):
+        for i, omega in enumerate(ranges):
+            # Small η, κ = S = 1, levels −ω, 0, ω: between levels ε = 1 − 2c + cω, else (1 − ω)².
+            c = 1 / (1 + ridge)
+            expected = 1 - 2 * c + c * omega if c < omega else (1 - omega) ** 2
+            # To first order in η = 0.05, and at a finite time.
+            assert late[i, j] == pytest.approx(expected, abs=0.02)
+
+
+def test_plateau() -> None:
+    found = example("plateau")
+    for omega, time in found["predicted"].items():
+        assert found["half_way"](omega) == pytest.approx(time, rel=0.08)
+
+
+def test_the_examples_use_public_names_only() -> None:
+    for name in SCRIPTS:
+        text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+        assert "from fpsolve" not in text
+        assert "fpsolve._" not in text
+    assert len(SCRIPTS) >= 12
+    assert callable(fpsolve.solve_pde)
