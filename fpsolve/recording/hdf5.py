@@ -140,7 +140,7 @@ class Hdf5Sink:
             self._descriptor = new.descriptor
             write_lock(self._descriptor)
             self._raw = CommittedFile(self._descriptor)
-            self._file = h5py.File(self._raw, "w", libver=("v110", "v110"))
+            self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
             write_header(self._file, kind, problem)
             self._file.attrs["status"] = "running"
             write_values(self._file, "options", options)
@@ -332,7 +332,7 @@ def _write_dimension(
 
 def _write_group(file: h5py.File, name: str, arrays: Arrays) -> None:
     """Write arrays as variables of the group `name`, scalars and texts as its attributes."""
-    group = file.create_group(name)
+    group = file.create_group(name, track_order=True)
     for key, value in arrays.items():
         array = np.asarray(value)
         if array.ndim == 0:

@@ -86,7 +86,7 @@ def _as_file(result: Any) -> h5py.File:
     kind = kind_of(result)
     if kind is None:
         raise StoreError(f"a {type(result).__name__} is not a result")
-    file = h5py.File(io.BytesIO(), "w", libver=("v110", "v110"))
+    file = h5py.File(io.BytesIO(), "w", libver=("v110", "v110"), track_order=True)
     write_result(file, kind, result)
     return file
 

@@ -69,7 +69,7 @@ def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
     try:
         with new_file(target) as new:
             raw = CommittedFile(new.descriptor)
-            with h5py.File(raw, "w", libver=("v110", "v110")) as file:
+            with h5py.File(raw, "w", libver=("v110", "v110"), track_order=True) as file:
                 write_result(file, kind, result)
             raw.finish()
             put_in_place(new, target, overwrite=overwrite)
