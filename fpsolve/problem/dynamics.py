@@ -277,7 +277,27 @@ class Dynamics:
     @property
     def target(self) -> Array:
         """c(w*_k) = κ_k w*_k/(S_k + λ), where the drift of unquantized weights ends; (K,)."""
-        return self.kappa * self.w_star / (self.sigma2 + self.problem.ridge)
+        return self.kappa * self.w_star / self.restoring
+
+    @property
+    def restoring(self) -> Array:
+        """S_k + λ, the factor of ψ in the drift; (K,)."""
+        return self.sigma2 + self.problem.ridge
+
+    @property
+    def ideal(self) -> Array:
+        """κ_k w*_k/S_k, the ψ of least loss; (K,)."""
+        return self.kappa * self.w_star / self.sigma2
+
+    @property
+    def floor(self) -> float:
+        """ρ + σ² − Σ p_k κ_k² w*_k²/S_k, the ε_g that the best weights of all leave (Eq. 3)."""
+        lossless = self.problem.teacher.rho - float(
+            self.probability @ (self.sigma2 * np.square(self.ideal))
+        )
+        # κ² ≤ s²S by Cauchy–Schwarz; quadrature of smoothed inputs may miss equality by rounding.
+        inputs = lossless if lossless > 1e-15 * self.problem.teacher.rho else 0.0
+        return inputs + self.problem.noise_variance
 
     def coordinate(self, k: Any) -> Coordinate:
         """Return w*, κ and S of class k, an index or an array of them."""
