@@ -210,9 +210,8 @@ def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, 
 
     The identities need no closure: they hold for the exact density (paper Eqs. 6–7).
     """
-    pull = problem.sigma2 + problem.ridge
-    eta = problem.dynamics.constant_rate
-    dm = eta * (problem.kappa * problem.rho - pull * state.m_psi)
-    dq = 2 * eta * (problem.kappa * state.m - pull * state.r_psi)
-    noise = eta**2 * problem.sigma2 / problem.batch_size
-    return dm, dq + noise * state.generalization_error
+    # E[w* a] and 2E[w a] + 2D, for a drift A w* − Bψ.
+    push, pull = problem.dynamics.push_and_pull(1.0)
+    dm = float(push) * problem.rho - pull * state.m_psi
+    dq = 2 * (float(push) * state.m - pull * state.r_psi)
+    return dm, dq + 2 * problem.diffusivity(state.generalization_error)

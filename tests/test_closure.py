@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from reference_figures import CLOSURE, PROBLEMS
-from scipy.integrate import quad
+from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm
 from scipy.special import ndtr
 
@@ -16,8 +16,10 @@ from fpsolve import (
     GaussianInitial,
     ParameterError,
     Problem,
+    Schedule,
     SolveError,
     StepQuantizer,
+    Surrogate,
     Teacher,
     UniformQuantizer,
     closure_error,
@@ -269,3 +271,85 @@ def test_divergence_names_the_boundary():
 def test_tolerance_is_checked(rtol):
     with pytest.raises(ParameterError, match="rtol"):
         solve_ode(problem(), [1.0], rtol=rtol)
+
+
+# --- scheduled rates, decay, momentum -----------------------------------------------------------
+
+
+def test_unquantized_weights_under_a_schedule_and_decay_are_solved_in_closed_form():
+    # m' = η(κρ − (S + λ + γ) m): an exponential in ∫η; the density is Gaussian, so this is exact.
+    rate = Schedule.join(
+        [Schedule.linear(0.0, 0.2, duration=3.0), Schedule.steps([0.1, 0.05], times=[4.0])],
+        times=[3.0],
+    )
+    law = Problem(
+        weight_quantizer=None,
+        input_quantizer=UniformQuantizer(2, 2.0),
+        learning_rate=rate,
+        ridge=0.3,
+        weight_decay=0.4,
+        initial=GaussianInitial(variance=0.5, overlap=0.2),
+    )
+    times = np.array([0.0, 1.0, 3.0, 5.0, 7.0, 12.0])
+    area = np.array([0.0, 0.2 / 6, 0.3, 0.5, 0.7, 0.7 + 5 * 0.05])
+    found = solve_ode(law, times, rtol=1e-10).order_parameters
+    pull = law.sigma2 + 0.3 + 0.4
+    goal = law.kappa / pull
+    np.testing.assert_allclose(found.m, goal + (0.2 - goal) * np.exp(-pull * area), rtol=1e-7)
+    # v' = −2η(S + λ + γ)v + η² S ε, ε = S(v + m²) − 2κm + 1, stretch by stretch.
+    v = np.array([0.5])
+    for low, high in pairwise([0.0, 3.0, 7.0, 12.0]):
+
+        def slope(t, v, end=high):
+            eta = rate(t, before=t >= end)
+            m = goal + (0.2 - goal) * np.exp(-pull * exact_area(t))
+            error = law.sigma2 * (v + m * m) - 2 * law.kappa * m + 1
+            return -2 * eta * pull * v + eta**2 * law.sigma2 * error
+
+        v = solve_ivp(slope, (low, high), v, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+        if high in times:
+            assert found.s[times == high] ** 2 == pytest.approx(v, rel=1e-7)
+
+
+def exact_area(t: float) -> float:
+    """∫η of the schedule above."""
+    if t <= 3:
+        return 0.2 * t**2 / 6
+    return 0.3 + 0.1 * min(t - 3, 4) + 0.05 * max(t - 7, 0)
+
+
+def test_a_schedule_that_does_not_change_is_a_number():
+    law = problem()
+    times = [0.0, 5.0, 40.0]
+    plain = solve_ode(law, times).order_parameters
+    scheduled = solve_ode(
+        replace(law, learning_rate=Schedule.constant(law.learning_rate)), times
+    ).order_parameters
+    for name in ("m", "q", "generalization_error"):
+        np.testing.assert_allclose(getattr(scheduled, name), getattr(plain, name), rtol=2e-7)
+
+
+def test_momentum_is_a_larger_rate():
+    law = problem()
+    fast = replace(law, learning_rate=law.learning_rate / (1 - 0.75), momentum=0.0)
+    a = solve_ode(replace(law, momentum=0.75), [30.0]).order_parameters.generalization_error
+    b = solve_ode(fast, [30.0]).order_parameters.generalization_error
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"surrogate": Surrogate()}, "surrogate"),
+        ({"weight_clip": 1.0}, "weight_clip"),
+        ({"dampening": 0.1}, "dampening"),
+        ({"teacher": Teacher([1.0, 2.0], [0.5, 0.5], [1.0, 2.0])}, "teacher.input_scale"),
+        ({"weight_quantizer": UniformQuantizer(2, 1.0, rounding="stochastic")},
+         "weight_quantizer.rounding"),
+        ({"learning_rate": Schedule.linear(0.1, 0.0, duration=5.0)}, "learning_rate"),
+    ],
+)  # fmt: skip
+def test_rules_without_a_gaussian_closure_are_refused(change, field):
+    with pytest.raises(ParameterError) as caught:
+        solve_ode(replace(problem(), **change), [0.0, 10.0])
+    assert caught.value.field == field

@@ -121,9 +121,14 @@ def test_moments_are_integrals_of_the_density(name: str) -> None:
     for state in stationary_states(problem):
         sums = dict.fromkeys(("m", "q", "m_psi", "q_psi", "r_psi"), 0.0)
         for k, p in enumerate(problem.teacher.probabilities):
-            reach = 60 * float(problem.diffusivity(state.generalization_error)) if (
-                problem.teacher.input_scale == 1).all() else 3.0  # fmt: skip
-            far = float(np.abs(problem.dynamics.breaks).max()) + max(3.0, reach)
+            # Far enough for the slower of the two tails.
+            outer = float(np.abs(problem.dynamics.breaks).max()) + 1e-9
+            drift = problem.dynamics.point_drift([-outer, outer], problem.dynamics.coordinate(k))
+            diffusion = problem.sigma2s[k] * problem.dynamics.diffusivity(
+                0.0, state.generalization_error
+            )
+            h = problem.dynamics.shape([-outer, outer])
+            far = outer + 40 * float((h**2 * diffusion / np.abs(drift)).max())
             walls = problem.dynamics.walls
             low, high = (-far, far) if walls is None else (walls.low, walls.high)
             inner = [x for x in problem.dynamics.breaks if low < x < high]

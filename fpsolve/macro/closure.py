@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,16 +17,20 @@ from fpsolve.macro.closure_kernel import (
     closure_rates,
     integrate_closure,
 )
+from fpsolve.macro.closure_rules import integrate_rules
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.problem.checks import finite, requested_times
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.rules import take_only
+from fpsolve.problem.rules import rules_in_use, take_only
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
 
 Array = NDArray[np.float64]
 
+# Rules under which a Gaussian is closed by m and q as well as under the paper's.
+_RULES = ("learning_rate", "momentum", "weight_decay")
+_CURE = "it has one mean direction and one spread for all weights; use solve_pde"
 _TIGHTEST = 1e-13
 _LOOSEST = 1e-2
 
@@ -47,8 +52,9 @@ class Closure:
     law: Law
 
     @classmethod
-    def of(cls, problem: Problem) -> Closure:
-        """Return the closed dynamics of `problem`."""
+    def of(cls, problem: Problem, *, rate: float | None = None) -> Closure:
+        """Return the closed dynamics of `problem`, at its own constant rate or at a given one."""
+        dynamics = problem.dynamics
         quantizer = problem.weight_quantizer
         values = problem.teacher.values
         rho = problem.rho
@@ -56,10 +62,10 @@ class Closure:
         thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
         constants = np.array(
             [
-                problem.dynamics.constant_rate,
-                problem.sigma2 + problem.ridge,
-                problem.kappa,
-                problem.sigma2,
+                dynamics.constant_rate if rate is None else rate,
+                float(dynamics.restoring[0]),
+                float(dynamics.kappa[0]),
+                float(dynamics.sigma2[0]),
                 rho,
                 problem.noise_variance,
                 float(problem.batch_size),
@@ -100,13 +106,15 @@ def initial_state(problem: Problem) -> tuple[float, float]:
 
 def closure_order_parameters(problem: Problem, m: Array, v: Array) -> OrderParameters:
     """Return the order parameters of the closure at the states (m, v), each of shape (T,)."""
-    closure = Closure.of(problem)
+    # Averages over the weights do not depend on the rate.
+    closure = Closure.of(problem, rate=1.0)
     states = zip(m, v, strict=True)
     averages = np.array([closure.averages(mi, vi)[:3] for mi, vi in states])
     m_psi, pull, q_psi = averages.T
     rho = problem.rho
     along = m / rho if rho > 0 else np.zeros_like(m)
-    error = problem.sigma2 * q_psi - 2 * problem.kappa * m_psi + rho + problem.noise_variance
+    dynamics = problem.dynamics
+    error = dynamics.generalization_error(dynamics.loss(m_psi, q_psi))
     return OrderParameters(
         m=m,
         q=v + along * m,
@@ -118,13 +126,25 @@ def closure_order_parameters(problem: Problem, m: Array, v: Array) -> OrderParam
     )
 
 
+def stability_boundary(problem: Problem) -> float:
+    """Return the learning rate 2B(S + λ)/S² beyond which unquantized weights diverge.
+
+    Source: paper Proposition VI.1, with the batch size B.
+    """
+    dynamics = problem.dynamics
+    restoring, sigma2 = float(dynamics.restoring[0]), float(dynamics.sigma2[0])
+    gain = 1 - problem.momentum
+    return 2 * problem.batch_size * restoring / sigma2**2 * gain
+
+
 def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> MacroTrajectory:
     """Integrate the isotropic closure, the paper's macroscopic ODE.
 
     Parameters
     ----------
     problem : Problem
-        What to solve; any weight quantizer, temperature, teacher law and batch size.
+        What to solve; any weight quantizer, temperature, teacher law and batch size, scheduled
+        learning rates, momentum and weight decay.
     times : array_like, shape (T,)
         Times τ ≥ 0 to report, strictly increasing (dimensionless); training starts at τ = 0.
     rtol : float, default 1e-8
@@ -139,7 +159,8 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     Raises
     ------
     ParameterError
-        If the times or the tolerance are out of range.
+        If the times or the tolerance are out of range, or a training rule leaves no Gaussian
+        closure.
     SolveError
         If the state overflows, as it does for unquantized weights past the stability boundary.
 
@@ -153,13 +174,18 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     Source: paper Theorem V.3, Eqs. (6)–(7) and Proposition V.2, with s² = q − m²/ρ; T > 0 from
     appendix IV-A; batch B divides the η² term.
     """
-    take_only(problem, ("momentum",), solver="solve_ode", cure="use solve_pde")
+    take_only(problem, _RULES, solver="solve_ode", cure=_CURE)
     times = requested_times(times)
     rtol = finite("rtol", rtol, above=0.0)
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must lie from {_TIGHTEST:g} to {_LOOSEST:g}")
-    closure = Closure.of(problem)
     m, v = initial_state(problem)
+    if {"learning_rate", "weight_decay"} & set(rules_in_use(problem)):
+        problem.dynamics.check_horizon(float(times[-1]))
+        law = Closure.of(problem, rate=1.0).law
+        path, dense, work = integrate_rules(problem, law, (m, v), times, rtol)
+        return _trajectory(problem, times, path, dense, {"method": "lsoda", **work, "rtol": rtol})
+    closure = Closure.of(problem)
     rho = problem.rho
     ground = rho + problem.noise_variance
     floor = 1e-6 * (ground + v + (m * m / rho if rho > 0 else 0.0)) or 1e-6
@@ -173,6 +199,13 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
         raise SolveError(_cure(problem, status), time=tau, step=step)
     names = ("steps", "rejections", "evaluations")
     stats = {"method": "rodas4", **dict(zip(names, counts.tolist(), strict=True)), "rtol": rtol}
+    return _trajectory(problem, times, path, dense, stats)
+
+
+def _trajectory(
+    problem: Problem, times: Array, path: Array, dense: Array, stats: dict[str, Any]
+) -> MacroTrajectory:
+    """Complete the states (T, 2) at the times and (M, 3) along the way, there after their τ."""
     state = closure_order_parameters(problem, path[:, 0].copy(), path[:, 1].copy())
     dense_state = closure_order_parameters(problem, dense[:, 1].copy(), dense[:, 2].copy())
     return MacroTrajectory(problem, times, state, dense[:, 0].copy(), dense_state, stats)
@@ -181,8 +214,9 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
 def _cure(problem: Problem, status: int) -> str:
     if status == FAILED_STEPS:
         return "the closure took too many steps; loosen rtol or ask for fewer, earlier times"
-    boundary = 2 * problem.batch_size * (problem.sigma2 + problem.ridge) / problem.sigma2**2
-    if problem.weight_quantizer is None and problem.dynamics.constant_rate > boundary:
+    boundary = stability_boundary(problem)
+    diverges = problem.dynamics.constant_rate * (1 - problem.momentum) > boundary
+    if problem.weight_quantizer is None and diverges:
         return (
             f"unquantized weights diverge for learning_rate > {boundary:.6g}; "
             "lower it, or ask for earlier times"

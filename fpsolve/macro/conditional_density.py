@@ -54,9 +54,8 @@ class StepDensity:
         """Return the density for |c(w*)| inside the range and D > 0 (dimensionless)."""
         quantizer = problem.weight_quantizer
         assert quantizer is not None
-        pull = problem.sigma2 + problem.ridge
-        gap = problem.kappa * w_star / pull - quantizer.levels
-        slopes = problem.dynamics.constant_rate * pull * gap / diffusivity
+        push, pull = problem.dynamics.push_and_pull(w_star)
+        slopes = pull * (push / pull - quantizer.levels) / diffusivity
         # Count from the peak, where the slope changes sign, so that rounding stays small there.
         peak = int(np.argmax(slopes <= 0)) - 1
         rises = slopes[1:-1] * np.diff(quantizer.thresholds)
@@ -191,11 +190,10 @@ class SmoothDensity:
         problem, quantizer = self.problem, self.problem.weight_quantizer
         assert quantizer is not None
         area = quantizer.primitive(w) - quantizer.primitive(self.peak)
-        along = problem.kappa * self.w_star * (w - self.peak)
-        exponent = along - (problem.sigma2 + problem.ridge) * area
-        return np.asarray(
-            problem.dynamics.constant_rate / self.diffusivity * exponent - self.log_norm
-        )
+        # The drift is affine in ψ: its primitive is the same combination of primitives.
+        push, pull = problem.dynamics.push_and_pull(self.w_star)
+        rise = push * (w - self.peak) - pull * area
+        return np.asarray(rise / self.diffusivity - self.log_norm)
 
     def moments(self) -> tuple[float, float, float, float, float]:
         """Return E ψ, E ψ², E w, E w² and E wψ."""
@@ -251,9 +249,8 @@ class NormalDensity:
     @classmethod
     def of(cls, problem: Problem, w_star: float, diffusivity: float) -> NormalDensity:
         """Return the density at D ≥ 0: variance D/(η(S + λ)) around c(w*)."""
-        pull = problem.sigma2 + problem.ridge
-        center = problem.kappa * w_star / pull
-        return cls(center, diffusivity / (problem.dynamics.constant_rate * pull))
+        push, pull = problem.dynamics.push_and_pull(w_star)
+        return cls(float(push) / pull, diffusivity / pull)
 
     def log_density(self, w: Array) -> Array:
         """Return log μ(w), same shape as `w`, for positive variance."""

@@ -37,7 +37,7 @@ class Confinement:
     @classmethod
     def of(cls, problem: Problem) -> Confinement:
         """Return the confinement of `problem`; unquantized weights are always confined."""
-        targets = problem.kappa * problem.teacher.values / (problem.sigma2 + problem.ridge)
+        targets = problem.dynamics.target
         escapes = np.full(targets.size, -1, dtype=np.int64)
         if problem.weight_quantizer is not None:
             levels = problem.weight_quantizer.levels
@@ -54,6 +54,4 @@ class Confinement:
 
 def error_floor(problem: Problem) -> float:
     """Return ρ(1 − κ²/S) + σ², the ε_g that the best weights of all leave (paper Eq. 3)."""
-    floor = problem.rho * (1 - problem.kappa**2 / problem.sigma2) + problem.noise_variance
-    # κ² ≤ S by Cauchy–Schwarz; quadrature of smoothed inputs may miss equality by rounding.
-    return floor if floor > 1e-15 * problem.rho else 0.0
+    return problem.dynamics.floor

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from fpsolve.display import Shown
-from fpsolve.macro.closure import Closure, closure_order_parameters
+from fpsolve.macro.closure import Closure, closure_order_parameters, stability_boundary
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.rules import take_only
 from fpsolve.reduction import OrderParameters
@@ -90,30 +90,27 @@ class FixedPoint(Shown):
         return self.classification == "stable"
 
 
-def stability_boundary(problem: Problem) -> float:
-    """Return the learning rate 2B(S + λ)/S² beyond which unquantized weights diverge.
-
-    Source: paper Proposition VI.1, with the batch size B.
-    """
-    return 2 * problem.batch_size * (problem.sigma2 + problem.ridge) / problem.sigma2**2
-
-
 def input_only_moments(problem: Problem) -> tuple[float, float] | None:
     """Return m* and s*² for unquantized weights, or None where no fixed point exists.
 
     q* = m*²/ρ + s*² is the corrected closed form [2ρκ² + ηS((ρ + σ²)(S + λ) − 2ρκ²)] /
     [(S + λ)(2(S + λ) − ηS²)] at B = 1. Paper Proposition VI.1 has κ² in place of ρκ².
     """
-    pull, kappa, sigma2 = problem.sigma2 + problem.ridge, problem.kappa, problem.sigma2
-    rho, batch, eta = problem.rho, problem.batch_size, problem.dynamics.constant_rate
-    floor = rho * (1 - 2 * kappa**2 / pull + sigma2 * kappa**2 / pull**2) + problem.noise_variance
-    room = 2 * batch * pull - eta * sigma2**2
+    dynamics, rho, batch = problem.dynamics, problem.rho, problem.batch_size
+    eta, sigma2 = dynamics.constant_rate, float(dynamics.sigma2[0])
+    restoring = float(dynamics.restoring[0])
+    m = float(dynamics.probability @ (dynamics.w_star * dynamics.target))
+    # ε_g at ψ = c for all weights.
+    target = dynamics.target
+    loss = dynamics.functional_terms(dynamics.coordinate(slice(None)), target, target, target**2)[0]
+    floor = float(dynamics.generalization_error(dynamics.probability @ loss))
+    room = 2 * batch * restoring - eta * sigma2**2
     # Rounding of a lossless floor must not pass for noise.
     if floor <= 1e-15 * rho:
-        return rho * kappa / pull, 0.0
+        return m, 0.0
     if room <= 0:
         return None
-    return rho * kappa / pull, eta * sigma2 * floor / room
+    return m, eta * sigma2 * floor / room
 
 
 def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
@@ -145,7 +142,7 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
     closure = Closure.of(problem)
     overlap = _overlap_solver(problem, closure)
     found: list[FixedPoint] = []
-    frozen = problem.kappa * problem.rho / (problem.sigma2 + problem.ridge)
+    frozen = _target_overlap(problem)
     if (np.abs(closure.rates(frozen, 0.0)[0]) <= 1e-15 * problem.rho).all():
         found.append(_fixed_point(problem, frozen, 0.0))
     if overlap is None:
@@ -187,7 +184,7 @@ def _overlap_solver(problem: Problem, closure: Closure) -> Callable[[float], flo
     assert quantizer is not None
     if rho == 0:
         return lambda v: 0.0
-    target = problem.kappa * rho / (problem.sigma2 + problem.ridge)
+    target = _target_overlap(problem)
     values, probabilities = problem.teacher.values, problem.teacher.probabilities
     ends = quantizer.levels[[0, -1]]
     upper = probabilities @ (values * np.where(values > 0, ends[1], ends[0]))
@@ -206,6 +203,12 @@ def _overlap_solver(problem: Problem, closure: Closure) -> Callable[[float], flo
         return float(brentq(gap, -reach, reach, args=(v,), xtol=1e-16 * start, rtol=1e-15))
 
     return solve
+
+
+def _target_overlap(problem: Problem) -> float:
+    """κρ/(S + λ), the overlap at which m does not move."""
+    dynamics = problem.dynamics
+    return float(dynamics.probability @ (dynamics.w_star * dynamics.target))
 
 
 def _fixed_point(problem: Problem, m: float, v: float) -> FixedPoint:

@@ -110,8 +110,8 @@ def small_rate_limit(problem: Problem) -> SmallRateLimit:
     names = np.where(between, BETWEEN, np.where(on_level, ON_LEVEL, CLIPPED))
     error = error_bounds(problem)[0]
     # D/(η(S + λ)) = η·reach: the exponential lengths beside a threshold are this over c − v.
-    pull = problem.sigma2 + problem.ridge
-    reach = problem.sigma2 * error / (2 * problem.batch_size * pull)
+    sigma2, restoring = (float(part[0]) for part in (problem.sigma2s, problem.dynamics.restoring))
+    reach = sigma2 * error / (2 * problem.batch_size * restoring)
     spread, closure = np.full(c.size, math.nan), np.full(c.size, math.nan)
     left, right = reach / (p[between] * step[between]), reach / ((1 - p[between]) * step[between])
     spread[between] = np.hypot(left, right)
@@ -123,7 +123,7 @@ def small_rate_limit(problem: Problem) -> SmallRateLimit:
     limits = np.where(between, 0.0, math.inf)
     limits[on_level] = width / math.sqrt(12)
     share = problem.teacher.probabilities[on_level]
-    slope = problem.sigma2 * reach * float(share @ (jumps / width))
+    slope = sigma2 * reach * float(share @ (jumps / width))
     return SmallRateLimit(
         cases=tuple(str(name) for name in names),
         positions=p,

@@ -70,15 +70,16 @@ def stationary_spectrum(problem: Problem, generalization_error: float) -> Statio
     Source: theory of the limit PDE, paper Eq. (4), linearized. The discretization is exponentially
     fitted (Scharfetter–Gummel) between nodes, thresholds among them.
     """
-    eta, batch = problem.dynamics.constant_rate, problem.batch_size
-    pull = problem.sigma2 + problem.ridge
+    pull = problem.dynamics.push_and_pull(0.0)[1]
     if problem.weight_quantizer is None:
-        rates = np.array([-eta * pull, -2 * eta * pull + eta**2 * problem.sigma2**2 / batch])
+        # v' = −2 pull v + 2D, where ε_g holds S v.
+        kick = 2 * float(problem.diffusivity(1.0)) * float(problem.dynamics.sigma2[0])
+        rates = np.array([-pull, -2 * pull + kick])
         return StationarySpectrum(np.sort(rates)[::-1].astype(np.complex128), -np.inf)
     diffusivity = float(problem.diffusivity(generalization_error))
     ends = problem.weight_quantizer.levels[[0, -1]]
     targets = Confinement.of(problem).targets
-    outward = eta * pull * (targets[:, None] - ends)
+    outward = pull * (targets[:, None] - ends)
     continuum = -float(np.square(outward).min()) / (4 * diffusivity)
     if not Confinement.of(problem).confined.any():
         return StationarySpectrum(np.empty(0, dtype=np.complex128), continuum)
@@ -144,8 +145,10 @@ def _block(
 
 def _sensitivity(problem: Problem, w_star: float, nodes: Array) -> Array:
     """Return ∂ε_g/∂(mass at a node) = S ψ² − 2κ w* ψ, averaged over the node's cell."""
-    psi = problem.quantize(0.5 * (nodes[1:] + nodes[:-1]))
-    f = problem.sigma2 * np.square(psi) - 2 * problem.kappa * w_star * psi
+    middles, dynamics = 0.5 * (nodes[1:] + nodes[:-1]), problem.dynamics
+    psi = problem.quantize(middles)
+    coordinate = dynamics.coordinate(0)._replace(w_star=w_star)
+    f = dynamics.functional_terms(coordinate, middles, psi, np.square(psi))[0]
     h = np.diff(nodes)
     weight = np.append(h, 0.0) + np.append(0.0, h)
     return np.asarray((np.append(f * h, 0.0) + np.append(0.0, f * h)) / weight)
@@ -164,9 +167,8 @@ def _mesh(problem: Problem, w_star: float, diffusivity: float, refinement: int) 
     levels = quantizer.levels
     density = conditional_density(problem, w_star, diffusivity)
     # Add what the tails need: the drift there is that of the outermost levels.
-    outward = problem.dynamics.constant_rate * (
-        problem.kappa * w_star - (problem.sigma2 + problem.ridge) * levels[[0, -1]]
-    )
+    push, pull_back = problem.dynamics.push_and_pull(w_star)
+    outward = push - pull_back * levels[[0, -1]]
     tails = _DROP * diffusivity / outward
     knots = np.concatenate([[knots[0] - tails[0]], knots, [knots[-1] - tails[1]]])
     height = density.log_density(knots)

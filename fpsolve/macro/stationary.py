@@ -56,12 +56,9 @@ def stationary_states(problem: Problem) -> tuple[StationaryState, ...]:
         moments = input_only_moments(problem)
         if moments is None:
             return ()
-        v = moments[1]
-        pull = problem.sigma2 + problem.ridge
-        # v = D/(η(S + λ)) = ηSε/(2B(S + λ)).
-        error = (
-            2 * problem.batch_size * pull * v / (problem.dynamics.constant_rate * problem.sigma2)
-        )
+        # v = D/(η(S + λ)), with D proportional to ε.
+        pull = problem.dynamics.push_and_pull(0.0)[1]
+        error = moments[1] * pull / float(problem.diffusivity(1.0))
         return (StationaryState(problem, error),)
     errors = stationary_errors(problem)
     if error_bounds(problem)[0] == 0:

@@ -36,9 +36,10 @@ def error_bounds(problem: Problem) -> tuple[float, float]:
     below = np.clip(np.searchsorted(levels, c, side="right") - 1, 0, levels.size - 2)
     least = (c - levels[below]) * (levels[below + 1] - c) if quantizer.temperature == 0 else 0.0
     most = (c - levels[0]) * (levels[-1] - c)
-    ideal = problem.kappa / problem.sigma2 * problem.teacher.values
+    dynamics = problem.dynamics
+    ideal = dynamics.ideal
     outer = np.square(levels[state.escapes] - ideal)
-    weights = problem.sigma2 * problem.teacher.probabilities
+    weights = dynamics.sigma2 * dynamics.probability
     base = error_floor(problem)
     bounds = []
     for variance in (least, most):
@@ -55,7 +56,8 @@ def error_map(problem: Problem) -> Callable[[float], float]:
     if quantizer.temperature > 0:
         return lambda error: _smooth_error(problem, kick * error)
     bins, base = _bins(problem), error_floor(problem)
-    return lambda error: float(stationary_error(kick * error, bins, problem.sigma2, base))
+    sigma2 = float(problem.dynamics.sigma2[0])
+    return lambda error: float(stationary_error(kick * error, bins, sigma2, base))
 
 
 def stationary_errors(problem: Problem) -> tuple[float, ...]:
@@ -77,7 +79,8 @@ def stationary_errors(problem: Problem) -> tuple[float, ...]:
     if problem.weight_quantizer is not None and problem.weight_quantizer.temperature > 0:
         return _scan(error_map(problem), grid)
     kick = float(problem.diffusivity(1.0))
-    roots = self_consistent_errors(grid, kick, _bins(problem), problem.sigma2, error_floor(problem))
+    sigma2 = float(problem.dynamics.sigma2[0])
+    roots = self_consistent_errors(grid, kick, _bins(problem), sigma2, error_floor(problem))
     return tuple(roots.tolist())
 
 
@@ -85,18 +88,17 @@ def _smooth_error(problem: Problem, diffusivity: float) -> float:
     """Return base + S E(ψ − κw*/S)² at T > 0, by quadrature."""
     quantizer, teacher = problem.weight_quantizer, problem.teacher
     assert quantizer is not None
-    escapes = Confinement.of(problem).escapes
+    escapes, dynamics = Confinement.of(problem).escapes, problem.dynamics
     total = 0.0
-    for value, probability, escape in zip(
-        teacher.values, teacher.probabilities, escapes, strict=True
+    for value, probability, escape, ideal in zip(
+        teacher.values, teacher.probabilities, escapes, dynamics.ideal, strict=True
     ):
-        ideal = problem.kappa / problem.sigma2 * value
         if escape >= 0:
             total += probability * (quantizer.levels[escape] - ideal) ** 2
         else:
             density = SmoothDensity.of(problem, value, diffusivity)
             total += probability * density.mean_square(ideal)
-    return error_floor(problem) + problem.sigma2 * total
+    return error_floor(problem) + float(dynamics.sigma2[0]) * total
 
 
 def _grid(low: float, high: float) -> Array:
@@ -121,11 +123,10 @@ def _bins(problem: Problem) -> Bins:
     quantizer = problem.weight_quantizer
     if quantizer is None:
         raise ParameterError("weight_quantizer", None, "must be a quantizer")
-    values = problem.teacher.values
-    state = Confinement.of(problem)
-    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
+    state, dynamics = Confinement.of(problem), problem.dynamics
+    pull = dynamics.push_and_pull(0.0)[1]
     # From c − v, not κw* − (S + λ)v: its sign then agrees with what confinement says.
     drifts = pull * (state.targets[:, None] - quantizer.levels)
-    squares = np.square(quantizer.levels - problem.kappa / problem.sigma2 * values[:, None])
+    squares = np.square(quantizer.levels - dynamics.ideal[:, None])
     probabilities = problem.teacher.probabilities.copy()
     return drifts, quantizer.thresholds.copy(), squares, probabilities, state.escapes

@@ -13,7 +13,7 @@ from fpsolve.display import Shown
 from fpsolve.errors import ParameterError
 from fpsolve.macro.conditional_density import ConditionalDensity, conditional_density
 from fpsolve.macro.confinement import Confinement
-from fpsolve.macro.fixed_points import input_only_moments
+from fpsolve.macro.fixed_points import input_only_moments, stability_boundary
 from fpsolve.macro.stability import StationarySpectrum, stationary_spectrum
 from fpsolve.macro.stationary_error import error_bounds, error_map
 from fpsolve.problem.checks import finite
@@ -88,8 +88,8 @@ class StationaryState(Shown):
         w_star = finite("w_star", w_star)
         quantizer = self.problem.weight_quantizer
         if quantizer is not None:
-            pull = self.problem.sigma2 + self.problem.ridge
-            ends = quantizer.levels[[0, -1]] * pull / self.problem.kappa
+            unit, pull = self.problem.dynamics.push_and_pull(1.0)
+            ends = quantizer.levels[[0, -1]] * pull / float(unit)
             if not ends[0] < w_star < ends[1]:
                 span = f"{ends[0]:.6g} and {ends[1]:.6g}"
                 allowed = f"must lie between {span}; beyond, its weights run away"
@@ -180,6 +180,5 @@ class StationaryState(Shown):
 
 
 def _unquantized_decays(problem: Problem) -> bool:
-    return problem.dynamics.constant_rate * problem.sigma2**2 < 2 * problem.batch_size * (
-        problem.sigma2 + problem.ridge
-    )
+    rate = problem.dynamics.constant_rate
+    return (1 - problem.momentum) * rate < stability_boundary(problem)

@@ -370,6 +370,16 @@ class Dynamics:
         factors = self.coefficients(tau, 0.0).drift
         return np.asarray(sum(c * a for c, a in zip(factors, terms, strict=True)))
 
+    def push_and_pull(self, w_star: ArrayLike) -> tuple[Array, float]:
+        """Return A and B of the drift A − Bψ at w*, where h = 1, b = 0 and κ, S are of class 0."""
+        coordinate = Coordinate(np.asarray(w_star), self.kappa[0], self.sigma2[0])
+        factors = self.coefficients(0.0, 0.0).drift
+        flat, unit = (
+            sum(c * a for c, a in zip(factors, terms, strict=True))
+            for terms in (self.drift_terms(coordinate, psi, 1.0, 0.0) for psi in (0.0, 1.0))
+        )
+        return np.asarray(flat), float(np.ravel(flat - unit)[0])
+
     def diffusivity(self, tau: float, generalization_error: ArrayLike) -> Array:
         """Return D at τ without the factors S_k and h², same shape as the error."""
         per_error = self.coefficients(tau, 1.0).diffusion
