@@ -22,7 +22,6 @@ from fpsolve import (
     Teacher,
     UniformQuantizer,
     solve_ode,
-    solve_pde,
 )
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.toml import parse_problem
@@ -448,15 +447,6 @@ def test_power_law_teacher_is_a_law() -> None:
     for order in (1, 2):
         assert teacher.probabilities @ variance**order == pytest.approx(0.5 / (0.5 + order))
     assert teacher.values**2 / variance == pytest.approx(teacher.values[0] ** 2 / variance[0])
-
-
-# --- what does not follow them yet refuses them -----------------------------------------------
-
-
-@pytest.mark.parametrize("solve", [solve_pde, solve_ode])
-def test_solvers_refuse_what_they_would_ignore(solve) -> None:
-    with pytest.raises(ParameterError, match="weight_decay"):
-        solve(replace(BASE, weight_decay=0.1), [0.0, 1.0])
 
 
 def test_texts_are_short() -> None:

@@ -88,7 +88,7 @@ def integrate_rules(
         counts["evaluations"] += solved.nfev
         dense.append(np.stack([solved.t[1:], solved.y[0, 1:], np.exp(solved.y[1, 1:])], axis=1))
         state = solved.y[:, -1]
-        if wanted.any():
+        if wanted.any() and solved.sol is not None:
             m, log_v = solved.sol(times[wanted])
             path[wanted, 0], path[wanted, 1] = m, np.exp(log_v)
     return path, np.concatenate(dense), counts
