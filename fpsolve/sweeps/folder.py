@@ -36,7 +36,7 @@ class Folder:
         found: dict[str, Outcome] = {}
         for file in sorted(self._path.glob("batch-*.npz")):
             try:
-                with np.load(file, allow_pickle=False) as packed:
+                with open(file, "rb") as raw, np.load(raw, allow_pickle=False) as packed:
                     held = {name: packed[name] for name in packed.files}
                 outcomes = unpack(held)
                 keys = held["key"].tolist()
