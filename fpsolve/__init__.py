@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from fpsolve.studies.optimal_range import usual_ranges as usual_ranges
     from fpsolve.sweeps.axes import sample_axes as sample_axes
     from fpsolve.sweeps.result import SweepResult as SweepResult
+    from fpsolve.sweeps.sweep import collect_sweep as collect_sweep
     from fpsolve.sweeps.sweep import sweep as sweep
 
 # Public name -> module that defines it; the same names as the imports above.
@@ -96,6 +97,7 @@ _HOME = {
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
     "closure_error": "fpsolve.studies.closure_error",
+    "collect_sweep": "fpsolve.sweeps.sweep",
     "compare": "fpsolve.comparison.compare",
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",

@@ -21,6 +21,7 @@ COMMANDS = (
     "stationary",
     "optimal-range",
     "sweep",
+    "merge",
     "plot",
     "info",
     "export",

@@ -1,26 +1,17 @@
-"""`fpsolve sweep`: one solver over a grid of problems."""
+"""`fpsolve sweep`: one question to many problems, here or on a cluster."""
 
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 import fpsolve
-from fpsolve.cli.options import (
-    add_output,
-    add_problem,
-    add_simulation,
-    add_times,
-    check_outputs,
-    numbers,
-    read_problem,
-    simulation,
-    write_outputs,
-)
+from fpsolve.cli.options import add_output, check_outputs, write_outputs
+from fpsolve.cli.sweep_question import add_question, read_question
+from fpsolve.cli.sweep_table import sweep_table
 from fpsolve.errors import ParameterError
 
 NAME = "sweep"
@@ -30,98 +21,91 @@ EXAMPLE = (
     "--axis learning_rate=0.01,0.04 --solver pde --times 0,60,120 --workers 2 -o sweep.h5"
 )
 
-_SOLVERS = ("pde", "ode", "ste", "sde")
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fpsolve sweep`."""
-    add_problem(parser)
-    parser.add_argument(
-        "--axis",
-        metavar="FIELD=VALUES",
-        action="append",
-        required=True,
-        help="field of the problem and its values, start:stop:count or a comma list; repeatable",
-    )
-    parser.add_argument("--solver", choices=_SOLVERS, default="pde", help="default pde")
-    add_times(parser)
-    parser.add_argument("--rtol", type=float, help="relative tolerance (pde, ode)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    add_simulation(parser)
+    add_question(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="local workers (default all cores)")
+    where.add_argument("--dask", metavar="ADDRESS", help="scheduler, e.g. tcp://127.0.0.1:8786")
+    text = "workers of `mpiexec -n N python -m mpi4py.futures -m fpsolve sweep …`"
+    where.add_argument("--mpi", action="store_true", help=text)
+    text = "only the I-th of N parts, as in a job array; `fpsolve merge` puts them together"
+    parser.add_argument("--part", metavar="I/N", help=text)
     add_output(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Solve the grid, print the last ε_g of every point, write what was asked for."""
     check_outputs(arguments)
-    problem, options = read_problem(arguments)
-    axes = dict(_axis(text) for text in arguments.axis)
-    solve = _solver(arguments, options)
-    if arguments.workers < 1:
+    question = read_question(arguments)
+    if arguments.workers is not None and arguments.workers < 1:
         raise ParameterError("--workers", arguments.workers, "must be >= 1")
-    with _pool(arguments.workers) as pool:
-        result = fpsolve.sweep(problem, axes, solve, executor=pool, progress=True, **options)
-    _print(result)
+    part = _part(arguments.part)
+    store = question.store if question.named or part is not None else None
+    with _executor(arguments) as executor:
+        result = fpsolve.sweep(
+            question.problem,
+            question.axes,
+            question.solve,
+            executor=executor,
+            workers=arguments.workers,
+            store=store,
+            part=part,
+            progress=True,
+            **question.options,
+        )
+    print(sweep_table(result))
     write_outputs(arguments, result)
+    missing = len(result.not_reached)
     if result.stats["interrupted"]:
-        print(
-            f"interrupted; {len(result.not_reached)} points were not reached, the others are kept"
-        )
+        print(f"interrupted; {missing} points were not reached, the others are kept")
         return 130
-    return 1 if result.errors else 0
+    if part is not None:
+        print(f"part {arguments.part} is in {store}; fpsolve merge puts all parts together")
+    return 1 if len(result.errors) > missing else 0
 
 
-def _axis(text: str) -> tuple[str, list[Any]]:
-    name, equals, values = text.partition("=")
-    if not equals:
-        raise ParameterError("--axis", text, "must be FIELD=VALUES, e.g. learning_rate=0.01,0.04")
-    listed = numbers(f"--axis {name}", values)
-    whole = "." not in values and "e" not in values.lower()
-    integral = whole and all(value.is_integer() for value in listed)
-    return name, [int(value) for value in listed] if integral else listed
+def _part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, slash, last = text.partition("/")
+    allowed = "must be I/N with 1 <= I <= N, e.g. 3/8"
+    try:
+        part = int(first), int(last)
+    except ValueError:
+        raise ParameterError("--part", text, allowed) from None
+    if not slash or not 1 <= part[0] <= part[1]:
+        raise ParameterError("--part", text, allowed)
+    return part
 
 
-def _solver(arguments: argparse.Namespace, options: dict[str, Any]) -> Any:
-    """Return the solver, with its options put among `options`."""
-    if arguments.solver == "pde":
-        return fpsolve.solve_pde
-    options.pop("scheme", None)
-    if arguments.solver == "ode":
-        return fpsolve.solve_ode
-    options.pop("rtol", None)
-    wanted = "dimension" if arguments.solver == "ste" else "particles"
-    if getattr(arguments, wanted) is None:
-        raise ParameterError(
-            f"--{wanted}", None, f"is missing; --solver {arguments.solver} needs it"
-        )
-    simulate, size = simulation(arguments)
-    options.update(size, runs=arguments.runs, seed=arguments.seed)
-    return simulate
+@contextmanager
+def _executor(arguments: argparse.Namespace) -> Iterator[Any]:
+    """Yield the executor the options name, or None for this machine."""
+    if arguments.dask is not None:
+        with _extra("dask", "--dask"):
+            distributed = import_module("distributed")
+        try:
+            client = distributed.Client(arguments.dask, timeout=10)
+        except (OSError, ValueError) as error:
+            allowed = f"is no scheduler that answers: {error}"
+            raise ParameterError("--dask", arguments.dask, allowed) from None
+        with client:
+            yield client
+    elif arguments.mpi:
+        with _extra("mpi", "--mpi"):
+            futures = import_module("mpi4py.futures")
+        with futures.MPIPoolExecutor() as pool:
+            yield pool
+    else:
+        yield None
 
 
-def _pool(workers: int) -> Any:
-    if workers == 1:
-        return nullcontext()
-    import multiprocessing
-
-    # Fresh processes: a fork would copy the threads of compiled code in an unknown state.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-
-
-def _print(result: Any) -> None:
-    """Print ε_g at the last time, a line a point (the mean over runs)."""
-    widths = [max(len(name), 12) + 2 for name in result.axes]
-    names = "".join(f"{name:>{w}}" for name, w in zip(result.axes, widths, strict=True))
-    print(f"{names}{'eps_g':>16}")
-    not_reached = result.not_reached
-    for index in np.ndindex(*result.shape):
-        if index in not_reached:
-            continue
-        point = zip(result.axes.values(), index, widths, strict=True)
-        values = "".join(f"{values[i]!s:>{w}}" for values, i, w in point)
-        last = result.order_parameters.generalization_error[index][..., -1].mean()
-        shown = "failed" if index in result.errors else f"{last:.8g}"
-        print(f"{values}{shown:>16}")
-    for index, error in result.errors.items():
-        if index not in not_reached:
-            print(f"failed at {index}: {error}")
+@contextmanager
+def _extra(extra: str, option: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError:
+        allowed = f"needs an extra; pip install 'fpsolve[{extra}]'"
+        raise ParameterError(option, True, allowed) from None

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 SOLVED, FAILED, NOT_REACHED = 0, 1, 2
 # Why a point has no solution that nobody has tried to find.
 INTERRUPTED = "interrupted before it was solved"
-ELSEWHERE = "belongs to another part of the sweep"
+ELSEWHERE = "belongs to a part of the sweep that is not there"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,7 +13,7 @@ import cloudpickle
 import numpy as np
 
 from fpsolve.density.solve import solve_pde
-from fpsolve.errors import ParameterError
+from fpsolve.errors import ParameterError, StoreError
 from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
 from fpsolve.progress import Progress, progress_to
@@ -25,7 +25,7 @@ from fpsolve.sweeps.folder import Folder
 from fpsolve.sweeps.keys import point_key, question_token
 from fpsolve.sweeps.result import ELSEWHERE, INTERRUPTED, SweepResult, gather
 
-__all__ = ["sweep"]
+__all__ = ["collect_sweep", "sweep"]
 
 # Seconds solved here before other workers are thought of, and seconds of work that are worth them.
 _TRIAL, _WORTH = 0.1, 1.0
@@ -122,6 +122,44 @@ def sweep(
     untried = INTERRUPTED if interrupted or part is None else ELSEWHERE
     stats = {**_stats(solve, options), "interrupted": interrupted}
     return gather(grid, outcomes, untried, stats, options.get("times", [np.nan]))
+
+
+def collect_sweep(
+    base: Problem | Sequence[Problem],
+    axes: Mapping[str, Sequence[Any]],
+    solve: Callable[..., Any],
+    *,
+    store: str | Path,
+    **solve_options: Any,
+) -> SweepResult:
+    """Return what a `sweep` with the same arguments has kept in `store`; nothing is solved.
+
+    Parameters
+    ----------
+    base, axes, solve, **solve_options
+        As they were given to `sweep`.
+    store : str or Path
+        Its folder.
+
+    Returns
+    -------
+    SweepResult
+        Points that are not there are among its `not_reached`.
+
+    Raises
+    ------
+    StoreError
+        If there is no such folder.
+    """
+    if not Path(store).is_dir():
+        raise StoreError(f"{store}: is no folder of answers; run the sweep with store first")
+    grid = Axes.of(base, axes)
+    solve = _of_problems(solve)
+    checked_call(solve, grid.base, solve_options)
+    options = _with_seed(solve, solve_options, store)
+    there = _Shelf(store, solve, options, grid).known(range(int(np.prod(grid.shape))))
+    stats = {**_stats(solve, options), "interrupted": False}
+    return gather(grid, there, ELSEWHERE, stats, options.get("times", [np.nan]))
 
 
 class _Shelf:
