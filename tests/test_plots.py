@@ -30,7 +30,6 @@ from fpsolve import (
     sweep,
 )
 from fpsolve.plots.density import panel_grid, weight_range
-from fpsolve.plots.overview import plot_overview
 
 SIGNATURES = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
@@ -211,13 +210,29 @@ def test_the_overview_shows_densities_and_error(density) -> None:
     assert curve.get_xlabel() == r"$\tau$"
 
 
-def test_a_finer_curve_is_drawn_as_a_line_and_the_times_as_marks(density, linear_problem) -> None:
-    fine = exact_macro(linear_problem, np.linspace(0, 20, 200))
-    line, marks = all_axes(plot_overview(density, curve=fine))[-1].get_lines()
-    assert line.get_xdata().size == 200
-    assert line.get_marker() == ""
-    np.testing.assert_array_equal(marks.get_xdata(), density.times)
+@pytest.mark.parametrize("log_time", [False, True])
+def test_the_solvers_own_steps_make_a_smooth_line(density, linear_problem, log_time) -> None:
+    fine = exact_macro(linear_problem, np.linspace(0, 20, 300))
+    known = {"dense_times": fine.times, "dense_order_parameters": fine.order_parameters}
+    stepped = replace(density, **known)
+    line, marks = all_axes(plot(stepped, log_time=log_time))[-1].get_lines()
+    x, y = line.get_xdata(), line.get_ydata()
+    exact = exact_macro(linear_problem, x).order_parameters.generalization_error
+    np.testing.assert_allclose(y, exact, rtol=1e-4)
+    space = np.log(x) if log_time else x
+    assert np.diff(space).max() < 0.003 * (space[-1] - space[0]), "no chord can be seen"
+    assert line.get_marker() in ("", "None")
+    np.testing.assert_array_equal(marks.get_xdata(), density.times[int(log_time) :])
     assert (marks.get_linestyle(), marks.get_marker()) == ("None", "o")
+
+
+def test_comparisons_draw_the_smooth_line(density, particles, linear_problem) -> None:
+    fine = exact_macro(linear_problem, np.linspace(0, 20, 300))
+    known = {"dense_times": fine.times, "dense_order_parameters": fine.order_parameters}
+    figure = plot_symbols(particles, [replace(density, **known)], names=["q"])
+    line = all_axes(figure)[0].get_lines()[0]
+    exact = exact_macro(linear_problem, line.get_xdata()).order_parameters.q
+    np.testing.assert_allclose(line.get_ydata(), exact, rtol=1e-4)
 
 
 def test_order_parameters_bear_the_papers_symbols(macro) -> None:

@@ -25,9 +25,6 @@ SUMMARY = "solve the PDE of the weight density"
 EXAMPLE = "fpsolve run problem.toml --times 0:120:61 -o out.h5 --plot out.png"
 
 _FIGURE_1_TIMES = [0.0, 10.0, 25.0, 50.0, 100.0]
-# The curve of ε_g in the picture: points, and an accuracy no eye can tell from a better one.
-_CURVE_POINTS = 200
-_CURVE_RTOL = 1e-4
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +50,7 @@ def execute(arguments: argparse.Namespace) -> int:
     with blame_file(arguments):
         result = fpsolve.solve_pde(problem, progress=not arguments.quiet, **options)
     print(order_parameter_table(result.times, result.order_parameters))
-    figure = None if arguments.plot is None else _figure(result, log_time=arguments.log_time)
-    write_outputs(arguments, result, figure)
+    write_outputs(arguments, result)
     return 0
 
 
@@ -78,19 +74,3 @@ def figure_1() -> Any:
         input_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=2.0),
         learning_rate=0.04,
     )
-
-
-def _figure(result: Any, *, log_time: bool) -> Any:
-    """Draw the result, ε_g between few times from a second solve, exact enough for the eye."""
-    import numpy as np
-
-    from fpsolve.plots.overview import plot_overview
-
-    first, last = result.times[0], result.times[-1]
-    curve = None
-    if 1 < result.times.size < _CURVE_POINTS:
-        times = np.linspace(first, last, _CURVE_POINTS)
-        if log_time:
-            times = np.geomspace(result.times[result.times > 0][0], last, _CURVE_POINTS)
-        curve = fpsolve.solve_pde(result.problem, times, rtol=_CURVE_RTOL)
-    return plot_overview(result, curve=curve, log_time=log_time)

@@ -13,6 +13,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.plots.curves import curve_between
 from fpsolve.plots.style import (
     COLORS,
     SYMBOLS,
@@ -119,8 +120,15 @@ def draw_order_parameter(
     marker = "o" if marked and times.size <= _MOST_MARKED else ""
     style: dict[str, Any] = {"color": color, "ls": line, "lw": 1.6, "label": SYMBOLS[name]}
     style.update(marker=marker, ms=3.5, clip_on=False)  # whole markers at the ends
-    if values.ndim == 1:
-        axes.plot(times, values, **style)
+    if not isinstance(trajectory, ParticleTrajectory):
+        along, curve = curve_between(trajectory, name, log_time=log_time)
+        if along.size > trajectory.times.size:
+            axes.plot(along, curve, color=color, ls=line, lw=1.6, label=SYMBOLS[name])
+            style.update(ls="", label=None)
+            times, values = (times, values) if marker else (times[:0], values[:0])
+        if times.size:
+            axes.plot(times, values, **style)
+        times = trajectory.times[shown]
     else:
         mean = values.mean(axis=0)
         axes.plot(times, mean, **style)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from fpsolve.density.trajectory import DensityTrajectory
-from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.plots.density import MOST_PANELS, draw_panels, panel_grid, shown_indices
 from fpsolve.plots.order_parameters import draw_order_parameter
 from fpsolve.plots.style import COLORS, SYMBOLS, new_figure, tidy
@@ -17,7 +16,6 @@ def plot_overview(
     trajectory: DensityTrajectory,
     *,
     times: object = None,
-    curve: DensityTrajectory | MacroTrajectory | None = None,
     log_time: bool = False,
 ) -> Figure:
     """Draw μ_τ(w|w*), a panel a time, and ε_g(τ) below them.
@@ -28,9 +26,6 @@ def plot_overview(
         What to draw. Its initial density, if stored, is drawn grey behind the later ones.
     times : array_like, optional
         Times τ of the panels, among those of the trajectory; by default at most eight.
-    curve : DensityTrajectory or MacroTrajectory, optional
-        The same solve at more times, whose ε_g is drawn as a line; the times of `trajectory` are
-        marked on it. By default they are joined by straight lines.
     log_time : bool, default False
         Whether ε_g is drawn against logarithmic τ.
 
@@ -53,11 +48,7 @@ def plot_overview(
     draw_panels(upper, trajectory, shown, behind=0 if starts else None)
     axes = lower.subplots()
     name, color = "generalization_error", COLORS[0]
-    if curve is None:
-        draw_order_parameter(axes, trajectory, name, color=color, log_time=log_time)
-    else:
-        draw_order_parameter(axes, curve, name, color=color, marked=False, log_time=log_time)
-        draw_order_parameter(axes, trajectory, name, color=color, line="", log_time=log_time)
+    draw_order_parameter(axes, trajectory, name, color=color, log_time=log_time)
     axes.set_ylabel(SYMBOLS["generalization_error"])
     tidy(axes)
     return figure

@@ -13,6 +13,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.plots.curves import curve_between
 from fpsolve.plots.density import (
     MOST_NAMED,
     MOST_PANELS,
@@ -333,8 +334,8 @@ def _draw_symbols(
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         color = COLORS[number % len(COLORS)]
         for curve, style, title in zip(curves, _styles(len(curves)), titles, strict=True):
-            values = getattr(curve.order_parameters, name)
-            axes.plot(curve.times, values, style, color=color, lw=1.6, label=title)
+            curve_times, reached = curve_between(curve, name, log_time=log_time)
+            axes.plot(curve_times, reached, style, color=color, lw=1.6, label=title)
         values = getattr(every, name)[:, shown]
         bars = values.std(axis=0, ddof=1) if runs > 1 else None
         marker = _MARKERS[number % len(_MARKERS)]
