@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles.population import Population, class_labels, draw_population
@@ -17,7 +18,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.sink import Sink
 
-__all__ = ["Beginning", "begin"]
+__all__ = ["Beginning", "begin", "past_marks"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ class Beginning:
     options: dict[str, Any]
     sink: Sink | None
     done: int
+
+
+def past_marks(start: object) -> NDArray[np.float64]:
+    """Return the recorded times of a state up to the one that its runs are heading for."""
+    if not isinstance(start, RunState):
+        return np.empty(0)
+    return start.marks[: int(start.reached.max()) + 1]
 
 
 def begin(

@@ -139,6 +139,8 @@ class Record:
         """
         marks, old = self._timetable.marks, state.marks
         for run, reached in enumerate(state.reached.tolist()):
+            if reached == 0:
+                continue
             now = old[reached - 1]
             self.reached[run] = int(np.searchsorted(marks, now, side="right"))
             common = np.flatnonzero(np.isin(marks, old[:reached]))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin
+from fpsolve.particles.begin import Beginning, begin, past_marks
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Cloud, Physics
 from fpsolve.particles.packing import pack, pack_rules
@@ -160,7 +160,8 @@ def simulate_sde(
     entropy = entropy_from(seed)
     horizon = float(requested_times(times)[-1])
     problem.dynamics.check_horizon(horizon)
-    timetable = Timetable(times, dense_times, landing=problem.dynamics.landing_points(horizon))
+    landing = np.union1d(problem.dynamics.landing_points(horizon), past_marks(start))
+    timetable = Timetable(times, dense_times, landing=landing)
     options = {
         "kind": "sde",
         "seed": entropy,
@@ -296,8 +297,8 @@ class _Diffusion:
         for mark in range(int(record.reached[run]), len(marks)):
             now = marks[mark - 1] if mark else 0.0
             span = marks[mark] - now
-            if self._done == self._total:
-                self._done, self._total = 0, self._steps_across(now, span)
+            if self._total == 0:
+                self._total = self._steps_across(now, span)
             while self._done < self._total:
                 steps = min(most, self._total - self._done)
                 step = span / self._total

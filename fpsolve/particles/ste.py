@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin
+from fpsolve.particles.begin import Beginning, begin, past_marks
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Machine, Marks, Rates, Samples
 from fpsolve.particles.packing import pack, pack_rules
@@ -118,7 +118,7 @@ def simulate_ste(
     threads = thread_count(threads)
     assignment = teacher_assignment_name(teacher_assignment)
     entropy = entropy_from(seed)
-    timetable = Timetable(times, dense_times, dimension)
+    timetable = Timetable(times, dense_times, dimension, landing=past_marks(start))
     _check_work(problem, dimension, float(timetable.kept[-1]))
     thresholds = _counted_thresholds(problem) if count_flips else 0
     options = {
