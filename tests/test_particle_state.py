@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_as_if_it_never_was(case, monkeypatch):
     start, result, sink, count = None, None, MemorySink(interval=0.0), 0
     while result is None or result.stats["interrupted"]:
         try:
-            result = simulate(problem, TIMES, **options, sink=sink, start=start)
+            result = simulate(problem, TIMES, **options, store=sink, start=start)
         except KeyboardInterrupt:
             result = None  # before every run had begun
         frames, count = sink.frames, count + 1
@@ -128,10 +128,11 @@ def test_checkpoints_are_written_while_threads_run():
 
     sink = Keeping(interval=0.0)
     options = {"dimension": 400, "runs": 3, "seed": 5, "threads": 2, "dense_times": [0.0]}
-    whole = simulate_ste(PLAIN, [0.0, 100.0], sink=sink, **options)
-    assert len(states) > 1
-    for state in (states[0], states[len(states) // 2]):
-        more = simulate_ste(PLAIN, [100.0], start=RunState.from_arrays(state), **options)
+    whole = simulate_ste(PLAIN, [0.0, 600.0], store=sink, **options)
+    under_way = [state for state in states if state["counters"][:, 0].max() < 240_000]
+    assert under_way
+    for state in under_way[:3]:
+        more = simulate_ste(PLAIN, [600.0], start=RunState.from_arrays(state), **options)
         np.testing.assert_array_equal(more.weights[:, -1], whole.weights[:, -1])
 
 
@@ -149,6 +150,21 @@ def test_a_finished_run_goes_beyond_its_end(case):
     assert more.stats["seed"] == 3
     with pytest.raises(ParameterError, match=r"times = 0\.5: must be beyond tau = 1"):
         simulate(problem, [0.5, 2.0], dense_times=dense, **options, start=stored)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_recorded_stays_where_times_change(case):
+    """By default order parameters are asked for at other times than before: none is made up."""
+    simulate, problem, options = CASES[case]
+    options = {**options, "runs": 2, "seed": 3}
+    first = simulate(problem, [1.0], **options)
+    more = simulate(problem, [2.0], start=first.state, **options)
+    known = more.dense_times <= 1
+    np.testing.assert_array_equal(more.dense_times[known], first.dense_times)
+    same_q = more.dense_order_parameters.q[:, known]
+    np.testing.assert_array_equal(same_q, first.dense_order_parameters.q)
+    assert known.sum() < known.size
+    assert (more.dense_order_parameters.generalization_error > 0).all()
 
 
 def test_a_state_of_another_run_is_refused():
@@ -291,7 +307,7 @@ def test_a_sink_is_told_of_a_failure():
     problem = Problem(weight_quantizer=None, input_quantizer=None, learning_rate=80.0)
     sink = MemorySink()
     with pytest.raises(RuntimeError, match="diverge"):
-        simulate_ste(problem, [100], dimension=200, seed=0, sink=sink)
+        simulate_ste(problem, [100], dimension=200, seed=0, store=sink)
     assert sink.ending is not None
     assert sink.ending.reason == "failed"
     assert "diverge" in sink.ending.message

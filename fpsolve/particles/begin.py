@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles.population import Population, class_labels, draw_population
@@ -18,7 +17,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.sink import Sink
 
-__all__ = ["Beginning", "begin", "past_marks"]
+__all__ = ["Beginning", "begin"]
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,6 @@ class Beginning:
     done: int
 
 
-def past_marks(start: object) -> NDArray[np.float64]:
-    """Return the recorded times of a state up to the one that its runs are heading for."""
-    if not isinstance(start, RunState):
-        return np.empty(0)
-    return start.marks[: int(start.reached.max()) + 1]
-
-
 def begin(
     problem: Problem, timetable: Timetable, options: dict[str, Any], thresholds: int,
     start: ParticleTrajectory | RunState | None, sink: Sink | None,
@@ -82,10 +74,7 @@ def begin(
     else:
         populations = _last_of(start, problem, options)
     record = Record(problem, timetable, populations, thresholds, sink)
-    if sink is not None:
-        constants = {"teacher_weights": record.teacher_weights, "labels": record.labels}
-        kept = {name: str(v) if name == "seed" else v for name, v in options.items()}
-        sink.open("particles", problem, timetable.kept, kept, constants=constants)
+    _open(sink, problem, record, timetable, options)
     snapshots = []
     for run, population in enumerate(populations):
         own = streams[run]
@@ -106,6 +95,16 @@ def begin(
             )
         )
     return Beginning(timetable, record, streams, snapshots, options, sink, 0)
+
+
+def _open(
+    sink: Sink | None, problem: Problem, record: Record, timetable: Timetable,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    if sink is not None:
+        constants = {"teacher_weights": record.teacher_weights, "labels": record.labels}
+        told = {name: str(v) if name == "seed" else v for name, v in options.items()}
+        sink.open("particles", problem, timetable.kept, told, constants=constants)
 
 
 def _last_of(start: object, problem: Problem, options: dict[str, Any]) -> list[Population]:
@@ -153,6 +152,8 @@ def _go_on(
         for parts in zip(state.labels, state.teacher_weights, state.weights, strict=True)
     ]
     record = Record(problem, timetable, populations, thresholds, sink)
+    own = {**options, "seed": int(state.seed)}
+    _open(sink, problem, record, timetable, own)
     record.restore(state)
     streams, snapshots = [], []
     for run in range(runs):
@@ -174,6 +175,5 @@ def _go_on(
                 pending=(),
             )
         )
-    own = {**options, "seed": int(state.seed)}
     done = int(state.counters[:, 0].sum())
     return Beginning(timetable, record, streams, snapshots, own, sink, done)

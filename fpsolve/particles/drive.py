@@ -92,11 +92,12 @@ def drive(
     """
     record, sink, options = beginning.record, beginning.sink, beginning.options
     board = _Board(walkers)
-    marks = beginning.timetable.marks
+    timetable = beginning.timetable
     waiting = False
 
     def state(snapshots: list[Snapshot]) -> RunState:
-        return RunState.of(options["kind"], options["seed"], marks, snapshots)
+        kind, seed = options["kind"], options["seed"]
+        return RunState.of(kind, seed, timetable.marks, timetable.dense, snapshots)
 
     def attend() -> None:
         nonlocal waiting

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin, past_marks
+from fpsolve.particles.begin import Beginning, begin
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Cloud, Physics
 from fpsolve.particles.packing import pack, pack_rules
@@ -26,7 +26,7 @@ from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
-from fpsolve.recording.sink import Sink
+from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
 
@@ -98,7 +98,7 @@ def simulate_sde(
     max_step: float | None = None,
     dense_times: ArrayLike | None = None,
     start: ParticleTrajectory | RunState | None = None,
-    sink: Sink | None = None,
+    store: Store = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> ParticleTrajectory:
@@ -129,7 +129,7 @@ def simulate_sde(
         there by about a·h/2; halve it to see what is left.
     dense_times : array_like, shape (M,), optional
         Times of the order parameters along the way; 401 of them by default.
-    start, sink
+    start, store
         As in `simulate_ste`.
     threads : int, optional
         Number of threads; all cores by default.
@@ -160,8 +160,8 @@ def simulate_sde(
     entropy = entropy_from(seed)
     horizon = float(requested_times(times)[-1])
     problem.dynamics.check_horizon(horizon)
-    landing = np.union1d(problem.dynamics.landing_points(horizon), past_marks(start))
-    timetable = Timetable(times, dense_times, landing=landing)
+    landing = problem.dynamics.landing_points(horizon)
+    timetable = Timetable(times, dense_times, landing=landing, start=start)
     options = {
         "kind": "sde",
         "seed": entropy,
@@ -171,6 +171,7 @@ def simulate_sde(
         "shared_initial": False,
         "max_step": limit,
     }
+    sink = None if store is None else sink_for(store)
     beginning = begin(problem, timetable, options, 0, start, sink)
     abreast = min(threads, runs)
     share = max(1, threads // abreast)

@@ -44,8 +44,8 @@ class RunState(Shown):
         "ste" or "sde".
     seed : str
         The seed, a whole number of any length.
-    marks : ndarray, shape (M,)
-        Times τ at which order parameters are recorded.
+    marks, dense : ndarray, shapes (M,) and (M',)
+        Times τ that are recorded, and those of them wanted for order parameters along the way.
     keys : ndarray of uint64, shape (runs, 3, 2)
         Keys of the streams of inputs, labels and rounding; what they give depends on the
         counters alone.
@@ -71,6 +71,7 @@ class RunState(Shown):
     kind: str
     seed: str
     marks: Array
+    dense: Array
     keys: NDArray[np.uint64]
     counters: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -90,8 +91,13 @@ class RunState(Shown):
         time = float(self.marks[max(int(self.reached.min()) - 1, 0)])
         return {"kind": self.kind, "runs": runs, "dimension": dimension, "time": time}
 
+    @property
+    def heading(self) -> float:
+        """The recorded time that the foremost run is heading for, or has ended at."""
+        return float(self.marks[min(int(self.reached.max()), self.marks.size - 1)])
+
     @classmethod
-    def of(cls, kind: str, seed: int, marks: Array, runs: list[Snapshot]) -> RunState:
+    def of(cls, kind: str, seed: int, marks: Array, dense: Array, runs: list[Snapshot]) -> RunState:
         """Put the runs side by side."""
         names = [f.name for f in fields(Snapshot) if f.name != "pending"]
         stacked = {name: np.array([getattr(run, name) for run in runs]) for name in names}
@@ -101,6 +107,7 @@ class RunState(Shown):
             kind=kind,
             seed=str(seed),
             marks=marks,
+            dense=dense,
             pending_runs=np.array([r for r, _, _ in pending], dtype=np.int64),
             pending_times=np.array([t for _, t, _ in pending], dtype=np.float64),
             pending_weights=np.array([w for _, _, w in pending]) if pending else empty,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin, past_marks
+from fpsolve.particles.begin import Beginning, begin
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Machine, Marks, Rates, Samples
 from fpsolve.particles.packing import pack, pack_rules
@@ -23,7 +23,7 @@ from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
-from fpsolve.recording.sink import Sink
+from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["simulate_ste"]
 
@@ -51,7 +51,7 @@ def simulate_ste(
     dense_times: ArrayLike | None = None,
     count_flips: bool = False,
     start: ParticleTrajectory | RunState | None = None,
-    sink: Sink | None = None,
+    store: Store = None,
     threads: int | None = None,
     progress: bool = False,
 ) -> ParticleTrajectory:
@@ -87,8 +87,9 @@ def simulate_ste(
         A trajectory, whose last weights and teacher weights are the initial ones at τ = 0; or the
         state of a run (`state` of a result), which goes on as if never interrupted, with the same
         problem and arguments, to `times` beyond it.
-    sink : Sink, optional
-        Told of every requested time as it is reached, and given states to go on from.
+    store : path or Sink, optional
+        Where every requested time goes as soon as all runs have reached it, with states to go on
+        from now and then.
     threads : int, optional
         Number of threads; all cores by default.
     progress : bool, default False
@@ -118,7 +119,7 @@ def simulate_ste(
     threads = thread_count(threads)
     assignment = teacher_assignment_name(teacher_assignment)
     entropy = entropy_from(seed)
-    timetable = Timetable(times, dense_times, dimension, landing=past_marks(start))
+    timetable = Timetable(times, dense_times, dimension, start=start)
     _check_work(problem, dimension, float(timetable.kept[-1]))
     thresholds = _counted_thresholds(problem) if count_flips else 0
     options = {
@@ -130,6 +131,7 @@ def simulate_ste(
         "shared_initial": bool(shared_initial),
         "count_flips": bool(count_flips),
     }
+    sink = None if store is None else sink_for(store)
     beginning = begin(problem, timetable, options, thresholds, start, sink)
     trainings = [_Training(problem, timetable, beginning, run) for run in range(runs)]
     steps = round(timetable.marks[-1] * dimension)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
+from fpsolve.particles.state import RunState
 from fpsolve.problem.checks import requested_times
 
 __all__ = ["MOST_STEPS", "Timetable"]
@@ -31,6 +32,9 @@ class Timetable:
         Steps per unit of τ, to which times are rounded; by default they stay as they are.
     landing : array_like, optional
         Further times that a step must end on.
+    start : optional
+        If it is a `RunState`, what it recorded stays in the timetable, and what is new comes after
+        the time that its runs are heading for.
 
     Attributes
     ----------
@@ -52,6 +56,7 @@ class Timetable:
         dense_times: ArrayLike | None,
         dimension: int | None = None,
         landing: ArrayLike = (),
+        start: object = None,
     ) -> None:
         wanted = requested_times(times)
         if dense_times is None:
@@ -75,3 +80,17 @@ class Timetable:
         self.dense = np.unique(dense[dense <= self.kept[-1]])
         marks = np.union1d(np.union1d(self.kept, self.dense), [0.0])
         self.marks = np.union1d(marks, np.asarray(landing, dtype=np.float64))
+        if isinstance(start, RunState):
+            self._keep_past(start)
+
+    def _keep_past(self, state: RunState) -> None:
+        heading = state.heading
+        old = state.marks[state.marks <= heading]
+        between = self.kept[(self.kept < heading) & ~np.isin(self.kept, old)]
+        if between.size:
+            allowed = f"must be beyond tau = {heading:g}, which the runs are heading for"
+            raise ParameterError("times", float(between[0]), allowed)
+        self.dense = np.union1d(
+            state.dense[state.dense <= heading], self.dense[self.dense > heading]
+        )
+        self.marks = np.union1d(old, self.marks[self.marks > heading])
