@@ -26,6 +26,7 @@ from fpsolve import (
     simulate_ste,
 )
 from fpsolve.particles import drive, sde, ste
+from fpsolve.particles.frames import trajectory_from_frames
 from fpsolve.particles.state import RunState
 from fpsolve.recording.memory import MemorySink
 
@@ -104,18 +105,11 @@ def test_an_interrupted_run_goes_on_as_if_it_never_was(case, monkeypatch):
         frames, count = sink.frames, count + 1
         # As from a file: the last state and the frames, of which later ones may be lost.
         start = RunState.from_arrays({name: np.array(v) for name, v in sink.state.items()})
-        sink = MemorySink(interval=0.0)
-        sink.frames = frames
+        constants, sink = sink.constants, MemorySink(interval=0.0)
+        sink.frames, sink.constants = frames, constants
     assert count > 3
     same(result, whole)
-    assert [float(frame["time"]) for frame in sink.frames] == whole.times.tolist()
-    np.testing.assert_array_equal(
-        np.stack([frame["weights"] for frame in sink.frames], axis=1), whole.weights
-    )
-    along = np.concatenate([frame["dense_time"] for frame in sink.frames])
-    np.testing.assert_array_equal(along, whole.dense_times)
-    errors = np.concatenate([f["dense_generalization_error"] for f in sink.frames], axis=1)
-    np.testing.assert_array_equal(errors, whole.dense_order_parameters.generalization_error)
+    same(trajectory_from_frames(problem, sink.constants, sink.frames, {}), whole)
 
 
 def test_checkpoints_are_written_while_threads_run():

@@ -103,8 +103,7 @@ def _open(
 ) -> None:  # fmt: skip
     if sink is not None:
         constants = {"teacher_weights": record.teacher_weights, "labels": record.labels}
-        told = {name: str(v) if name == "seed" else v for name, v in options.items()}
-        sink.open("particles", problem, timetable.kept, told, constants=constants)
+        sink.open("particles", problem, timetable.kept, options, constants=constants)
 
 
 def _last_of(start: object, problem: Problem, options: dict[str, Any]) -> list[Population]:

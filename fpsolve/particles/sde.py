@@ -168,6 +168,7 @@ def simulate_sde(
         "dimension": particles,
         "runs": runs,
         "teacher_assignment": assignment,
+        "dense_times": None if dense_times is None else timetable.dense.tolist(),
         "shared_initial": False,
         "max_step": limit,
     }

@@ -128,6 +128,7 @@ def simulate_ste(
         "dimension": dimension,
         "runs": runs,
         "teacher_assignment": assignment,
+        "dense_times": None if dense_times is None else timetable.dense.tolist(),
         "shared_initial": bool(shared_initial),
         "count_flips": bool(count_flips),
     }
