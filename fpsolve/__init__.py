@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fpsolve.reduction import order_parameters as order_parameters
     from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
+    from fpsolve.store.resume import resume as resume
     from fpsolve.studies.closure_error import ClosureError as ClosureError
     from fpsolve.studies.closure_error import closure_error as closure_error
     from fpsolve.studies.events import find_minimum as find_minimum
@@ -117,6 +118,7 @@ _HOME = {
     "plot_symbols": "fpsolve.plots.particles",
     "plot_weights": "fpsolve.plots.particles",
     "range_curve": "fpsolve.studies.optimal_range",
+    "resume": "fpsolve.store.resume",
     "sample_axes": "fpsolve.sweeps.axes",
     "save": "fpsolve.store.files",
     "save_animation": "fpsolve.plots.animation",

@@ -19,6 +19,8 @@ def frame(index: int):
         "left": np.arange(3 + index, dtype=np.float64),
         "u": np.full((4, 3 + index), float(index)),
         "first": np.array([0, 3 + index]),
+        "dense_time": index + np.arange(index) / 4,
+        "dense_m": np.arange(index) * 2.0,
     }
 
 

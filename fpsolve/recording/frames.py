@@ -58,18 +58,25 @@ def read_frame(file: h5py.File, index: int) -> dict[str, NDArray[Any]]:
     for name, variable in file.items():
         if not isinstance(variable, h5py.Dataset) or name in _DERIVED:
             continue
-        axis = _time_axis(variable)
+        axis = _axis_of("/time", variable)
         if axis >= 0:
             arrays[name] = np.asarray(variable[(slice(None),) * axis + (index,)])
+    end = int(arrays.pop("dense_end", np.int64(0)))
+    start = int(file["dense_end"][index - 1]) if end and index else 0
+    for name, variable in file.items() if "dense_end" in file else ():
+        axis = _axis_of("/dense_time", variable) if isinstance(variable, h5py.Dataset) else -1
+        if axis >= 0:
+            arrays[name] = np.asarray(variable[(slice(None),) * axis + (slice(start, end),)])
     for name in ragged_names(file):
         arrays[name] = read_ragged_row(file, name, index)
     return arrays
 
 
-def _time_axis(variable: h5py.Dataset) -> int:
-    if variable.name == "/time":
+def _axis_of(dimension: str, variable: h5py.Dataset) -> int:
+    """Return which axis of the variable is `dimension`, −1 if none is."""
+    if variable.name == dimension:
         return 0
-    for axis, dimension in enumerate(variable.dims):
-        if any(scale.name == "/time" for scale in dimension.values()):
+    for axis, scales in enumerate(variable.dims):
+        if any(scale.name == dimension for scale in scales.values()):
             return axis
     return -1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time as clock
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ from fpsolve.errors import StoreError
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.attributes import read_values, write_values
 from fpsolve.recording.commit import CommittedFile
+from fpsolve.recording.groups import read_group, write_group
 from fpsolve.recording.inspect import check_digest, write_digest
 from fpsolve.recording.layout import ORDER_PARAMETER_LABELS, TIME, Label, create_variable
 from fpsolve.recording.provenance import problem_hash, provenance
 from fpsolve.recording.ragged import append_ragged
 from fpsolve.recording.reading import FORMAT, SCHEMA_VERSION
+from fpsolve.recording.signals import stopping_signal, undisturbed
 from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Arrays, Ending
 from fpsolve.recording.target import (
     check_target,
@@ -44,16 +47,37 @@ __all__ = ["Hdf5Sink", "write_header"]
 # What is reached is on disk within this many seconds, or when it fills this much memory.
 _SECONDS = 1.0
 _BYTES = 2**24
-# Arrays that stand at the root: their axes but for `time`, and where `time` stands among them.
-_PARTICLES = dict.fromkeys(ORDER_PARAMETER_LABELS, ("run", "time"))
+# Arrays that stand at the root, with their axes: those along `time` get one entry a frame, those
+# along `dense_time` as many as the frame brings. All others are in the group `frames`.
+_STATE = tuple(ORDER_PARAMETER_LABELS)
+_TIMES = {"time": ("time",), "dense_time": ("dense_time",), "dense_end": ("time",)}
 _ROOT: dict[str, dict[str, tuple[str, ...]]] = {
-    "particles": {**_PARTICLES, "weights": ("run", "time", "coordinate")},
-    "*": dict.fromkeys(ORDER_PARAMETER_LABELS, ("time",)),
+    "particles": {
+        **_TIMES,
+        **dict.fromkeys(_STATE, ("run", "time")),
+        **dict.fromkeys((f"dense_{name}" for name in _STATE), ("run", "dense_time")),
+        "weights": ("run", "time", "coordinate"),
+        "flip_counts": ("run", "dense_time", "threshold"),
+        "teacher_weights": ("run", "coordinate"),
+    },
+    "*": {
+        **_TIMES,
+        **dict.fromkeys(_STATE, ("time",)),
+        **dict.fromkeys((f"dense_{name}" for name in _STATE), ("dense_time",)),
+    },
 }
-_LABELS = {**ORDER_PARAMETER_LABELS, "weights": Label("weight", "w_i")}
-_INDEX_LABELS = {
+_LABELS = {
+    **ORDER_PARAMETER_LABELS,
+    **{f"dense_{name}": label for name, label in ORDER_PARAMETER_LABELS.items()},
+    "time": TIME,
+    "dense_time": Label("finer times, steps/dimension", "tau"),
+    "dense_end": Label("number of finer times up to this time"),
+    "weights": Label("weight", "w_i"),
+    "teacher_weights": Label("teacher weight", "w*_i"),
+    "flip_counts": Label("how often weights have passed the threshold"),
     "run": Label("independent run"),
     "coordinate": Label("coordinate of the weight vector", "i"),
+    "threshold": Label("number of the threshold"),
 }
 
 
@@ -88,7 +112,11 @@ class Hdf5Sink:
     Attributes
     ----------
     state : dict or None
-        Where a resumed run goes on.
+        Where a resumed run goes on; None if it has to begin anew.
+    count : int
+        Number of frames so far.
+    kind, status, times, options, constants, stats
+        Of a resumed run: what it was opened with, and how it ended.
 
     Raises
     ------
@@ -111,7 +139,8 @@ class Hdf5Sink:
         self._resources = contextlib.ExitStack()
         self._waiting: dict[str, list[NDArray[Any]]] = {}
         self._bytes = 0
-        self._count = 0
+        self.count = self._dense = 0
+        self._resumed = resume
         self._wall_time = 0.0
         self._began = self._flushed = self._checked = clock.monotonic()
         if resume:
@@ -132,7 +161,7 @@ class Hdf5Sink:
     ) -> None:
         """Bring the file into being, with everything known before the run."""
         requested = np.asarray(times, dtype=np.float64)
-        if self.state is not None or self._count:
+        if self._resumed:
             self._widen(kind, requested)
             return
         with self._failures():
@@ -143,25 +172,32 @@ class Hdf5Sink:
             self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
             write_header(self._file, kind, problem)
             self._file.attrs["status"] = "running"
+            self._file.attrs["wall_time"] = 0.0
             write_values(self._file, "options", options)
             _write_dimension(self._file, "time", np.empty(0), TIME, growing=True)
             self._requested(requested)
-            _write_group(self._file, "constants", constants or {})
+            self._constants(constants or {})
             self._commit()
             put_in_place(new, self._target, overwrite=self._overwrite)
 
     def frame(self, index: int, time: float, arrays: Arrays) -> None:
         """Keep what the run holds at requested time number `index`."""
-        if index < self._count:  # A resumed run comes past times that the file holds.
+        if index < self.count:  # A resumed run comes past times that the file holds.
             return
-        assert index == self._count, "frames come in the order of the times"
-        row = {"time": np.float64(time), **arrays}
+        assert index == self.count, "frames come in the order of the times"
+        with undisturbed():
+            self._keep({"time": np.float64(time), **arrays})
+        self.tick()
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        if "dense_time" in row:
+            self._dense += len(row["dense_time"])
+            row["dense_end"] = np.int64(self._dense)
         for name, value in row.items():
             array = np.array(value)
             self._waiting.setdefault(name, []).append(array)
             self._bytes += array.nbytes
-        self._count += 1
-        self.tick()
+        self.count += 1
 
     def tick(self) -> None:
         """Write what has waited for long."""
@@ -178,14 +214,15 @@ class Hdf5Sink:
         with self._failures():
             if "checkpoint" in self._file:
                 del self._file["checkpoint"]
-            _write_group(self._file, "checkpoint", arrays)
+            write_group(self._file, "checkpoint", arrays)
         self._flush(durable=True)
         self._checked = clock.monotonic()
 
     def close(self, ending: Ending) -> None:
         """Write how the run ended, and close the file."""
         with self._failures():
-            self._file.attrs["status"] = ending.reason
+            stopped = stopping_signal() is signal.SIGTERM and ending.reason == "interrupted"
+            self._file.attrs["status"] = "terminated" if stopped else ending.reason
             if ending.message:
                 self._file.attrs["message"] = ending.message
             write_values(self._file, "stats", ending.stats)
@@ -230,50 +267,72 @@ class Hdf5Sink:
     def _failures(self) -> Any:
         """Turn a failed write into `StoreError`, and let go of the file, which stays as it was."""
         try:
-            yield
+            with undisturbed():
+                yield
         except StoreError:
-            self._abandon()
+            self.abandon()
             raise
         except FileExistsError as error:
-            self._abandon()
+            self.abandon()
             raise StoreError(f"{self.path}: {error.strerror}") from None
         except OSError as error:
-            self._abandon()
+            self.abandon()
             raise refusal(self.path, error) from None
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Let go of the file as the last commit left it."""
         if hasattr(self, "_file"):
             self._file.close()  # It writes to memory alone, so this cannot fail.
         self._resources.close()
 
+    def _axes(self, name: str) -> tuple[str, ...] | None:
+        table = _ROOT.get(str(self._file.attrs["kind"]), _ROOT["*"])
+        return table.get(name)
+
+    def _constants(self, constants: Arrays) -> None:
+        """Write arrays that hold for all times: known ones at the root, others in a group."""
+        others = dict(constants)
+        for name in [name for name in others if self._axes(name) is not None]:
+            values = np.asarray(others.pop(name))
+            axes = self._axes(name) or ()
+            self._dimensions(axes, values.shape)
+            variable = create_variable(self._file, name, values.dtype, values.shape, _LABELS[name])
+            variable[...] = values
+            _attach(self._file, variable, axes)
+        write_group(self._file, "constants", others)
+
     def _append(self, name: str, rows: list[NDArray[Any]]) -> None:
-        kind = str(self._file.attrs["kind"])
-        axes = {"time": ("time",), **_ROOT.get(kind, _ROOT["*"])}.get(name)
+        axes = self._axes(name)
         if axes is None:
             append_ragged(self._file, name, rows)
             return
-        axis = axes.index("time")
-        block = np.stack(rows, axis=axis)
+        growing = next(a for a, axis in enumerate(axes) if axis in ("time", "dense_time"))
+        join = np.stack if axes[growing] == "time" else np.concatenate
+        block = join(rows, axis=growing)
         if name not in self._file:
-            self._create(name, axes, block)
+            self._create(name, axes, growing, block)
         variable = self._file[name]
-        known = variable.shape[axis]
-        variable.resize(known + len(rows), axis=axis)
-        variable[(slice(None),) * axis + (slice(known, None),)] = block
+        known = variable.shape[growing]
+        variable.resize(known + block.shape[growing], axis=growing)
+        variable[(slice(None),) * growing + (slice(known, None),)] = block
 
-    def _create(self, name: str, axes: tuple[str, ...], block: NDArray[Any]) -> None:
-        axis = axes.index("time")
-        for dimension, size in zip(axes, block.shape, strict=True):
-            if dimension not in self._file:
-                values = np.arange(size, dtype=np.int32)
-                label = _INDEX_LABELS[dimension]
-                _write_dimension(self._file, dimension, values, label, growing=False)
-        shape = (*block.shape[:axis], 0, *block.shape[axis + 1 :])
-        variable = create_variable(
-            self._file, name, block.dtype, shape, _LABELS[name], growing=axis
-        )
-        for position, dimension in enumerate(axes):
-            variable.dims[position].attach_scale(self._file[dimension])
+    def _create(self, name: str, axes: tuple[str, ...], growing: int, block: NDArray[Any]) -> None:
+        if axes == (name,):
+            _write_dimension(self._file, name, np.empty(0), _LABELS[name], growing=True)
+            return
+        self._dimensions(axes, block.shape)
+        shape = (*block.shape[:growing], 0, *block.shape[growing + 1 :])
+        label = _LABELS[name]
+        variable = create_variable(self._file, name, block.dtype, shape, label, growing=growing)
+        _attach(self._file, variable, axes)
+
+    def _dimensions(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> None:
+        """Write the dimensions that are not there, numbered from 0."""
+        for axis, size in zip(axes, shape, strict=True):
+            if axis not in self._file:
+                growing = axis in ("time", "dense_time")
+                values = np.empty(0) if growing else np.arange(size, dtype=np.int32)
+                _write_dimension(self._file, axis, values, _LABELS[axis], growing=growing)
 
     def _requested(self, times: NDArray[np.float64]) -> None:
         if "requested_time" in self._file:
@@ -290,10 +349,14 @@ class Hdf5Sink:
 
         with opened(self.path) as file:  # Damage is found here, before anything is written.
             check_digest(file)
-            self._count = int(file["time"].size)
-            if "checkpoint" not in file:
-                raise StoreError(f"{self.path}: holds no checkpoint to go on from")
-            self.state = _read_group(file["checkpoint"])
+            if "requested_time" not in file:
+                raise StoreError(f"{self.path}: is no run that could go on, but a finished result")
+            self.count = int(file["time"].size)
+            self._dense = int(file["dense_time"].size) if "dense_time" in file else 0
+            # Killed before the first checkpoint, a run begins anew and comes past what is there.
+            self.state = read_group(file["checkpoint"]) if "checkpoint" in file else None
+            self.constants = read_group(file["constants"])
+            self.status, self.kind = str(file.attrs["status"]), str(file.attrs["kind"])
         descriptor = os.open(self.path, os.O_RDWR)
         self._resources.callback(os.close, descriptor)
         if not write_lock(descriptor):
@@ -304,6 +367,7 @@ class Hdf5Sink:
         self._file = h5py.File(self._raw, "r+", libver=("v110", "v110"))
         self._wall_time = float(self._file.attrs["wall_time"])
         self.options = read_values(self._file, "options")
+        self.stats = read_values(self._file, "stats")
         self.times = self._file["requested_time"][...]
 
     def _widen(self, kind: str, requested: NDArray[np.float64]) -> None:
@@ -330,21 +394,6 @@ def _write_dimension(
     variable.make_scale(name)
 
 
-def _write_group(file: h5py.File, name: str, arrays: Arrays) -> None:
-    """Write arrays as variables of the group `name`, scalars and texts as its attributes."""
-    group = file.create_group(name, track_order=True)
-    for key, value in arrays.items():
-        array = np.asarray(value)
-        if array.ndim == 0:
-            group.attrs[key] = array[()] if array.dtype.kind != "U" else str(array)
-        elif array.size == 0:
-            group.create_dataset(key, data=array)
-        else:
-            variable = create_variable(group, key, array.dtype, array.shape, Label(key))
-            variable[...] = array
-
-
-def _read_group(group: h5py.Group) -> dict[str, Any]:
-    arrays: dict[str, Any] = {key: np.asarray(value)[()] for key, value in group.attrs.items()}
-    arrays.update({key: variable[...] for key, variable in group.items()})
-    return arrays
+def _attach(file: h5py.File, variable: h5py.Dataset, axes: tuple[str, ...]) -> None:
+    for position, axis in enumerate(axes):
+        variable.dims[position].attach_scale(file[axis])

@@ -8,8 +8,10 @@ import h5py
 import numpy as np
 
 from fpsolve.errors import StoreError
+from fpsolve.particles.state import RunState
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
+from fpsolve.recording.groups import read_group, write_group
 from fpsolve.recording.layout import (
     TIME,
     Label,
@@ -45,6 +47,14 @@ def write(file: h5py.File, result: ParticleTrajectory) -> None:
         write_order_parameters(
             file, result.dense_order_parameters, ("run", "dense_time"), prefix="dense_"
         )
+        if result.flip_counts is not None:
+            number = np.arange(result.flip_counts.shape[-1], dtype=np.int32)
+            write_dimension(file, "threshold", number, Label("number of the threshold"))
+            axes = ("run", "dense_time", "threshold")
+            label = Label("how often weights have passed the threshold")
+            write_variable(file, "flip_counts", result.flip_counts, axes, label)
+    if result.state is not None:
+        write_group(file, "checkpoint", result.state.to_arrays())
 
 
 def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> ParticleTrajectory:
@@ -65,9 +75,17 @@ def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> ParticleTr
         dense_times=dense_times,
         dense_order_parameters=dense_order_parameters,
         stats=stats,
+        flip_counts=read_variable(file, "flip_counts") if "flip_counts" in file else None,
+        state=RunState.from_arrays(read_group(file["checkpoint"]))
+        if "checkpoint" in file
+        else None,
     )
     _check(result)
     return result
+
+
+def _state(file: h5py.File) -> RunState | None:
+    return RunState.from_arrays(read_group(file["checkpoint"])) if "checkpoint" in file else None
 
 
 def _check(result: ParticleTrajectory) -> None:

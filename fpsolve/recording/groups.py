@@ -1,0 +1,33 @@
+"""Arrays by name in a group of a file: states to go on from, and what holds for all times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from fpsolve.recording.layout import Label, create_variable
+from fpsolve.recording.sink import Arrays
+
+__all__ = ["read_group", "write_group"]
+
+
+def write_group(file: h5py.File, name: str, arrays: Arrays) -> None:
+    """Write arrays as variables of the group `name`, scalars and texts as its attributes."""
+    group = file.create_group(name, track_order=True)
+    for key, value in arrays.items():
+        array = np.asarray(value)
+        if array.ndim == 0:
+            group.attrs[key] = array[()] if array.dtype.kind != "U" else str(array)
+        elif array.size == 0:
+            group.create_dataset(key, data=array)
+        else:
+            variable = create_variable(group, key, array.dtype, array.shape, Label(key))
+            variable[...] = array
+
+
+def read_group(group: h5py.Group) -> dict[str, Any]:
+    arrays: dict[str, Any] = {key: np.asarray(value)[()] for key, value in group.attrs.items()}
+    arrays.update({key: variable[...] for key, variable in group.items()})
+    return arrays

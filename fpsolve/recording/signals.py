@@ -1,0 +1,81 @@
+"""Ctrl-C and SIGTERM during a run: never in the middle of a write, and told apart at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["Terminated", "stopping_signal", "terminable", "undisturbed"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last of these that stopped something; None as long as none has.
+_last: signal.Signals | None = None
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: in order."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt what is done inside, as Ctrl-C does; for the main thread.
+
+    Both are remembered for `stopping_signal`.
+    """
+    global _last
+    _last = None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.getsignal(number) for number in _SIGNALS}
+    signal.signal(signal.SIGTERM, _terminate)
+    if old[signal.SIGINT] is not signal.SIG_IGN:  # A shell's background job ignores Ctrl-C.
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def stopping_signal() -> signal.Signals | None:
+    """Return the signal that has interrupted what `terminable` surrounds, or None."""
+    return _last
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM until what is done inside is done; for the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    old: dict[signal.Signals, Any] = {}
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        if callable(handler):  # Otherwise the system ends the process, or nothing happens.
+            old[number] = handler
+            signal.signal(number, lambda n, frame: came.append((n, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        for number_, frame in came[:1]:
+            old[signal.Signals(number_)](number_, frame)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    global _last
+    _last = signal.SIGTERM
+    raise Terminated
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _last
+    _last = signal.SIGINT
+    raise KeyboardInterrupt

@@ -1,0 +1,111 @@
+"""`resume`: a stored run goes on, as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve.errors import ParameterError, StoreError
+from fpsolve.particles.sde import simulate_sde
+from fpsolve.particles.state import RunState
+from fpsolve.particles.ste import simulate_ste
+from fpsolve.problem.checks import requested_times
+from fpsolve.problem.problem import Problem
+from fpsolve.recording.hdf5 import Hdf5Sink
+from fpsolve.recording.reading import opened
+from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Ending
+from fpsolve.store.files import load, problem_of
+
+__all__ = ["resume"]
+
+Array = NDArray[np.float64]
+
+
+def resume(
+    path: str | Path,
+    *,
+    times: ArrayLike | None = None,
+    progress: bool = False,
+    interval: float = CHECKPOINT_INTERVAL,
+    **options: Any,
+) -> Any:
+    """Go on where a stored run stopped, or beyond its end.
+
+    Parameters
+    ----------
+    path : str or Path
+        What a run wrote with `store=`, whether it was finished, interrupted or killed.
+    times : array_like, optional
+        Further times τ, or all of them; by default those that were asked for.
+    progress : bool, default False
+        Whether to show progress.
+    interval : float, default 60 s
+        Seconds between checkpoints.
+    **options
+        Options that do not change the result, e.g. `threads`.
+
+    Returns
+    -------
+    DensityTrajectory or ParticleTrajectory
+        The whole run, bit for bit as if it had been asked for in one go.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged, is no run, or is being written by another one.
+    ParameterError
+        If `times` leave out a time that the file holds, or one before the state it stopped in.
+    """
+    with opened(path) as file:
+        problem = problem_of(path, file)
+    sink = Hdf5Sink(path, resume=True, interval=interval)
+    wanted = _all_times(sink, times)
+    if sink.status == "completed" and wanted.size == sink.times.size:
+        sink.close(Ending("completed", sink.stats))
+        return load(path)
+    if sink.kind not in _RESUMED:
+        sink.abandon()
+        raise StoreError(f"{path}: holds a {sink.kind} run, which cannot go on")
+    sink.open(sink.kind, problem, wanted, sink.options)
+    return _RESUMED[sink.kind](problem, wanted, sink, progress=progress, **options)
+
+
+def _all_times(sink: Hdf5Sink, times: ArrayLike | None) -> Array:
+    """Return the times of the file and those beyond them."""
+    if times is None:
+        return np.asarray(sink.times)
+    further = requested_times(times)
+    kept = sink.times[: sink.count]
+    whole = np.union1d(kept, further)
+    if not np.array_equal(whole[: kept.size], kept):
+        sink.abandon()
+        last = float(kept[-1])
+        raise ParameterError("times", float(further[0]), f"must be beyond {last:g} or in the file")
+    return whole
+
+
+def _particles(
+    problem: Problem, times: Array, sink: Hdf5Sink, *, progress: bool, **options: Any
+) -> Any:
+    told = dict(sink.options)
+    simulate: Callable[..., Any] = simulate_ste if told.pop("kind") == "ste" else simulate_sde
+    told["dimension" if simulate is simulate_ste else "particles"] = told.pop("dimension")
+    if simulate is simulate_sde:
+        told.pop("shared_initial")
+    state = None if sink.state is None else RunState.from_arrays(sink.state)
+    return simulate(
+        problem,
+        times,
+        **told,
+        start=state,
+        store=sink,
+        progress=progress,
+        **options,
+    )
+
+
+_RESUMED: dict[str, Callable[..., Any]] = {"particles": _particles}

@@ -1,0 +1,157 @@
+"""Runs that are stopped or killed and go on are, to the last bit, runs that were not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from test_store import assert_equal
+
+import fpsolve
+from fpsolve import Problem, StoreError, UniformQuantizer, load, resume
+from fpsolve.recording.hdf5 import Hdf5Sink
+
+# Seconds between checkpoints, short enough that a test sees several.
+INTERVAL = 0.05
+TIMES = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Problem:
+    return Problem(
+        weight_quantizer=UniformQuantizer(bit_width=2, omega=1.0),
+        input_quantizer=None,
+        learning_rate=0.3,
+        ridge=0.5,
+        noise_variance=0.1,
+    )
+
+
+# A run in a process of its own: it says "ready" when the file is there, and can be killed then.
+RUN = """
+import sys, fpsolve
+from fpsolve.recording.hdf5 import Hdf5Sink
+from fpsolve.recording.signals import terminable, stopping_signal
+path, solver, fresh = sys.argv[1], sys.argv[2], sys.argv[3] == "fresh"
+problem = fpsolve.Problem(
+    weight_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=1.0), input_quantizer=None,
+    learning_rate=0.3, ridge=0.5, noise_variance=0.1,
+)
+times = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0]
+fpsolve.simulate_ste, fpsolve.simulate_sde, fpsolve.resume  # Import what will be needed.
+sink = None if not fresh else Hdf5Sink(path, interval=0.05)
+try:
+    with terminable():
+        print("ready", flush=True)
+        if not fresh:
+            result = fpsolve.resume(path, threads=2, interval=0.05)
+        elif solver == "ste":
+            result = fpsolve.simulate_ste(
+                problem, times, dimension=3000, runs=2, seed=7, threads=2, store=sink
+            )
+        else:
+            result = fpsolve.simulate_sde(
+                problem, times, particles=20000, runs=2, seed=7, threads=2, max_step=5e-4,
+                store=sink,
+            )
+except KeyboardInterrupt:
+    sys.exit(128 + stopping_signal())
+if result.stats["interrupted"]:
+    sys.exit(128 + stopping_signal())
+print("done", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(quantized):
+    """The same runs, never interrupted."""
+    options = {"runs": 2, "seed": 7}
+    return {
+        "ste": fpsolve.simulate_ste(quantized, TIMES, dimension=3000, **options),
+        "sde": fpsolve.simulate_sde(quantized, TIMES, particles=20000, max_step=5e-4, **options),
+    }
+
+
+def killed_at_random(path, solver: str, kills: int, rng) -> dict[str, int]:
+    """Run, killing and resuming up to `kills` times; return what the kills met."""
+    told = {"before the file": 0, "running": 0, "too late": 0}
+    for _ in range(kills):
+        fresh = "fresh" if not path.exists() else "resumed"
+        command = [sys.executable, "-c", RUN, str(path), solver, fresh]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", process.stderr.read()
+        number = rng.choice([signal.SIGKILL, signal.SIGTERM])
+        time.sleep(rng.uniform(0.0, 1.0))
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+        if process.returncode == 0:
+            told["too late"] += 1
+            break
+        assert process.returncode in (-number, 128 + number), err
+        if not path.exists():
+            told["before the file"] += 1
+            continue
+        told["running"] += 1
+        with h5py.File(path) as file:  # Any reader opens it, and finds what was reached.
+            assert file["time"].size <= len(TIMES)
+        assert [p.name for p in path.parent.iterdir()] == [path.name], "no litter"
+    return told
+
+
+@pytest.mark.parametrize("solver", ["ste", "sde"])
+def test_a_killed_run_goes_on_bit_for_bit(solver, whole, tmp_path) -> None:
+    path = tmp_path / "r.h5"
+    told = killed_at_random(path, solver, 5, np.random.default_rng(3))
+    assert told["running"] + told["too late"] > 0
+    result = resume(path)
+    for stored in (result, load(path)):
+        for name in ("times", "weights", "teacher_weights", "dense_times"):
+            np.testing.assert_array_equal(getattr(stored, name), getattr(whole[solver], name))
+        assert_equal(stored.order_parameters, whole[solver].order_parameters)
+        assert_equal(stored.dense_order_parameters, whole[solver].dense_order_parameters)
+
+
+def test_a_run_goes_beyond_its_end(quantized, whole, tmp_path) -> None:
+    path = tmp_path / "r.h5"
+    options = {"dimension": 3000, "runs": 2, "seed": 7}
+    fpsolve.simulate_ste(quantized, TIMES[:3], **options, store=path)
+    result = resume(path, times=TIMES[3:])
+    np.testing.assert_array_equal(result.weights, whole["ste"].weights)
+    np.testing.assert_array_equal(load(path).weights, whole["ste"].weights)
+
+
+def test_a_finished_run_is_just_read(quantized, tmp_path) -> None:
+    path = tmp_path / "r.h5"
+    result = fpsolve.simulate_ste(quantized, TIMES[:2], dimension=50, seed=1, store=path)
+    assert_equal(resume(path).weights, result.weights)
+    assert_equal(load(path).order_parameters, result.order_parameters)
+
+
+def test_a_plain_result_is_no_run(macro, tmp_path) -> None:
+    fpsolve.save(macro, tmp_path / "r.h5")
+    with pytest.raises(StoreError, match="no run"):
+        resume(tmp_path / "r.h5")
+
+
+def test_a_reader_sees_what_a_run_has_reached(linear_problem, tmp_path) -> None:
+    path = tmp_path / "r.h5"
+    sink = Hdf5Sink(path)
+    sink.open("macro", linear_problem, [0.0, 1.0], {})
+    for index in range(2):
+        sink.frame(index, float(index), {"m": np.float64(index)})
+        sink.checkpoint({"step": index})
+        for swmr in (False, True):
+            with h5py.File(path, swmr=swmr) as file:
+                assert file["m"][...].tolist() == [0.0, 1.0][: index + 1]
+                assert file.attrs["status"] == "running"
+    size = os.path.getsize(path)
+    sink.abandon()  # What a killed process does.
+    assert os.path.getsize(path) == size
+    assert len(Hdf5Sink(path, resume=True).frames) == 2
