@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from fpsolve.studies.closure_error import closure_error as closure_error
     from fpsolve.studies.events import find_minimum as find_minimum
     from fpsolve.studies.events import find_plateau as find_plateau
+    from fpsolve.studies.flip_rate import flip_rate as flip_rate
     from fpsolve.studies.fluctuations import Fluctuations as Fluctuations
     from fpsolve.studies.fluctuations import fluctuations as fluctuations
     from fpsolve.studies.optimal_range import OptimalRange as OptimalRange
@@ -102,6 +103,7 @@ _HOME = {
     "compare": "fpsolve.comparison.compare",
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",
+    "flip_rate": "fpsolve.studies.flip_rate",
     "fluctuations": "fpsolve.studies.fluctuations",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
