@@ -27,11 +27,11 @@ from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.groups import read_group, write_group
 from fpsolve.recording.inspect import check_digest, write_digest
 from fpsolve.recording.layout import ORDER_PARAMETER_LABELS, TIME, Label, create_variable
+from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
 from fpsolve.recording.provenance import problem_hash, provenance
 from fpsolve.recording.ragged import append_ragged
 from fpsolve.recording.reading import FORMAT, SCHEMA_VERSION
 from fpsolve.recording.signals import stopping_signal, undisturbed
-from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Arrays, Ending
 from fpsolve.recording.target import (
     check_target,
     hold_still,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.problem.problem import Problem
-from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Arrays, Ending
+from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
 
 __all__ = ["MemorySink"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -12,7 +11,7 @@ import h5py
 from fpsolve.errors import StoreError
 from fpsolve.problem.problem import Problem
 
-__all__ = ["read_legacy", "upgrade"]
+__all__ = ["read_legacy"]
 
 _MODULES = {kind: f"fpsolve.store.{kind}" for kind in ("density", "particles", "macro", "sweep")}
 
@@ -25,18 +24,3 @@ def read_legacy(file: h5py.File, kind: str, problem: Problem | None) -> Any:
         raise StoreError("has no attribute 'stats'; the file is damaged")
     stats = json.loads(file.attrs["stats"])
     return import_module(_MODULES[kind]).read(file, problem, stats)
-
-
-def upgrade(path: str | Path, target: str | Path | None = None) -> None:
-    """Write the result in `path` as a file of the present schema.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file of any known schema.
-    target : str or Path, optional
-        Where to write; by default the file itself is replaced.
-    """
-    from fpsolve.store.files import load, save
-
-    save(load(path), path if target is None else target, overwrite=target is None)
