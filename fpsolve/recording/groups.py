@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from fpsolve.recording.layout import Label, create_variable
-from fpsolve.recording.sink import Arrays
+from fpsolve.recording.protocol import Arrays
 
 __all__ = ["read_group", "write_group"]
 
