@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -81,7 +83,7 @@ class StepQuantizer:
         """How a weight finds its level: "nearest", or "stochastic" on a uniform grid."""
         return "nearest"
 
-    @property
+    @cached_property
     def is_odd(self) -> bool:
         """Whether ψ(−w) = −ψ(w) off the thresholds."""
         scale = max(np.abs(part).max(initial=0.0) for part in (self.levels, self.thresholds))

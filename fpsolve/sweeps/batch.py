@@ -19,7 +19,7 @@ from fpsolve.errors import FpsolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.sweeps.answer import Answer, answer_of
 from fpsolve.sweeps.axes import problem_at
-from fpsolve.sweeps.keys import point_seed
+from fpsolve.sweeps.keys import point_key, point_seed, refused_key
 from fpsolve.sweeps.warm import one_compiles
 
 __all__ = [
@@ -50,12 +50,15 @@ class Question:
         Whose fields are varied.
     names : tuple of str
         Of the axes.
+    token : str
+        Names the question where answers are to be kept; empty where they are not.
     """
 
     solve: Callable[..., Any]
     options: Mapping[str, Any]
     base: Problem
     names: tuple[str, ...]
+    token: str = ""
 
     @property
     def name(self) -> str:
@@ -77,20 +80,24 @@ class Outcome:
         Whether it would fail again: the solver itself refused, not the machine.
     seconds : float
         What it cost.
+    key : str
+        Names the point in a store; empty where there is none.
     """
 
     answer: Answer | None
     error: str = ""
     final: bool = True
     seconds: float = math.nan
+    key: str = ""
 
 
 def solve_point(question: Question, values: Sequence[Any]) -> Outcome:
     """Solve the point whose axes have `values`; only Ctrl-C is raised."""
     start = time.perf_counter()
-    answer, error, final = None, "", True
+    answer, error, final, key = None, "", True, ""
     try:
         problem = problem_at(question.base, question.names, values)
+        key = question.token and point_key(question.token, problem)
         options = dict(question.options)
         if options.get("seed") is not None:
             options["seed"] = point_seed(options["seed"], problem)
@@ -100,9 +107,10 @@ def solve_point(question: Question, values: Sequence[Any]) -> Outcome:
         answer = answer_of(found)
     except FpsolveError as failure:
         error = str(failure)
+        key = key or (question.token and refused_key(question.token, question.base, error))
     except Exception as failure:
         error, final = f"{type(failure).__name__}: {failure}", False
-    return Outcome(answer, error, final, time.perf_counter() - start)
+    return Outcome(answer, error, final, time.perf_counter() - start, key)
 
 
 def solve_batch(question: bytes, points: Sequence[Sequence[Any]]) -> Packed:
@@ -127,6 +135,7 @@ def pack(outcomes: Sequence[Outcome]) -> Packed:
     packed: Packed = {
         "seconds": np.array([o.seconds for o in outcomes]),
         "final": np.array([o.final for o in outcomes]),
+        "key": np.array([o.key for o in outcomes]),
         "error": np.array(json.dumps([o.error for o in outcomes])),
         "layouts": np.array(json.dumps(list(groups))),
     }
@@ -156,7 +165,8 @@ def unpack(packed: Mapping[str, NDArray[Any]]) -> list[Outcome]:
                 {name: parts[row] for name, parts in coordinates.items()},
             )
     errors = json.loads(str(packed["error"]))
-    told = zip(errors, packed["final"].tolist(), packed["seconds"].tolist(), strict=True)
+    columns = [packed[name].tolist() for name in ("final", "seconds", "key")]
+    told = zip(errors, *columns, strict=True)
     return [Outcome(answers.get(i), *rest) for i, rest in enumerate(told)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,13 @@ class Folder:
                 with open(file, "rb") as raw, np.load(raw, allow_pickle=False) as packed:
                     held = {name: packed[name] for name in packed.files}
                 outcomes = unpack(held)
-                keys = held["key"].tolist()
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 continue  # a damaged file is as good as none: its points are solved again
-            for key, outcome in zip(keys, outcomes, strict=True):
-                if outcome.answer is not None or outcome.final:
-                    found[key] = outcome
+            kept = (o for o in outcomes if o.key and (o.answer is not None or o.final))
+            found.update((outcome.key, outcome) for outcome in kept)
         return found
 
-    def keep(self, keys: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> None:
+    def keep(self, packed: Mapping[str, NDArray[Any]]) -> None:
         """Write a batch under a temporary name, then rename it: readers see all of it or nothing.
 
         Raises
@@ -55,12 +53,12 @@ class Folder:
         StoreError
             If the file system refuses.
         """
-        digest = hashlib.blake2b("".join(keys).encode(), digest_size=12).hexdigest()
+        digest = hashlib.blake2b("".join(packed["key"]).encode(), digest_size=12).hexdigest()
         path = self._path / f"batch-{digest}.npz"
         part = self._path / f".{path.stem}.{secrets.token_hex(4)}.part"
         try:
             with open(part, "xb") as file:
-                np.savez(file, key=np.array(keys), **packed)  # type: ignore[arg-type]
+                np.savez(file, **packed)  # type: ignore[arg-type]
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)

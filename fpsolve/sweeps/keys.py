@@ -14,7 +14,7 @@ from fpsolve._version import __version__
 from fpsolve.errors import ParameterError
 from fpsolve.problem.problem import Problem
 
-__all__ = ["point_key", "point_seed", "question_token"]
+__all__ = ["point_key", "point_seed", "question_token", "refused_key"]
 
 
 def question_token(solve: Callable[..., Any], options: Mapping[str, Any]) -> str:
@@ -33,6 +33,11 @@ def point_key(question: str, problem: Problem) -> str:
     """Return 32 hexadecimal digits that name the answer to `question` about `problem`."""
     text = f"{question}\n{problem.to_toml()}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def refused_key(question: str, base: Problem, error: str) -> str:
+    """Return the key of a point whose axes make no problem: of what is wrong with it."""
+    return point_key(f"{question}\n{error}", base)
 
 
 def point_seed(seed: int, problem: Problem) -> int:

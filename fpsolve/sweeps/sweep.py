@@ -22,7 +22,7 @@ from fpsolve.sweeps.batch import Outcome, Packed, Question, checked_call, unpack
 from fpsolve.sweeps.dispatch import Ledger, solve_elsewhere, solve_here
 from fpsolve.sweeps.engines import Engine, Executor, Mapper, cores, engine_on, local_engine
 from fpsolve.sweeps.folder import Folder
-from fpsolve.sweeps.keys import point_key, question_token
+from fpsolve.sweeps.keys import point_key, question_token, refused_key
 from fpsolve.sweeps.result import ELSEWHERE, INTERRUPTED, SweepResult, gather
 
 __all__ = ["collect_sweep", "sweep"]
@@ -107,7 +107,9 @@ def sweep(
     options = _with_seed(solve, solve_options, store)
     folder = None if store is None else _Shelf(store, solve, options, grid)
     shared = workers != 1 or executor is not None
-    question = Question(solve, _one_thread(solve, options, shared), grid.base, tuple(grid.values))
+    asked = _one_thread(solve, options, shared)
+    token = "" if folder is None else folder.token
+    question = Question(solve, asked, grid.base, tuple(grid.values), token)
     count = int(np.prod(grid.shape))
     mine = range(count) if part is None else range(part[0] - 1, count, part[1])
     outcomes = {} if folder is None else folder.known(mine)
@@ -172,15 +174,15 @@ class _Shelf:
         options: Mapping[str, Any],
         grid: Axes,
     ) -> None:
-        self._token = question_token(solve, options)
+        self.token = question_token(solve, options)
         self._folder = Folder(path)
         self._grid = grid
 
     def _key(self, number: int) -> str:
         try:
-            return point_key(self._token, self._grid.problem(self._grid.index(number)))
-        except ParameterError as error:  # its failure is kept under what made it fail
-            return point_key(f"{self._token}\n{error}", self._grid.base)
+            return point_key(self.token, self._grid.problem(self._grid.index(number)))
+        except ParameterError as error:
+            return refused_key(self.token, self._grid.base, str(error))
 
     def known(self, numbers: Sequence[int]) -> dict[int, Outcome]:
         """Return the answers that are there, by flat number."""
@@ -190,9 +192,9 @@ class _Shelf:
         keys = {number: self._key(number) for number in numbers}
         return {number: there[key] for number, key in keys.items() if key in there}
 
-    def keep(self, numbers: Sequence[int], packed: Packed) -> None:
+    def keep(self, packed: Packed) -> None:
         """Keep a batch."""
-        self._folder.keep([self._key(number) for number in numbers], packed)
+        self._folder.keep(packed)
 
 
 def _solve(ledger: Ledger, question: Question, executor: Any, workers: int | None) -> None:
@@ -242,7 +244,7 @@ def _ledger(
     def deliver(numbers: Sequence[int], packed: Packed) -> None:
         nonlocal failed, reached
         if folder is not None:
-            folder.keep(numbers, packed)
+            folder.keep(packed)
         fresh = unpack(packed)
         outcomes.update(zip(numbers, fresh, strict=True))
         failed += sum(outcome.answer is None for outcome in fresh)
