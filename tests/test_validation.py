@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -12,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, Result, load_item, work_out
+from validation.claims import Answer, answer, judged
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
 from validation.mutations import MUTATIONS, mutated
 from validation.report import summary, write_report
@@ -70,6 +73,68 @@ def test_slopes_of_a_line_are_exact() -> None:
     assert slope == pytest.approx(-2.0, abs=1e-12)
     # Variance 0.01/Σ(x − mean)² with mean 4/3: Σ = 14/3.
     assert error == pytest.approx(0.1 / math.sqrt(14 / 3), rel=1e-12)
+
+
+def test_a_verdict_follows_from_its_answers() -> None:
+    def verdict(*signs: int, off: float = 0.0) -> str:
+        return judged(
+            "x", "x", [Answer(f"s{i}", s) for i, s in enumerate(signs)], "", off=off
+        ).verdict
+
+    assert verdict(1, 1, 0) == "holds"
+    assert verdict(1, 1, off=2.0) == "corrected"
+    assert verdict(1, -1, 0) == "holds-under"
+    assert verdict(-1, -1, 0) == "fails"
+    assert verdict(0, 0) == "undecided"
+    assert [answer("x", margin, 1.0).sign for margin in (2.0, 0.5, -0.5, -2.0)] == [1, 0, 0, -1]
+    told = judged("x", "x", [Answer("a: 1", 1), Answer("a: 2", 1), Answer("b: 1", -1)], "")
+    assert told.where == "2 of 3 settings: a: 1, 2"
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_no_verdict_is_typed_in(name: str) -> None:
+    """`judged` alone makes claims, from answers; no answer of an item is a literal."""
+    tree = ast.parse(Path(str(load_item(name).__file__)).read_text(encoding="utf-8"))
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        made = getattr(call.func, "id", "")
+        assert made != "Claim"
+        if made == "Answer":
+            assert not any(isinstance(part, ast.Constant) for part in call.args[1:])
+        if made == "judged":
+            assert not isinstance(call.args[2], ast.List | ast.Tuple)
+
+
+def test_summary_lists_claims_and_power(results: list[Result]) -> None:
+    claim = judged("plateau", "It stays.", [Answer("v = 1", 1)], "0.1 %")
+    given = Result(
+        *("x", "x", "new", "", {}, [], [], "", "", 0.0, ""), claims=[claim], power={"kappa": 0.01}
+    )
+    told = summary([*results, given], quick=True, seconds=0.0)
+    assert told["claims"] == [
+        {
+            "id": "plateau",
+            "claim": "It stays.",
+            "verdict": "holds",
+            "where": "1 of 1 settings",
+            "evidence": "0.1 %",
+        }
+    ]
+    assert told["power"] == {"kappa": 0.01}
+    assert Result.from_json(given.to_json()).claims == [claim]
+
+
+def test_pooled_test_sees_a_wrong_coefficient() -> None:
+    """Scores made from a response of two per cent in D alone are called so."""
+    pooled = load_item("pooled")
+    slopes = 1000 * np.eye(3)[:, :, None] * np.ones(4)
+    rows = [{"scores": (0.02 * slopes.reshape(3, 12)[2]).tolist(), "slopes": slopes.reshape(3, 12)}]
+    found = {row["name"]: row["error"] for row in pooled.estimates({"rows": rows})}
+    assert found["diffusivity"] == pytest.approx(0.02)
+    assert found["kappa"] == 0.0
+    red = [gate.name for gate in pooled.gates({"rows": rows}) if not gate.holds]
+    assert red == ["sum of squared scores", "relative error of diffusivity"]
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

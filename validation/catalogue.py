@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import fpsolve
+from validation.claims import Claim
 from validation.gates import Gate, Table
 from validation.pictures import svg_text
 
@@ -39,6 +40,8 @@ ITEMS = (
     "prop_v7_thm_vi3",
     "mini_batch",
     "non_gaussian_inputs",
+    "claims_scan",
+    "pooled",
     "errata",
     "adjudication",
     "closure_error_map",
@@ -69,6 +72,8 @@ class Result:
     seconds: float
     key: str
     error: str = ""
+    claims: list[Claim] = field(default_factory=list)
+    power: dict[str, float] = field(default_factory=dict)
     cached: bool = field(default=False, compare=False)
 
     @property
@@ -85,6 +90,7 @@ class Result:
         """Return the result written by `to_json`, marked as cached."""
         fields = json.loads(text)
         fields["gates"] = [Gate(**gate) for gate in fields["gates"]]
+        fields["claims"] = [Claim(**claim) for claim in fields["claims"]]
         fields["tables"] = [Table(**table) for table in fields["tables"]]
         return cls(**{**fields, "cached": True})
 
@@ -97,7 +103,7 @@ def load_item(name: str) -> ModuleType:
 def input_hash(name: str, quick: bool, variant: str = "") -> str:
     """Return a hash of all an item depends on: its script, its helpers, fpsolve, the mode."""
     digest = hashlib.sha256(f"{fpsolve.__version__} {np.__version__} {quick} {variant}".encode())
-    helpers = ("gates.py", "catalogue.py", "pictures.py", "curves.py")
+    helpers = ("gates.py", "claims.py", "catalogue.py", "pictures.py", "curves.py")
     files = [HERE / "items" / f"{name}.py", *(HERE / helper for helper in helpers)]
     # Commands and pictures of the package take no part in any number.
     rooms = ("cli", "plots", "store")
@@ -143,6 +149,8 @@ def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) ->
         result.data = plain(module.compute(quick))
         result.gates = list(module.gates(result.data))
         result.tables = list(module.tables(result.data)) if hasattr(module, "tables") else []
+        result.claims = list(module.claims(result.data)) if hasattr(module, "claims") else []
+        result.power = dict(module.power(result.data)) if hasattr(module, "power") else {}
         result.headline = module.headline(result.data)
         result.tables = [Table(t.title, t.columns, plain(t.rows)) for t in result.tables]
         if draw and hasattr(module, "visualize"):

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 import fpsolve
-from validation.gates import FALSE_ALARM, Gate, Table, mean_and_error, student_limit
+from validation.gates import (
+    FALSE_ALARM,
+    Gate,
+    Table,
+    mean_and_error,
+    normal_limit,
+    student_limit,
+)
 from validation.pictures import COLORS, grid_of_axes, key, points
 
 __all__ = [
@@ -18,9 +25,11 @@ __all__ = [
     "draw_curves",
     "draw_panel",
     "draw_row",
+    "extrapolated",
     "joined",
     "late_average",
     "learning_curve",
+    "normal_gate",
     "problem",
     "student_gate",
 ]
@@ -293,4 +302,65 @@ def verdict_on(curves: dict[str, dict[str, Any]]) -> str:
     return (
         f"STE and PDE agree: the worst of {tests} tests is at {worst:.2f} of its limit; the "
         f"closure is up to {off:.0f} standard errors off STE"
+    )
+
+
+def extrapolated(
+    case: fpsolve.Problem,
+    times: Any,
+    *,
+    dimension: int,
+    runs: int,
+    seed: int,
+    names: tuple[str, ...] = ("generalization_error",),
+) -> dict[str, Any]:
+    """Return means over runs of STE as d → ∞, 2X_d − X_{d/2}, and what theory says of them.
+
+    Their covariance is that of the adjoint equation, not of the runs: it is known beforehand, so
+    that the differences are normal, not Student's t.
+
+    Returns
+    -------
+    dict
+        "tau" (T,); "ste", "pde" (F, T); "covariance" (F·T, F·T); "error" (F, T), its root
+        diagonal; "closure" (F, T).
+    """
+    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    means = []
+    for part, d in enumerate((dimension // 2, dimension)):
+        found = fpsolve.simulate_ste(
+            case, times, dimension=d, runs=runs, seed=seed + 10_000 * part, dense_times=times
+        ).order_parameters
+        means.append([np.asarray(getattr(found, name)).mean(axis=0) for name in names])
+    exact = fpsolve.solve_pde(case, times).order_parameters
+    closed = fpsolve.solve_ode(case, times).order_parameters
+    known = fpsolve.fluctuations(case, times)
+    at = [known.names.index(name) for name in names]
+    size = len(names) * times.size
+    # Two dimensions, one minus and one twofold: 1/(d/2) + 4/d.
+    covariance = known.covariance[:, at][:, :, :, at] * 6 / (dimension * runs)
+    covariance = np.transpose(covariance, (1, 0, 3, 2)).reshape(size, size)
+    return {
+        "tau": times,
+        "ste": 2 * np.array(means[1]) - np.array(means[0]),
+        "pde": np.array([getattr(exact, name) for name in names]),
+        "closure": np.array([getattr(closed, name) for name in names]),
+        "covariance": covariance,
+        "error": np.sqrt(np.diag(covariance)).reshape(len(names), times.size),
+        "dimension": dimension,
+        "runs": runs,
+        "seeds": [seed, seed + 10_000],
+    }
+
+
+def normal_gate(name: str, found: dict[str, Any], tests: int = 1) -> Gate:
+    """Return the gate that the worst of the extrapolated means lies where the density has it."""
+    score = np.abs(np.subtract(found["ste"], found["pde"])) / np.asarray(found["error"])
+    limit = normal_limit(score.size * tests)
+    return Gate.at_most(
+        f"{name}: STE off the PDE, standard errors",
+        float(np.max(score)),
+        limit,
+        f"normal limit at {FALSE_ALARM:g} over {score.size * tests} values; standard errors by "
+        "the adjoint equation",
     )

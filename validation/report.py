@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from dataclasses import asdict
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,8 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
             **{name: version(name) for name in packages},
         },
         "machine": f"{platform.system()} {platform.machine()}",
+        "claims": [asdict(claim) for result in results for claim in result.claims],
+        "power": {name: value for r in results for name, value in r.power.items()},
         "items": {
             result.name: {
                 "title": result.title,
@@ -162,8 +165,31 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
         f"bound follows from standard errors and that rate.</p>"
         f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
         f"{told['seconds']:.0f} s this "
-        f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table)
+        f"time, {sum(r.seconds for r in results):.0f} s in all.</p>"
+        + _claims(results, told)
+        + "<h2>Gates, which judge this package</h2>"
+        + _table(table)
     )
+
+
+def _claims(results: list[Result], told: dict[str, Any]) -> str:
+    """The paper's claims with their verdicts, and what the pooled test would have seen."""
+    rows: list[list[object]] = [
+        [c.claim, _Cell(_verdict(c.verdict), c.verdict), c.where, c.evidence]
+        for result in results
+        for c in result.claims
+    ]
+    if not rows:
+        return ""
+    table = Table("Claims", ["the paper's claim", "verdict", "where", "evidence"], rows)
+    seen = ", ".join(f"{name} {100 * value:.2g} %" for name, value in told["power"].items())
+    power = f"<p>Smallest error that the pooled test would have seen: {escape(seen)}.</p>"
+    return "<h2>Claims of the paper</h2>" + _table(table) + (power if seen else "")
+
+
+def _verdict(name: str) -> str:
+    kind = {"holds": "holds", "fails": "fails"}.get(name, "partly")
+    return f'<span class="badge {kind}">{escape(name)}</span>'
 
 
 def _item(result: Result) -> str:

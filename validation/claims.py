@@ -1,0 +1,97 @@
+"""What the paper claims, and the verdict on each claim: a function of what was computed.
+
+A claim is asked at every combination of the settings that the paper leaves unstated. At each the
+answer is yes, no, or too close to tell; the verdict follows from all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["VERDICTS", "Answer", "Claim", "answer", "judged"]
+
+VERDICTS = ("holds", "holds-under", "corrected", "fails", "undecided")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper and what became of it.
+
+    Attributes
+    ----------
+    id : str
+        Short name.
+    claim : str
+        What the paper says, and where.
+    verdict : str
+        One of `VERDICTS`.
+    where : str
+        Under which of the scanned settings it holds.
+    evidence : str
+        The numbers behind it.
+    """
+
+    id: str
+    claim: str
+    verdict: str
+    where: str
+    evidence: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict {self.verdict!r} is none of {', '.join(VERDICTS)}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a claim is true at one setting: `sign` is 1, −1 or, too close to tell, 0."""
+
+    setting: str
+    sign: int
+
+
+def answer(setting: str, margin: float, resolution: float) -> Answer:
+    """Return yes where `margin` is above `resolution`, no where it is below −`resolution`."""
+    return Answer(setting, int(margin > resolution) - int(margin < -resolution))
+
+
+def judged(
+    name: str, claim: str, answers: Sequence[Answer], evidence: str, *, off: float = 0.0
+) -> Claim:
+    """Return the claim with the verdict of its answers.
+
+    Parameters
+    ----------
+    name, claim, evidence : str
+        See `Claim`.
+    answers : sequence of Answer
+        At every setting that was scanned.
+    off : float, default 0
+        By how much, in units of what is known, a number of the paper's differs from the right
+        one where the claim is true; above 1 a claim that holds everywhere is "corrected".
+    """
+    yes = [a.setting for a in answers if a.sign > 0]
+    no = [a.setting for a in answers if a.sign < 0]
+    count = f"{len(yes)} of {len(answers)} settings"
+    if not yes and not no:
+        return Claim(name, claim, VERDICTS[4], "nowhere decidable", evidence)
+    if not yes:
+        close = len(answers) - len(no)
+        left = f"; {close} too close to tell" if close else ""
+        return Claim(
+            name, claim, VERDICTS[3], f"at none of {len(answers)} settings{left}", evidence
+        )
+    if no:
+        return Claim(name, claim, VERDICTS[1], f"{count}: {_listed(yes)}", evidence)
+    which = VERDICTS[2] if off > 1 else VERDICTS[0]
+    return Claim(name, claim, which, f"{count}", evidence)
+
+
+def _listed(settings: Sequence[str]) -> str:
+    """Return settings "a: x = 1", "a: x = 2" as "a: x = 1, 2", one after the other."""
+    groups: dict[str, list[str]] = {}
+    for setting in settings:
+        head, colon, tail = setting.partition(": ")
+        groups.setdefault(head + colon, []).append(tail)
+    return "; ".join(head + ", ".join(tails) for head, tails in groups.items())
