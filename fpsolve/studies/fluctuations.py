@@ -234,7 +234,9 @@ def _mesh(problem: Problem, solved: Any, level: int) -> Array:
     low, high = float(solved.edges[0]), float(solved.edges[-1])
     quantizer = problem.weight_quantizer
     inner = np.empty(0) if quantizer is None else np.asarray(quantizer.thresholds)
-    inner = inner[(inner > low) & (inner < high)]
+    # An end of the range may be a threshold up to rounding.
+    near = 1e-9 * (high - low)
+    inner = inner[(inner > low + near) & (inner < high - near)]
     cuts = np.concatenate([[low], inner, [high]])
     spread = float(np.sqrt(problem.initial.variance)) or 1.0
     diffusivity, speed = _scales(problem, solved)
