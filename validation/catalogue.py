@@ -103,7 +103,8 @@ def load_item(name: str) -> ModuleType:
 def input_hash(name: str, quick: bool, variant: str = "") -> str:
     """Return a hash of all an item depends on: its script, its helpers, fpsolve, the mode."""
     digest = hashlib.sha256(f"{fpsolve.__version__} {np.__version__} {quick} {variant}".encode())
-    helpers = ("gates.py", "claims.py", "catalogue.py", "pictures.py", "curves.py")
+    helpers = ["gates.py", "claims.py", "catalogue.py", "pictures.py", "curves.py"]
+    helpers += ["errata_algebra.py", "errata_proofs.py"] if name == "errata" else []
     files = [HERE / "items" / f"{name}.py", *(HERE / helper for helper in helpers)]
     # Commands and pictures of the package take no part in any number.
     rooms = ("cli", "plots", "store")

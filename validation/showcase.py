@@ -45,9 +45,9 @@ def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> N
 
 
 def table_text(results: list[Result], told: dict[str, Any]) -> str:
-    """Return the headline table in Markdown."""
+    """Return the paper's claims with their verdicts, then the headlines of all items, Markdown."""
     gates = sum(len(result.gates) for result in results)
-    rows = [f"| {r.title} | {r.headline.replace('|', '∣')} |" for r in results]
+    rows = [f"| {_cell(r.title)} | {_cell(r.headline)} |" for r in results]
     lead = (
         f"Full run: {len(results)} items, {gates} gates, "
         f"{'all hold' if told['holds'] else 'NOT all hold'} (fpsolve "
@@ -55,4 +55,23 @@ def table_text(results: list[Result], told: dict[str, Any]) -> str:
         f"{told['versions']['numba']}). Where STE is compared with the PDE, the worst of all "
         "tests is given over its own limit: below 1 they agree."
     )
-    return "\n".join([lead, "", "| item | found |", "|---|---|", *rows, ""])
+    return "\n".join([claims_text(told), lead, "", "| item | found |", "|---|---|", *rows, ""])
+
+
+def claims_text(told: dict[str, Any]) -> str:
+    """Return the table of claims, and what the pooled test would have seen, in Markdown."""
+    if not told["claims"]:
+        return ""
+    rows = [
+        f"| {_cell(c['claim'])} | {c['verdict']}: {_cell(c['where'])} | {_cell(c['evidence'])} |"
+        for c in told["claims"]
+    ]
+    lines = ["| the paper's claim | verdict | evidence |", "|---|---|---|", *rows, ""]
+    if told["power"]:
+        seen = ", ".join(f"{100 * value:.2g} % in {name}" for name, value in told["power"].items())
+        lines += [f"An error of {seen} would have been seen by the pooled test.", ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "∣")
