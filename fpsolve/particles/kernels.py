@@ -649,11 +649,14 @@ def _absorbed(x: float, y: float, wall: float, variance: float, u: float) -> flo
     A Brownian bridge between points at distances a, b of a wall meets it with probability
     exp(−2ab/variance).
     """
-    if y > wall or (y > 0.0 and u < math.exp(-2.0 * (wall - x) * (wall - y) / variance)):
-        return float(np.nextafter(wall, np.inf))
-    if y < -wall or (y <= 0.0 and u < math.exp(-2.0 * (wall + x) * (wall + y) / variance)):
-        return float(-np.nextafter(wall, np.inf))
-    return y
+    side = 1.0 if y > 0.0 else -1.0
+    left = wall - side * y
+    if left >= 0.0:
+        exponent = 2.0 * (wall - side * x) * left / variance
+        # Beyond 38 the exponential is below every u.
+        if exponent > 38.0 or u >= math.exp(-exponent):
+            return y
+    return float(side * np.nextafter(wall, np.inf))
 
 
 @njit(cache=True, nogil=True)
