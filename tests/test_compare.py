@@ -27,6 +27,7 @@ from fpsolve import (
 )
 from fpsolve.comparison.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
 from fpsolve.comparison.stratify import initial_weights
+from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.plots.particles import plot_comparison, plot_histograms, plot_symbols
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
@@ -286,3 +287,40 @@ def test_histograms_have_unit_area_and_symbols_sit_at_the_means(density, linear_
     assert len(plot_comparison(density, result, times=[1.0, 5.0]).axes) == 2 + 3
     with pytest.raises(ParameterError, match="names"):
         plot_symbols(result, [density], names=["loss"])
+
+
+def test_a_law_with_atoms_jumps_where_they_are():
+    """Half of a uniform density on (−1, 1), and atoms of a quarter at both ends."""
+    law = Law(np.array([-1.0, 1.0]), np.array([0.5]))
+    law.cdf, law.before = law.cdf + 0.25, law.before + 0.25
+    law.cdf[-1], law.before[0] = 1.0, 0.0
+    points = np.array([-1.5, -1.0, 0.0, 1.0, 1.5])
+    np.testing.assert_allclose(law(points), [0.0, 0.25, 0.5, 1.0, 1.0])
+    np.testing.assert_allclose(law.left(points), [0.0, 0.0, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(law.quantiles(np.array([0.1, 0.5, 0.9])), [-1.0, 0.0, 1.0])
+    assert law.variance == pytest.approx(0.5 + 0.5 / 3, rel=1e-2)
+    n = 4000
+    inner = -1 + 2 * (np.arange(n // 2) + 0.5) / (n // 2)
+    samples = np.concatenate([np.full(n // 4, -1.0), inner, np.full(n // 4, 1.0)])
+    assert kolmogorov_smirnov(law, samples, 1, 0.01).value <= 0.5 / n + 1e-12
+    assert wasserstein(law, samples, 1, 0.01).value == pytest.approx(1 / (2 * n), rel=0.01)
+    assert binned_l1(law, samples, 1, 0.01).value < 64 / n
+    # A tenth more at an end is seen by all three.
+    samples[n // 4 : n // 4 + n // 10] = -1.0
+    assert kolmogorov_smirnov(law, samples, 1, 0.01).value == pytest.approx(0.1, abs=1 / n)
+    assert wasserstein(law, samples, 1, 0.01).value == pytest.approx(0.1 * 0.2, rel=0.05)
+    assert binned_l1(law, samples, 1, 0.01).value == pytest.approx(0.2, abs=0.02)
+
+
+def test_initial_weights_on_the_walls_agree_with_atoms_there():
+    """Clipped normal weights against a frame with exactly those atoms, and with others."""
+    problem = dataclasses.replace(FIG_1, weight_clip=0.9)
+    result = simulate_ste(problem, [0.0], dimension=2000, runs=2, seed=1)
+    normal = GaussianFrame([0.0], [1.0])
+    law = Law.of_frame(normal, 0, 0.9)
+    assert law(np.array([-0.9]))[0] == pytest.approx(stats.norm.cdf(-0.9), rel=1e-9)
+    samples = np.sort(result.weights[:, 0].ravel())
+    for distance in (wasserstein, kolmogorov_smirnov, binned_l1):
+        assert distance(law, samples, 1.0, 1e-5).within
+        assert not distance(Law.of_frame(normal, 0, 0.6), samples, 1.0, 1e-5).within
+        assert not distance(Law.of_frame(normal, 0), samples, 1.0, 1e-5).within

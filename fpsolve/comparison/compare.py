@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from fpsolve.comparison.distances import Law, binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.comparison.distances import binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.comparison.law import Law
 from fpsolve.comparison.moments import expected_order_parameters
 from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
 from fpsolve.comparison.verdict import (
@@ -132,12 +133,23 @@ def _independent_runs(particles: ParticleTrajectory) -> int:
     return 1 if particles.stats.get("shared_initial") else particles.weights.shape[0]
 
 
+def _absorbing_wall(particles: ParticleTrajectory) -> float:
+    """Return the bound beyond which weights are frozen, where the limit has an atom.
+
+    How far the last step of a weight went beyond it is left out of the comparison.
+    """
+    walls = particles.problem.dynamics.walls
+    return walls.high if walls is not None and walls.kind == "absorb" else math.inf
+
+
 def _compare_class(
     density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int, k: int,
     members: NDArray[np.bool_], alpha: float,
 ) -> DensityComparison:  # fmt: skip
-    law = Law(density.edges, density.masses[i, k])
-    runs = [w[inside] for w, inside in zip(particles.weights[:, j], members, strict=True)]
+    wall = _absorbing_wall(particles)
+    law = Law.of_frame(density.frames[i], k, wall)
+    weights = np.clip(particles.weights[:, j], -wall, wall)
+    runs = [w[inside] for w, inside in zip(weights, members, strict=True)]
     samples = np.concatenate(runs)
     samples.sort()
     inflation = _inflation(law, runs, particles, float(particles.times[j]), k)
@@ -173,7 +185,8 @@ def _inflation(
         ]
     )
     added = 2 * float(np.trapezoid(noise, along[before])) if before.sum() > 1 else math.inf
-    share = 0.0 if time == 0 else min(1.0, added / law.variance)
+    spread = law.variance
+    share = 0.0 if time == 0 else 1.0 if spread <= added else added / spread
     return max(1.0 + share, _between_runs(law, runs))
 
 
@@ -186,6 +199,8 @@ def _between_runs(law: Law, runs: list[Array]) -> float:
     each = np.array([np.searchsorted(np.sort(w), points, side="right") / w.size for w in filled])
     size = len(filled) / sum(1 / w.size for w in filled)
     f = law(points)
+    if not (f * (1 - f)).sum() > 0:  # All in atoms, between which no quantile lies.
+        return 0.0
     return float(each.var(axis=0, ddof=1).sum() * size / (f * (1 - f)).sum())
 
 

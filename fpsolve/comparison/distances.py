@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
+
+from fpsolve.comparison.law import Law
 
 __all__ = ["Distance", "Law", "binned_l1", "kolmogorov_smirnov", "wasserstein"]
 
@@ -32,9 +33,6 @@ Array = NDArray[np.float64]
 _BINS = 32
 # A mean of max|bridge|: (π/2)^½ ln 2.
 _KS_MEAN = math.sqrt(math.pi / 2) * math.log(2)
-# Points within a cell at which the distribution function is interpolated, until it has this many.
-_POINTS = 20_000
-_MOST_SPLITS = 16
 
 
 @dataclass(frozen=True)
@@ -61,53 +59,13 @@ class Distance:
         return self.value <= self.limit
 
 
-class Law:
-    """Distribution function of a cell-averaged density.
-
-    Between edges it follows a monotone cubic, so that the curvature of the density inside a cell
-    is not mistaken for disagreement.
-
-    Parameters
-    ----------
-    edges : ndarray, shape (N + 1,)
-        Cell edges (dimensionless).
-    masses : ndarray, shape (N,)
-        Cell masses; their sum is the mass that the density really has.
-    """
-
-    def __init__(self, edges: Array, masses: Array) -> None:
-        cumulative = np.concatenate([[0.0], np.cumsum(masses)])
-        splits = max(1, min(_MOST_SPLITS, _POINTS // masses.size))
-        fractions = np.arange(splits) / splits
-        inner = (edges[:-1, None] + np.diff(edges)[:, None] * fractions).ravel()
-        self.x = np.append(inner, edges[-1])
-        self.cdf = PchipInterpolator(edges, cumulative)(self.x)
-
-    def __call__(self, x: Array) -> Array:
-        """Return F(x) elementwise: 0 below the edges, the total mass above."""
-        return np.asarray(np.interp(x, self.x, self.cdf))
-
-    @property
-    def variance(self) -> float:
-        """Var w (dimensionless); undershoots of the density count by their size."""
-        middle, mass = 0.5 * (self.x[1:] + self.x[:-1]), np.abs(np.diff(self.cdf))
-        total = mass.sum()
-        mean = middle @ mass / total
-        return float(np.square(middle - mean) @ mass / total)
-
-    def quantiles(self, levels: Array) -> Array:
-        """Return the points where F passes `levels`, shape as `levels`."""
-        return np.asarray(np.interp(levels, self.cdf, self.x))
-
-
 def wasserstein(law: Law, samples: Array, inflation: float, alpha: float) -> Distance:
     """Return ∫|F_n − F| dw for sorted `samples`; `inflation` is φ."""
     n = samples.size
     grid = np.concatenate([law.x, samples])
     grid.sort()
-    f = law(grid)
     step = np.searchsorted(samples, grid[:-1], side="right") / n
-    left, right = step - f[:-1], step - f[1:]
+    left, right = step - law(grid[:-1]), step - law.left(grid[1:])
     width = np.diff(grid)
     total = np.abs(left) + np.abs(right)
     # Where the difference changes sign inside an interval, two triangles replace the trapezoid.
@@ -124,9 +82,11 @@ def wasserstein(law: Law, samples: Array, inflation: float, alpha: float) -> Dis
 def kolmogorov_smirnov(law: Law, samples: Array, inflation: float, alpha: float) -> Distance:
     """Return max|F_n − F| for sorted `samples`; `inflation` is φ."""
     n = samples.size
-    f = law(samples)
-    rank = np.arange(n) / n
-    value = float(max(np.abs(f - rank).max(), np.abs(f - rank - 1 / n).max()))
+    points = np.concatenate([samples, law.x[law.cdf > law.before]])
+    below = np.searchsorted(samples, points, side="left") / n
+    reached = np.searchsorted(samples, points, side="right") / n
+    gaps = np.abs(law.left(points) - below).max(), np.abs(law(points) - reached).max()
+    value = float(max(gaps))
     scale = math.sqrt(inflation / n)
     return Distance(value, scale * _KS_MEAN, scale * math.sqrt(0.5 * math.log(2 / alpha)))
 
@@ -136,7 +96,7 @@ def binned_l1(law: Law, samples: Array, inflation: float, alpha: float) -> Dista
     n = samples.size
     bounds = law.quantiles(np.arange(1, _BINS) / _BINS * law.cdf[-1])
     p = np.diff(np.concatenate([[0.0], law(bounds), [law.cdf[-1]]]))
-    counts = np.diff(np.concatenate([[0], np.searchsorted(samples, bounds), [n]]))
+    counts = np.diff(np.concatenate([[0], np.searchsorted(samples, bounds, side="right"), [n]]))
     value = float(np.abs(counts / n - p).sum())
     mean = float(np.sqrt(2 * np.clip(p * (1 - p), 0.0, None) / (math.pi * n)).sum())
     scale = math.sqrt(inflation)
