@@ -133,6 +133,16 @@ def test_phase_diagram() -> None:
             assert late[i, j] == pytest.approx(expected, abs=0.02)
 
 
+def test_ensembles_on_a_grid() -> None:
+    found = example("ensembles_on_a_grid")
+    difference, error = found["difference"], found["standard_error"]
+    # Sampling noise alone: root mean square of one standard error over 72 points, none beyond five.
+    assert 0.5 * error < np.sqrt(np.mean(difference**2)) < 1.5 * error
+    assert np.abs(difference).max() < 5 * error
+    best = np.unravel_index(found["limit"].argmin(), found["limit"].shape)
+    assert found["models"].problem(best).ridge == 0.0  # without noise no penalty helps
+
+
 def test_plateau() -> None:
     found = example("plateau")
     for omega, time in found["predicted"].items():
