@@ -481,17 +481,3 @@ def test_the_readme_example_prints_what_it_says(tmp_path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path
     )
     assert done.stdout == output
-
-
-def test_the_readme_lists_every_command() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `fpsolve ([a-z-]+) ", readme, re.MULTILINE) == COMMANDS
-
-
-def test_the_readme_problem_file_is_valid(tmp_path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    path = tmp_path / "p.toml"
-    path.write_text(re.search(r"```toml\n(.*?)```", readme, re.DOTALL)[1], encoding="utf-8")
-    problem = fpsolve.Problem.from_toml(path)
-    assert problem.teacher == fpsolve.Teacher.gaussian(1.0, 9)
-    assert problem.weight_quantizer == fpsolve.UniformQuantizer(3, 1.0)

@@ -46,6 +46,12 @@ def test_density_against_training() -> None:
     assert example("density_against_training")["verdict"].agrees
 
 
+def test_own_training_loop() -> None:
+    found = example("own_training_loop")
+    assert found["verdict"].agrees
+    assert not found["rebuke"].agrees, "a learning rate off by two is noticed"
+
+
 def test_best_range() -> None:
     best = example("best_range")["best"]
     ranges = [best[bits].omega for bits in (2, 3, 4)]

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument(
         "--publish",
         action="store_true",
-        help="after a full run, put its headline table and pictures into README.md and docs/",
+        help="after a full run, put its headline table and pictures into docs/",
     )
     told.add_argument(
         "--mutations",

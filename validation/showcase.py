@@ -1,4 +1,4 @@
-"""What the README shows of a full run: its headline table and three pictures."""
+"""What the documentation shows of a full run: its headline table and three pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"(<!-- validation -->\n).*?(<!-- end of validation -->\n)",
 
 
 def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> None:
-    """Write table and pictures of a full run into README.md and docs/ under `root`."""
+    """Write table and pictures of a full run into docs/ under `root`."""
     docs = root / "docs"
     docs.mkdir(exist_ok=True)
     by_name = {result.name: result for result in results}
@@ -33,15 +33,15 @@ def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> N
             figure = load_item(name).visualize(by_name[name].data)
             thin_out_labels(figure)
             figure.savefig(docs / f"validation_{name}.png", dpi=110, metadata={"Software": None})
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    page = docs / "validation.md"
+    text = page.read_text(encoding="utf-8")
     block = table_text(results, told) + "".join(
-        f"\n![{title}](docs/validation_{name}.png)\n" for name, title in PICTURES.items()
+        f"\n![{title}](validation_{name}.png)\n" for name, title in PICTURES.items()
     )
     changed, count = _BLOCK.subn(lambda m: f"{m[1]}{block}{m[2]}", text)
     if count != 1:
-        raise SystemExit("README.md must hold <!-- validation --> and its end once")
-    readme.write_text(changed, encoding="utf-8")
+        raise SystemExit("docs/validation.md must hold <!-- validation --> and its end once")
+    page.write_text(changed, encoding="utf-8")
 
 
 def table_text(results: list[Result], told: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ def plot_optimal_range(result: OptimalRange, *, ax: AxesLike | None = None) -> F
     ...     learning_rate=0.1, teacher=fpsolve.Teacher.gaussian(1.0, 8))
     >>> figure = fpsolve.plot_optimal_range(fpsolve.optimal_range(problem, points=20))
     >>> figure.get_axes()[0].get_xlabel()
-    '$\\omega$'
+    '$\\\\omega$'
     """
     axes = _one(ax)
     figure = drawn_on(axes)

@@ -148,10 +148,30 @@ def optimal_range(
 def range_curve(
     problem: Problem, ranges: ArrayLike, *, which: str = "weights", time: float | None = None
 ) -> Array:
-    """Return ε_g at each of `ranges`, shape (N,), of the weights or of the inputs.
+    """Return ε_g at each of `ranges` of the weights or of the inputs.
 
-    Stationary unless a time τ is given; inf where training diverges. Options and exceptions as for
-    `optimal_range`, "both" excluded. Source: paper Figs. 5 (right) and 6.
+    Parameters
+    ----------
+    problem : Problem
+        What is trained; the range of one of its quantizers is varied.
+    ranges : array_like, shape (N,)
+        Ranges ω > 0 (dimensionless).
+    which, time
+        As for `optimal_range`, "both" excluded.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        ε_g, stationary unless a time τ is given; inf where training diverges.
+
+    Raises
+    ------
+    ParameterError
+        As for `optimal_range`.
+
+    Notes
+    -----
+    Source: paper Figs. 5 (right) and 6.
     """
     if which == "both":
         raise ParameterError("which", which, "must be 'weights' or 'inputs'")

@@ -1,0 +1,114 @@
+"""The documentation: all public names have a place and a running example, and links a target."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import fpsolve
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+API = sorted((DOCS / "api").glob("*.rst"))
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+NAMES = [name for name in fpsolve.__all__ if name != "__version__"]
+_ENTRY = re.compile(r"^\.\. auto(?:class|function|exception):: fpsolve\.(\w+)$", re.MULTILINE)
+
+
+def entries() -> dict[str, str]:
+    """Public name -> what its page says below it."""
+    found: dict[str, str] = {}
+    for page in API:
+        parts = _ENTRY.split(page.read_text(encoding="utf-8"))
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            assert name not in found, f"{name} is documented twice"
+            found[name] = text
+    return found
+
+
+def test_every_public_name_is_on_an_api_page() -> None:
+    assert sorted(entries()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_has_an_example(name: str) -> None:
+    text = entries()[name] + (inspect.getdoc(getattr(fpsolve, name)) or "")
+    assert ">>> " in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_verb_describes_its_arguments(name: str) -> None:
+    value = getattr(fpsolve, name)
+    if not inspect.isfunction(value) or len(inspect.signature(value).parameters) < 2:
+        return
+    text = inspect.getdoc(value) or ""
+    described = text + "".join(
+        inspect.getdoc(getattr(fpsolve, other)) or ""
+        for other in re.findall(r"[Aa]s (?:for|in)\s+`(\w+)`", text)
+        if hasattr(fpsolve, other)
+    )
+    for parameter in inspect.signature(value).parameters:
+        assert re.search(rf"\b{parameter}\b", described), f"{name} says nothing of {parameter}"
+
+
+@pytest.mark.parametrize("page", API, ids=lambda path: path.stem)
+def test_the_examples_of_the_api_run(page: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert done.failed == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_of_docstrings_run(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in doctest.DocTestFinder(recurse=True).find(getattr(fpsolve, name), name):
+        runner.run(test)
+    assert runner.failures == 0
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    found = set()
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            kept = re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower())
+            found.add(kept.replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        if "gallery/" in name:  # made by the build from examples/
+            script = ROOT / "examples" / (Path(name).stem + ".py")
+            assert script.exists() or Path(name).stem == "index", f"{page.name}: {target}"
+            continue
+        path = (page.parent / name).resolve() if name else page
+        if path.stem == "contributing" or page.name == "CONTRIBUTING.md":
+            path = ROOT / "CONTRIBUTING.md"
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(path), f"{page.name}: {target}"
+
+
+def test_the_problem_file_of_the_docs_is_valid(tmp_path) -> None:
+    text = (DOCS / "howto" / "problem.md").read_text(encoding="utf-8")
+    path = tmp_path / "p.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1], encoding="utf-8")
+    assert fpsolve.Problem.from_toml(path).teacher == fpsolve.Teacher.gaussian(1.0, 9)
+
+
+def test_the_docs_list_every_command() -> None:
+    from fpsolve.cli.parser import COMMANDS
+
+    text = (DOCS / "command_line.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `fpsolve ([a-z-]+) ", text, re.MULTILINE)) == COMMANDS
