@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import fpsolve
 
 sys.path.insert(0, str(Path(__file__).parent))
+logging.getLogger("fpsolve").setLevel(logging.WARNING)  # Sphinx shows what loggers are told
 
 project = "fpsolve"
 author = "the fpsolve authors"
@@ -24,13 +26,7 @@ extensions = [
     "myst_nb",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = [
-    "_build",
-    "work_precision.md",
-    "sg_execution_times.rst",
-    "**/README.rst",
-    "gallery/mg_execution_times.rst",
-]
+exclude_patterns = ["_build", "work_precision.md", "sg_execution_times.rst", "**/README.rst"]
 # Half-written files of other tools.
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
 html_theme = "furo"

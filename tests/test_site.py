@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium")
 WIDTHS = [1280, 400]
-# Reports how far a page is wider than its window, images that did not load, and formulas left as text.
+# Reports how far a page is wider than its window, and images that did not load.
 _PROBE = """
 <script>
 addEventListener("load", () => setTimeout(() => {
