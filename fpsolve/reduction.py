@@ -206,8 +206,22 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
 
 
 def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, Array]:
-    """Return dm/dτ and dq/dτ as the order parameters themselves dictate, shapes as in `state`.
+    """Return dm/dτ and dq/dτ as the order parameters themselves dictate.
 
+    Parameters
+    ----------
+    problem : Problem
+        What is trained.
+    state : OrderParameters
+        Order parameters of a density or of particles, of any one shape (dimensionless).
+
+    Returns
+    -------
+    dm, dq : ndarray
+        The rates, shapes as in `state` (dimensionless).
+
+    Notes
+    -----
     The identities need no closure: they hold for the exact density (paper Eqs. 6–7).
     """
     # E[w* a] and 2E[w a] + 2D, for a drift A w* − Bψ.
