@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 
 import numpy as np
 import pytest
 from reference_rules import PROBLEMS, reference
 
-from fpsolve import GaussianInitial, Problem, Schedule, Surrogate, UniformQuantizer, simulate_sde
+from fpsolve import (
+    GaussianInitial,
+    ParameterError,
+    Problem,
+    Schedule,
+    Surrogate,
+    Teacher,
+    UniformQuantizer,
+    simulate_sde,
+)
 from fpsolve.particles.reduction import coordinate_terms
 from fpsolve.particles.sde import default_step
+from fpsolve.problem.dynamics import Dynamics
 
 TERNARY = UniformQuantizer(2, 1.0)
 COLUMNS = ("m", "q", "m_psi", "q_psi", "r_psi", "generalization_error")
@@ -126,3 +137,64 @@ def test_step_shortens_for_walls_and_follows_the_rate():
     rising = dataclasses.replace(plain, learning_rate=rate)
     assert default_step(rising, 0.0, 0.0) == pytest.approx(2 * default_step(rising, 0.0, 1.0))
     assert default_step(rising, 0.5, 0.0) == pytest.approx(default_step(plain, 0.5))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"surrogate": Surrogate(slope=0.3), "weight_decay": 0.2, "dampening": 0.2},
+        {"surrogate": Surrogate(0.8)},
+        {"weight_clip": 0.9, "momentum": 0.5},
+        {"learning_rate": Schedule.linear(0.5, 0.1, duration=0.7)},
+        {"teacher": Teacher([1.0, 0.6], [0.4, 0.6], [0.5, 1.6])},
+    ],
+    ids=["leaky", "clipped", "walls", "schedule", "scales"],
+)
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_one_step_is_drift_and_noise_of_the_right_size(rules, temperature):
+    quantizer = UniformQuantizer(2, 1.0, temperature=temperature)
+    base = Problem(
+        weight_quantizer=quantizer,
+        input_quantizer=UniformQuantizer(3, 1.5),
+        learning_rate=0.3,
+        ridge=0.2,
+        noise_variance=0.1,
+        teacher=Teacher([-1.0, 0.5], [0.4, 0.6]),
+    )
+    problem = dataclasses.replace(base, **rules)
+    h = 1e-4
+    result = simulate_sde(problem, [0, h], particles=50_000, seed=2, max_step=1.0)
+    start, end = result.weights[0]
+    labels, dynamics = result.labels[0], problem.dynamics
+    error = float(result.order_parameters.generalization_error[0, 0])
+    drift = dynamics.point_drift(start, dynamics.coordinate(labels), h / 2)
+    noise = dynamics.shape(start) * np.sqrt(
+        2 * h * dynamics.sigma2[labels] * float(dynamics.diffusivity(h / 2, error))
+    )
+    still = noise == 0
+    np.testing.assert_array_equal(start[still], end[still])
+    # Far from walls, where no step meets one.
+    reach = 8 * noise.max()
+    wall = math.inf if dynamics.walls is None else dynamics.walls.high
+    free = ~still & (np.abs(start) < wall - reach)
+    z = (end - start - h * drift)[free] / noise[free]
+    n = z.size
+    assert n > 20_000
+    assert abs(z.mean()) * math.sqrt(n) < 5
+    assert abs(np.mean(z**2) - 1) * math.sqrt(n / 2) < 5
+    assert abs(np.mean(z * start[free])) * math.sqrt(n) < 5
+
+
+def test_coefficients_of_ones_own_are_refused():
+    class Own(Dynamics):
+        def offset(self, tau: float = 0.0) -> float:
+            return 2 * super().offset(tau)
+
+    class Mine(Problem):
+        @cached_property
+        def dynamics(self) -> Dynamics:
+            return Own(self)
+
+    problem = Mine(weight_quantizer=TERNARY, input_quantizer=None, learning_rate=0.1)
+    with pytest.raises(ParameterError, match=r"dynamics = 'Own'.*solve_pde"):
+        simulate_sde(problem, [1.0], particles=10)

@@ -72,10 +72,19 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("dimension", [37, 600])
-def test_the_update_is_the_theorys(rule, dimension):
+# Rules whose weights may be rounded by a smooth quantizer.
+SMOOTH = [rule for rule in RULES if "weight_quantizer" not in RULES[rule]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "dimension", "temperature"),
+    [(rule, d, 0.0) for rule in RULES for d in (37, 600)] + [(rule, 37, 0.3) for rule in SMOOTH],
+)
+def test_the_update_is_the_theorys(rule, dimension, temperature):
     problem = dataclasses.replace(PLAIN, **RULES[rule])
+    if temperature > 0:
+        smooth = UniformQuantizer(2, 1.0, temperature=temperature)
+        problem = dataclasses.replace(problem, weight_quantizer=smooth)
     steps = 30 if dimension == 37 else 5
     result = simulate_ste(problem, [0, steps / dimension], dimension=dimension, runs=2, seed=9)
     for run in range(2):

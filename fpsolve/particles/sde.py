@@ -152,6 +152,9 @@ def simulate_sde(
     -----
     Source: paper Theorem IV.3.
     """
+    if not problem.dynamics.is_standard:
+        allowed = "changes the coefficients in a way simulate_sde does not know; use solve_pde"
+        raise ParameterError("dynamics", type(problem.dynamics).__name__, allowed)
     particles = integer("particles", particles, least=1)
     runs = integer("runs", runs, least=1)
     threads = thread_count(threads)
