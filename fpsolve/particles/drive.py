@@ -11,6 +11,7 @@ from fpsolve.particles.state import RunState, Snapshot
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin
 from fpsolve.progress import progress_to
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Ending
 
 __all__ = ["Walker", "drive"]
@@ -110,8 +111,9 @@ def drive(
         snapshots = board.collect() if waiting else None
         if snapshots is not None:
             record.hand_on()
-            sink.checkpoint(state(snapshots).to_arrays())
-            waiting = False
+            with undisturbed():
+                sink.checkpoint(state(snapshots).to_arrays())
+                waiting = False
 
     try:
         with progress_to(total, label, shown=progress, unit=unit) as reporter:
@@ -130,6 +132,7 @@ def drive(
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats()}
     if sink is not None:
-        sink.checkpoint(last.to_arrays())
-        sink.close(Ending("interrupted" if interrupted else "completed", told))
+        with undisturbed():
+            sink.checkpoint(last.to_arrays())
+            sink.close(Ending("interrupted" if interrupted else "completed", told))
     return record.trajectory(told, last, interrupted=interrupted)

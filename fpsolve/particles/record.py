@@ -16,6 +16,7 @@ from fpsolve.particles.state import RunState
 from fpsolve.particles.timetable import Timetable
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Sink
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
@@ -126,8 +127,9 @@ class Record:
             arrays |= {f"dense_{name}": getattr(between, name) for name in ORDER_PARAMETER_NAMES}
             if self.flip_counts.shape[-1]:
                 arrays["flip_counts"] = self.flip_counts[:, dense]
-            self._sink.frame(i, float(self._timetable.kept[i]), arrays)
-            self.handed += 1
+            with undisturbed():
+                self._sink.frame(i, float(self._timetable.kept[i]), arrays)
+                self.handed += 1
 
     def restore(self, state: RunState) -> None:
         """Take over what `state` had recorded, and what the sink has already.
