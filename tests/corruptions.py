@@ -1,7 +1,7 @@
-"""Damage files at random and say what `load` makes of it: `python tests/corruptions.py COUNT`.
+"""Damage files at random: what does `load` make of it? `python corruptions.py COUNT SEED SHARE`.
 
-Every damaged file must either be refused with `StoreError` or load as what was saved. Files lose
-their trailer in half of the cases, so that HDF5 itself meets the damage, in a child process.
+Every damaged file must either be refused with `StoreError` or load as what was saved. A share
+of them has lost its trailer before, so that HDF5 itself meets the damage, in a child process.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def outcomes(results, count: int, folder: Path, seed: int, same, *, bare: float)
     return told
 
 
-def main(count: int, seed: int) -> int:
+def main(count: int, seed: int = 1, bare: float = 0.5) -> int:
     """Print the outcomes for every kind of trajectory."""
     from closed_forms import exact_density, exact_macro, sampled_particles
     from test_store import assert_equal
@@ -94,10 +94,10 @@ def main(count: int, seed: int) -> int:
     times = [0.0, 1.0, 5.0]
     results = [make(problem, times) for make in (exact_density, exact_macro, sampled_particles)]
     with tempfile.TemporaryDirectory() as folder:
-        told = outcomes(results, count, Path(folder), seed, assert_equal, bare=0.5)
+        told = outcomes(results, count, Path(folder), seed, assert_equal, bare=bare)
     print(told)
     return int(any(word.isupper() for name in told for word in name.split(":")[:1]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    sys.exit(main(int(sys.argv[1]), *map(int, sys.argv[2:3]), *map(float, sys.argv[3:4])))

@@ -1,7 +1,8 @@
 """The command line: `fpsolve COMMAND …`.
 
 Exit codes: 0 done; 1 the results disagree, or some points of a sweep failed; 2 bad input;
-3 a computation could not be finished; 130 interrupted. An error is one line on the error stream.
+3 a computation could not be finished, or the disk is full; 130 interrupted (Ctrl-C), 143 terminated
+(SIGTERM). An error is one line on the error stream.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from fpsolve.cli.parser import UsageError, parse
 from fpsolve.errors import FpsolveError, SolveError
+from fpsolve.recording.signals import stopping_code, terminable
 
 __all__ = ["main"]
 
@@ -39,13 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.code or 0)
     name = f"fpsolve {arguments.command}"
     try:
-        code = _execute(arguments)
+        with terminable():
+            code = _execute(arguments)
     except SolveError as error:
         return _say(f"{name}: {error}", 3)
     except FpsolveError as error:
-        return _say(f"{name}: {error}", 2)
+        # A disk that is full or fails is no mistake of the input.
+        return _say(f"{name}: {error}", 3 if getattr(error, "errno", None) else 2)
     except KeyboardInterrupt:
-        return _say(f"{name}: interrupted; nothing half-written was left", 130)
+        return _say(f"{name}: interrupted; nothing half-written was left", stopping_code())
     except BrokenPipeError:
         # Whoever read the output has gone; Python's own flush at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -150,7 +150,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
             raise ParameterError("-o", str(arguments.output), allowed)
         from fpsolve.recording.target import check_target
 
-        check_target(arguments.output, overwrite=arguments.overwrite)
+        kept = arguments.overwrite or getattr(arguments, "resume", False)
+        check_target(arguments.output, overwrite=kept)
     check_picture(arguments)
 
 

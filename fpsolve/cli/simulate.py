@@ -12,8 +12,8 @@ from fpsolve.cli.options import (
     check_outputs,
     read_problem,
     simulation,
-    write_outputs,
 )
+from fpsolve.cli.streaming import add_resume, go_on, stopped, store_of, write_plot
 from fpsolve.cli.tables import order_parameter_table
 
 NAME = "simulate"
@@ -30,28 +30,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_simulation(parser)
     parser.add_argument("--threads", type=int, help="threads (default: all cores)")
     add_output(parser)
+    add_resume(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Simulate, print the order parameters, write what was asked for."""
+    """Simulate, writing as it goes on if -o says where; print the order parameters."""
     check_outputs(arguments)
     problem, options = read_problem(arguments)
-    simulate, size = simulation(arguments)
-    result = simulate(
-        problem,
-        options["times"],
-        **size,
-        runs=arguments.runs,
-        seed=arguments.seed,
-        threads=arguments.threads,
-        progress=not arguments.quiet,
-    )
+    if arguments.resume:
+        result = go_on(arguments, problem, options["times"], threads=arguments.threads)
+    else:
+        simulate, size = simulation(arguments)
+        result = simulate(
+            problem,
+            options["times"],
+            **size,
+            runs=arguments.runs,
+            seed=arguments.seed,
+            threads=arguments.threads,
+            progress=not arguments.quiet,
+            store=store_of(arguments),
+        )
     if result.times.size == 0:
         raise KeyboardInterrupt
     print(order_parameter_table(result.times, result.order_parameters))
     print(f"seed {result.stats['seed']}")
-    write_outputs(arguments, result)
+    if arguments.output is not None:
+        print(f"wrote {arguments.output}")
+    write_plot(arguments, result)
     if result.stats["interrupted"]:
-        print(f"interrupted at tau = {result.times[-1]:g}; so far is what was kept")
-        return 130
+        return stopped(arguments, float(result.times[-1]))
     return 0

@@ -56,8 +56,15 @@ def round_robin(
     stop = threading.Event()
     work: list[int] = []
     failures: list[BaseException] = []
+    ended = [threading.Event() for _ in range(min(threads, len(runs)))]
 
-    def serve() -> None:
+    def serve(end: threading.Event) -> None:
+        try:
+            work_on()
+        finally:
+            end.set()
+
+    def work_on() -> None:
         while not stop.is_set():
             try:
                 run = waiting.get_nowait()
@@ -73,11 +80,11 @@ def round_robin(
                 return
             waiting.put(run)
 
-    pool = [threading.Thread(target=serve, daemon=True) for _ in range(min(threads, len(runs)))]
+    pool = [threading.Thread(target=serve, args=(end,), daemon=True) for end in ended]
     for thread in pool:
         thread.start()
     try:
-        interrupted = _wait(pool, stop, work, progress, attend, done)
+        interrupted = _wait(ended, stop, work, progress, attend, done)
     except BaseException:
         stop.set()
         for thread in pool:
@@ -89,15 +96,16 @@ def round_robin(
 
 
 def _wait(
-    pool: Sequence[threading.Thread], stop: threading.Event, work: list[int], progress: Progress,
+    ended: Sequence[threading.Event], stop: threading.Event, work: list[int], progress: Progress,
     attend: Callable[[], None], done: float,
 ) -> bool:  # fmt: skip
     interrupted = False
     seen = 0
-    while any(thread.is_alive() for thread in pool):
+    # Not `Thread.join`: interrupted, it takes a thread for dead that still works (Python < 3.13).
+    while not all(end.is_set() for end in ended):
         try:
-            for thread in pool:
-                thread.join(_PATIENCE)
+            for end in ended:
+                end.wait(_PATIENCE)
             fresh = work[seen:]
             seen += len(fresh)
             done += sum(fresh)

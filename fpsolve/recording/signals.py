@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["Terminated", "stopping_signal", "terminable", "undisturbed"]
+__all__ = ["Terminated", "stopping_code", "stopping_signal", "terminable", "undisturbed"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The last of these that stopped something; None as long as none has.
@@ -45,6 +45,11 @@ def terminable() -> Iterator[None]:
 def stopping_signal() -> signal.Signals | None:
     """Return the signal that has interrupted what `terminable` surrounds, or None."""
     return _last
+
+
+def stopping_code() -> int:
+    """Return the exit code of a process that has stopped in order: 143 by SIGTERM, else 130."""
+    return 128 + (_last or signal.SIGINT)
 
 
 @contextlib.contextmanager
