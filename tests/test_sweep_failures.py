@@ -16,7 +16,7 @@ from fpsolve import ParameterError, SolveError, StoreError, sweep
 
 RATES = np.linspace(0.01, 1.0, 60).tolist()
 # Long enough for workers to be worth their start.
-PAUSE = 0.03
+PAUSE = 0.06
 
 
 def noted(problem, log: str, victim: float, deaths: int, parent: int) -> float:

@@ -28,7 +28,7 @@ from fpsolve.sweeps.result import ELSEWHERE, INTERRUPTED, SweepResult, gather
 __all__ = ["collect_sweep", "sweep"]
 
 # Seconds solved here before other workers are thought of, and seconds of work that are worth them.
-_TRIAL, _WORTH = 0.1, 1.0
+_TRIAL, _WORTH = 0.1, 2.5
 # Seconds between two files of a sweep that is solved here.
 _EVERY = 1.0
 
@@ -98,7 +98,7 @@ def sweep(
     Notes
     -----
     The first points are solved in this process, which compiles what is not compiled yet and shows
-    what a point costs; local workers start where a second or more of work is left.
+    what a point costs; local workers start where a few seconds of work are left.
     """
     grid = Axes.of(base, axes)
     solve = _of_problems(solve)

@@ -10,7 +10,6 @@ points on 1000 cores, measured one by one, put together, and simulated over 10�
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import numpy as np
 
 from fpsolve import Problem, UniformQuantizer, solve_pde, stationary_states, sweep
 from fpsolve.sweeps.answer import answer_of
+from fpsolve.sweeps.axes import Axes
 from fpsolve.sweeps.batch import Outcome, pack, solve_batch, unpack
 from fpsolve.sweeps.folder import Folder
 
@@ -54,10 +54,11 @@ def stub(problem: Problem, seconds: float = 0.0) -> dict[str, Any]:
 
 def timed(label: str, points: int, call: Callable[[], Any]) -> float:
     """Print and return the seconds of a call."""
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     call()
-    seconds = time.perf_counter() - start
-    print(f"{label:<58}{seconds:9.2f} s {1e6 * seconds / points:9.0f} µs a point", flush=True)
+    seconds, used = time.perf_counter() - start, time.process_time() - used
+    each = f"{1e6 * seconds / points:6.0f} µs a point, {1e6 * used / points:6.0f} of this processor"
+    print(f"{label:<32}{seconds:8.2f} s {each}", flush=True)
     return seconds
 
 
@@ -72,7 +73,15 @@ def overhead() -> None:
         timed("stub, two processes, store", count, lambda: sweep(base(), many, stub, **kept))
         timed("the same again: all is there", count, lambda: sweep(base(), many, stub, **kept))
     stationary_states(base())
-    timed("1000 stationary states", 1000, lambda: sweep(base(), AXES, stationary_states))
+    grid = Axes.of(base(), AXES)
+
+    def bare() -> None:
+        for index in grid.indices():
+            for state in stationary_states(grid.problem(index)):
+                _ = state.order_parameters
+
+    timed("1000 stationary states, a loop", 1000, bare)
+    timed("1000 stationary states, a sweep", 1000, lambda: sweep(base(), AXES, stationary_states))
 
 
 _HALF = """
@@ -92,27 +101,22 @@ assert not sweep(base(), AXES, solve_pde, workers=2, times=TIMES, rtol=RTOL).err
 
 
 def efficiency() -> None:
-    """Compare two workers of a sweep with two independent processes, start-up included in both."""
+    """Compare two workers of a sweep with two independent processes, start-up included in both.
+
+    In the order A B B A, so that a machine that slows down meanwhile slows both.
+    """
     solve_pde(base(), TIMES, rtol=RTOL)  # whoever comes first must not be the one that compiles
-    wall: dict[str, float] = {}
-    spent: dict[str, float] = {}
-    for name, commands in {
-        "two independent processes": [[_HALF, "0"], [_HALF, "1"]],
-        "a sweep with two workers": [[_WHOLE]],
-    }.items():
-        before, start = _children(), time.perf_counter()
-        running = [subprocess.Popen([sys.executable, "-c", *command]) for command in commands]
+    contest = {"two independent processes": [[_HALF, "0"], [_HALF, "1"]]}
+    contest["a sweep with two workers"] = [[_WHOLE]]
+    seconds = dict.fromkeys(contest, 0.0)
+    for name in [*contest, *reversed(contest)]:
+        start = time.perf_counter()
+        running = [subprocess.Popen([sys.executable, "-c", *command]) for command in contest[name]]
         assert all(process.wait() == 0 for process in running)
-        wall[name], spent[name] = time.perf_counter() - start, _children() - before
-        print(f"{name:<28}{wall[name]:8.2f} s wall {spent[name]:8.2f} s processor", flush=True)
-    for kind, seconds in (("wall", wall), ("processor", spent)):
-        first, second = seconds.values()
-        print(f"efficiency ({kind}): {first / second:.3f}")
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        seconds[name] += time.perf_counter() - start
+        print(f"{name:<28}{time.perf_counter() - start:8.2f} s", flush=True)
+    first, second = seconds.values()
+    print(f"efficiency: {first / second:.3f}")
 
 
 _ONE = """
