@@ -24,6 +24,8 @@ _MOST_DEATHS = 2
 _PATIENCE = 0.2
 # Batches each worker should still get, so that all end at about the same time.
 _SHARES = 2
+# Batches get smaller towards the end, but no smaller than this part of a full one.
+_LEAST = 8
 
 Packed = dict[str, NDArray[Any]]
 
@@ -179,8 +181,9 @@ def solve_elsewhere(ledger: Ledger, question: bytes, engine: Engine) -> None:
 def _hand_out(ledger: Ledger, question: bytes, engine: Engine, out: _Out) -> None:
     width = engine.width()
     while ledger.left and len(out) < width * engine.depth:
-        fair = max(ledger.left // (width * engine.depth * _SHARES), 1)
-        points = ledger.take(min(fair, max(int(engine.seconds / max(ledger.cost, 1e-9)), 1)))
+        full = max(int(engine.seconds / max(ledger.cost, 1e-9)), 1)
+        fair = ledger.left // (width * engine.depth * _SHARES)
+        points = ledger.take(min(full, max(fair, full // _LEAST, 1)))
         try:
             future = engine.executor.submit(solve_batch, question, ledger.values(points))
         except BrokenExecutor:
