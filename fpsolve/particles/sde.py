@@ -66,7 +66,7 @@ def default_step(problem: Problem, generalization_error: float, time: float = 0.
     if rate == 0:
         return math.inf
     quantizer = problem.weight_quantizer
-    pull = float((dynamics.sigma2 + problem.ridge).max())
+    pull = float(dynamics.restoring.max())
     noise = dynamics.diffusivity(time, generalization_error) * float(dynamics.sigma2.max())
     walls = dynamics.walls
     wall = math.inf

@@ -266,7 +266,7 @@ def _divide(x: Array, density: Array, level: int) -> Array:
 
 def _time_grid(problem: Problem, solved: Any, level: int) -> list[Array]:
     """Return the times from one event to the next, fine behind 0 and around each output time."""
-    rate, pull = problem.dynamics.rate()[0], problem.sigma2 + problem.ridge
+    rate, pull = problem.dynamics.rate()[0], float(problem.dynamics.restoring[0])
     diffusivity, speed = _scales(problem, solved)
     # A layer's own time, within reason.
     slow = 0.01 / (rate * pull)

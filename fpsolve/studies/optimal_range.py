@@ -249,11 +249,9 @@ def _default_bounds(problem: Problem, names: tuple[str, ...]) -> list[tuple[floa
             continue
         # κ/(S + λ) of unquantized inputs: κ ≤ S^½ makes it the right size for quantized ones too.
         varied = "input_quantizer" in names
-        share = 1 / (1 + problem.ridge)
-        if not varied:
-            share = problem.kappa / (problem.sigma2 + problem.ridge)
-        targets = share * np.abs(problem.teacher.values)
-        rms = share * math.sqrt(problem.rho)
+        of_inputs = replace(problem, input_quantizer=None) if varied else problem
+        targets = np.abs(of_inputs.dynamics.target)
+        rms = math.sqrt(float(problem.teacher.probabilities @ np.square(targets)))
         if rms == 0:
             allowed = "must not be 0 alone; give bounds for the range"
             raise ParameterError("teacher", problem.teacher, allowed)
