@@ -19,11 +19,14 @@ from fpsolve import (
     ParticleTrajectory,
     Problem,
     Schedule,
+    StoreError,
     Surrogate,
     Teacher,
     UniformQuantizer,
+    save,
     simulate_sde,
     simulate_ste,
+    solve_ode,
 )
 from fpsolve.particles import drive, sde, ste
 from fpsolve.particles.frames import trajectory_from_frames
@@ -191,6 +194,25 @@ def test_training_starts_where_another_ended(simulate):
     other = dataclasses.replace(PLAIN, teacher=Teacher.constant(2.0))
     with pytest.raises(ParameterError, match=r"values of problem\.teacher"):
         simulate(other, [1.0], runs=2, seed=2, start=first, **size)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_training_starts_where_a_file_ends(tmp_path, streamed):
+    path = tmp_path / "first.h5"
+    options = {"dimension": 80, "runs": 2}
+    first = simulate_ste(PLAIN, [0.0, 2.0], seed=1, store=path if streamed else None, **options)
+    if not streamed:
+        save(first, path)
+    slow = dataclasses.replace(PLAIN, learning_rate=0.01)
+    expected = simulate_ste(slow, [1.0], seed=2, start=first, **options)
+    found = simulate_ste(slow, [1.0], seed=2, start=str(path), **options)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    other = tmp_path / "macro.h5"
+    save(solve_ode(PLAIN, [0.0, 1.0]), other)
+    with pytest.raises(StoreError, match="no weights to start from"):
+        simulate_ste(slow, [1.0], start=other, **options)
+    with pytest.raises(ParameterError, match="RunState"):
+        simulate_ste(slow, [1.0], start=3, **options)
 
 
 def test_trajectories_of_weights_from_elsewhere():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.sink import Sink
 
-__all__ = ["Beginning", "begin"]
+__all__ = ["Beginning", "Start", "begin"]
+
+# What `start=` accepts: a trajectory or its file, or a state to go on from.
+Start = ParticleTrajectory | RunState | str | Path | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Beginning:
 
 def begin(
     problem: Problem, timetable: Timetable, options: dict[str, Any], thresholds: int,
-    start: ParticleTrajectory | RunState | None, sink: Sink | None,
+    start: Start, sink: Sink | None,
 ) -> Beginning:  # fmt: skip
     """Return what the simulation described by `options` starts from.
 
@@ -107,25 +111,30 @@ def _open(
 
 
 def _last_of(start: object, problem: Problem, options: dict[str, Any]) -> list[Population]:
-    """Return the last weights of a trajectory as initial ones, moved within the walls."""
-    if not isinstance(start, ParticleTrajectory):
-        allowed = "must be a ParticleTrajectory, whose last weights are taken, or a RunState"
+    """Return the last weights of a trajectory or a file as initial ones, moved within the walls."""
+    if isinstance(start, str | Path):
+        from fpsolve.recording.last import last_weights  # h5py only where a file is read
+
+        last, teacher_weights, told = last_weights(start)
+    elif isinstance(start, ParticleTrajectory):
+        last, teacher_weights, told = start.weights[:, -1], start.teacher_weights, start.stats
+    else:
+        allowed = "must be a ParticleTrajectory or its file, to start from its end, or a RunState"
         raise ParameterError("start", start, allowed)
     shape = (options["runs"], options["dimension"])
-    if start.teacher_weights.shape != shape:
+    if teacher_weights.shape != shape:
         allowed = (
             f"must have the {shape[0]} run(s) of {shape[1]} coordinates asked for; pass runs and "
             "dimension (or particles) of the trajectory"
         )
-        raise ParameterError("start", start.teacher_weights.shape, allowed)
-    assignment = str(start.stats.get("teacher_assignment", "exact"))
-    labels = class_labels(problem, start.teacher_weights, assignment, start.stats.get("seed"))
-    weights = start.weights[:, -1].copy()
+        raise ParameterError("start", teacher_weights.shape, allowed)
+    assignment = str(told.get("teacher_assignment", "exact"))
+    labels = class_labels(problem, teacher_weights, assignment, told.get("seed"))
+    weights = last.copy()
     if problem.weight_clip is not None:
         np.clip(weights, -problem.weight_clip, problem.weight_clip, out=weights)
-    return [
-        Population(*parts) for parts in zip(labels, start.teacher_weights, weights, strict=True)
-    ]
+    rows = zip(labels, teacher_weights, weights, strict=True)
+    return [Population(*row) for row in rows]
 
 
 def _go_on(

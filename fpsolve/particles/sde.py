@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin
+from fpsolve.particles.begin import Beginning, Start, begin
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Cloud, Physics
 from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.population import teacher_assignment_name
-from fpsolve.particles.state import RunState, Snapshot
+from fpsolve.particles.state import Snapshot
 from fpsolve.particles.streams import entropy_from
 from fpsolve.particles.timetable import MOST_STEPS, Timetable
 from fpsolve.particles.trajectory import ParticleTrajectory
@@ -97,7 +97,7 @@ def simulate_sde(
     teacher_assignment: str = "exact",
     max_step: float | None = None,
     dense_times: ArrayLike | None = None,
-    start: ParticleTrajectory | RunState | None = None,
+    start: Start = None,
     store: Store = None,
     threads: int | None = None,
     progress: bool = False,

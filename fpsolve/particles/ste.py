@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
-from fpsolve.particles.begin import Beginning, begin
+from fpsolve.particles.begin import Beginning, Start, begin
 from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Machine, Marks, Rates, Samples
 from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.population import teacher_assignment_name
-from fpsolve.particles.state import RunState, Snapshot
+from fpsolve.particles.state import Snapshot
 from fpsolve.particles.streams import LAWS, RunStreams, draw, entropy_from
 from fpsolve.particles.timetable import Timetable
 from fpsolve.particles.trajectory import ParticleTrajectory
@@ -50,7 +50,7 @@ def simulate_ste(
     shared_initial: bool = False,
     dense_times: ArrayLike | None = None,
     count_flips: bool = False,
-    start: ParticleTrajectory | RunState | None = None,
+    start: Start = None,
     store: Store = None,
     threads: int | None = None,
     progress: bool = False,
@@ -83,10 +83,10 @@ def simulate_ste(
     count_flips : bool, default False
         Whether to count how often weights pass each threshold (`flip_rate` of the result), which
         costs a few per cent.
-    start : ParticleTrajectory or RunState, optional
-        A trajectory, whose last weights and teacher weights are the initial ones at τ = 0; or the
-        state of a run (`state` of a result), which goes on as if never interrupted, with the same
-        problem and arguments, to `times` beyond it.
+    start : ParticleTrajectory, path or RunState, optional
+        A trajectory or its file, whose last weights and teacher weights are the initial ones at
+        τ = 0; or the state of a run (`state` of a result), which goes on as if never interrupted,
+        with the same problem and arguments, to `times` beyond it.
     store : path or Sink, optional
         Where every requested time goes as soon as all runs have reached it, with states to go on
         from now and then.
