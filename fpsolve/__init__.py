@@ -64,6 +64,11 @@ if TYPE_CHECKING:
     from fpsolve.studies.flip_rate import flip_rate as flip_rate
     from fpsolve.studies.fluctuations import Fluctuations as Fluctuations
     from fpsolve.studies.fluctuations import fluctuations as fluctuations
+    from fpsolve.studies.learning_rates import BestRate as BestRate
+    from fpsolve.studies.learning_rates import BestSchedule as BestSchedule
+    from fpsolve.studies.learning_rates import best_rate as best_rate
+    from fpsolve.studies.learning_rates import best_schedule as best_schedule
+    from fpsolve.studies.learning_rates import time_to_error as time_to_error
     from fpsolve.studies.optimal_range import OptimalRange as OptimalRange
     from fpsolve.studies.optimal_range import optimal_range as optimal_range
     from fpsolve.studies.optimal_range import range_curve as range_curve
@@ -75,6 +80,8 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it; the same names as the imports above.
 _HOME = {
+    "BestRate": "fpsolve.studies.learning_rates",
+    "BestSchedule": "fpsolve.studies.learning_rates",
     "ClosureError": "fpsolve.studies.closure_error",
     "Comparison": "fpsolve.comparison.verdict",
     "DensityTrajectory": "fpsolve.density.trajectory",
@@ -98,6 +105,8 @@ _HOME = {
     "SweepResult": "fpsolve.sweeps.result",
     "Teacher": "fpsolve.problem.teacher",
     "UniformQuantizer": "fpsolve.problem.quantizer",
+    "best_rate": "fpsolve.studies.learning_rates",
+    "best_schedule": "fpsolve.studies.learning_rates",
     "closure_error": "fpsolve.studies.closure_error",
     "collect_sweep": "fpsolve.sweeps.sweep",
     "compare": "fpsolve.comparison.compare",
@@ -133,6 +142,7 @@ _HOME = {
     "stability_boundary": "fpsolve.macro.fixed_points",
     "stationary_states": "fpsolve.macro.stationary",
     "sweep": "fpsolve.sweeps.sweep",
+    "time_to_error": "fpsolve.studies.learning_rates",
     "usual_ranges": "fpsolve.studies.optimal_range",
 }
 
