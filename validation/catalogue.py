@@ -46,6 +46,8 @@ ITEMS = (
     "adjudication",
     "closure_error_map",
     "phase_diagram",
+    "above_boundary",
+    "temperature",
     "stationary_density",
     "dithering",
     "early_stopping",

@@ -7,6 +7,7 @@ mixes the two levels so that E ψ = c.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,30 @@ def compute(quick: bool = False) -> dict[str, Any]:
         "p": (c - levels[index]) / (levels[index + 1] - levels[index]),
         "density": density,
         "mean_psi": float(state.order_parameters.m_psi),
-        "small_rate_p": float(fpsolve.small_rate_limit(case).positions[0]),
+        "upper": _upper_share(case, levels[index], levels[index + 1]),
     }
+
+
+def _upper_share(case: fpsolve.Problem, low: float, high: float) -> float:
+    """Return the mass above the threshold between two levels as η → 0, from E ψ²."""
+    slow = replace(case, learning_rate=1e-3)
+    q_psi = float(fpsolve.stationary_states(slow)[0].order_parameters.q_psi)
+    return (q_psi - low**2) / (high**2 - low**2)
 
 
 def gates(data: dict[str, Any]) -> list[Gate]:
     """Position and mean of ψ as defined."""
-    low = data["levels"][data["index"]]
-    step = data["levels"][data["index"] + 1] - low
     reason = "identity; rounding of a few operations on numbers of size one"
     return [
         Gate.near("E ψ in the stationary state", data["mean_psi"], data["c"], 1e-12, reason),
-        Gate.near("(1 − p) v_i* + p v_i*+1", low + data["p"] * step, data["c"], 1e-14, reason),
-        Gate.near("p of the small-rate limit", data["small_rate_p"], data["p"], 1e-12, reason),
+        Gate.near(
+            "mass above the threshold, η = 1e-3, from E ψ²",
+            data["upper"],
+            data["p"],
+            1e-9,
+            "p, as the mass that mixes the two levels to c; flanks of width D/|a| reach the next "
+            "thresholds with a mass below e^−100",
+        ),
     ]
 
 
