@@ -100,9 +100,9 @@ def visualize(data: dict[str, Any]) -> Any:
         exact = np.array([r["pde"][0][i] for r in data["rows"]])
         ste = np.array([r["ste"][0][i] for r in data["rows"]]) - exact
         points(ax, at, ste, [r["error"][0][i] for r in data["rows"]], COLORS[1], label="STE")
-        points(
-            ax, at + 0.01, sde, [r["sde_error"][i] for r in data["rows"]], COLORS[2], label="SDE"
-        )
+        cold = data["rows"][0]
+        off = cold["sde"][i] - cold["pde"][0][i]
+        points(ax, [0.01], [off], [cold["sde_error"][i]], COLORS[2], label="SDE")
         closed = np.array([r["closure"][0][i] for r in data["rows"]]) - exact
         ax.plot(at, closed, ":", color=COLORS[3], label="closure")
         ax.axhline(0, color=INK, lw=0.8)
