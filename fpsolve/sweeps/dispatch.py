@@ -182,7 +182,7 @@ def _hand_out(ledger: Ledger, question: bytes, engine: Engine, out: _Out) -> Non
     width = engine.width()
     while ledger.left and len(out) < width * engine.depth:
         full = max(int(engine.seconds / max(ledger.cost, 1e-9)), 1)
-        fair = ledger.left // (width * engine.depth * _SHARES)
+        fair = ledger.left // (width * _SHARES)
         points = ledger.take(min(full, max(fair, full // _LEAST, 1)))
         try:
             future = engine.executor.submit(solve_batch, question, ledger.values(points))
