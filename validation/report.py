@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections import Counter
 from dataclasses import asdict
 from html import escape
 from importlib.metadata import version
@@ -156,13 +157,15 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     table = Table("Overview", ["item", "verdict", "found", "gates", "seconds"], rows)
     return (
         f"<h1>fpsolve: validation</h1>"
+        f"{_finding(results)}"
         f'<p class="verdict">{_badge(told["holds"]).html} {verdict}, {told["mode"]} mode.</p>'
         "<p>STE is the straight-through estimator simulated at finite dimension d; PDE the "
         "limiting "
         "density; closure the paper's macroscopic ODE. Everything is dimensionless; τ = "
-        "steps/d. A "
-        f"statistical gate fails with probability at most {FALSE_ALARM:g} if nothing is wrong; its "
-        f"bound follows from standard errors and that rate.</p>"
+        "steps/d. A gate that compares a simulation with theory fails with probability at most "
+        f"{FALSE_ALARM:g} if nothing is wrong; its bound follows from standard errors and that "
+        "rate. A gate that wants a difference seen fails, too, where the sample is too small to "
+        "see it.</p>"
         f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
         f"{told['seconds']:.0f} s this "
         f"time, {sum(r.seconds for r in results):.0f} s in all.</p>"
@@ -170,6 +173,15 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
         + "<h2>Gates, which judge this package</h2>"
         + _table(table)
     )
+
+
+def _finding(results: list[Result]) -> str:
+    """What became of the paper's claims, in a sentence."""
+    verdicts = Counter(claim.verdict for result in results for claim in result.claims)
+    if not verdicts:
+        return ""
+    told = ", ".join(f"{count} × {name}" for name, count in verdicts.items())
+    return f"<p>The paper's claims, over every setting it leaves unstated: {escape(told)}.</p>"
 
 
 def _claims(results: list[Result], told: dict[str, Any]) -> str:
