@@ -8,6 +8,9 @@ import re
 import sys
 from pathlib import Path
 
+import latex2mathml.converter
+from docutils import nodes
+
 import fpsolve
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,7 +23,6 @@ release = version = fpsolve.__version__
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_nb",
@@ -75,6 +77,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
 }
 suppress_warnings = ["config.cache"]
+html_math_renderer = "mathml"
 
 # In docstrings w* and |w| are mathematics; in reStructuredText they would open emphasis and
 # substitutions. Text in back quotes and examples is left as it is.
@@ -89,6 +92,20 @@ def escape_mathematics(app, what, name, obj, options, lines):
         lines[number] = _MARKED.sub(lambda m: m[1] or "\\" + m[2], line)
 
 
+def inline_formula(writer, node):
+    """Write a formula as MathML: browsers show it without a script from elsewhere."""
+    writer.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(writer, node):
+    """Write a displayed formula; one wider than the page scrolls by itself."""
+    formula = latex2mathml.converter.convert(node.astext(), display="block")
+    writer.body.append(f'<div style="overflow-x: auto">{formula}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app):
-    """Escape before numpydoc reads the docstrings."""
+    """Escape before numpydoc reads the docstrings; formulas become MathML."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("autodoc-process-docstring", escape_mathematics, priority=100)

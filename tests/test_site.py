@@ -65,6 +65,7 @@ def test_pages_fit_their_window(site: Path, page: str, width: int) -> None:
     text = path.read_text(encoding="utf-8")
     probed.write_text(text.replace("</head>", _PROBE + "</head>"), encoding="utf-8")
     command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--hide-scrollbars"]
     command += [f"--window-size={width},900", "--virtual-time-budget=4000", probed.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert '<title>probe:{"wide":0,"lost":[]}' in done.stdout, done.stdout[:400]
