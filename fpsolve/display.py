@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from importlib import import_module
+from typing import Any
 
 __all__ = ["Shown", "span"]
 
@@ -32,6 +34,11 @@ class Shown:
         )
         head = f"<caption><b>{type(self).__name__}</b></caption>"
         return f"<table>{head}<tbody>{rows}</tbody></table>"
+
+    def to_xarray(self) -> Any:
+        """Return an `xarray.Dataset` with the variables and attributes of a file (needs xarray)."""
+        # By name: what writes results knows them, not the other way round.
+        return import_module("fpsolve.store.dataset").to_xarray(self)
 
 
 def span(values: Iterable[float]) -> str:

@@ -22,6 +22,7 @@ from fpsolve import (
     load,
     save,
 )
+from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 from fpsolve.store.dataset import export, to_xarray
 
@@ -166,3 +167,31 @@ def test_export_to_zarr(density, tmp_path) -> None:
 def test_export_refuses_other_endings(density, tmp_path) -> None:
     with pytest.raises(fpsolve.ParameterError, match=r"\.csv, \.npz, \.zarr"):
         export(density, tmp_path / "r.xlsx")
+
+
+def test_what_solvers_return_goes_anywhere(quantized, tmp_path) -> None:
+    # Their results hold more than cells and weights: polynomials, states to go on from.
+    solved = fpsolve.solve_pde(quantized, [0.5, 1.0], rtol=1e-3)
+    trained = fpsolve.simulate_ste(quantized, [0.5, 1.0], dimension=40, runs=2, seed=1)
+    for number, result in enumerate([solved, trained]):
+        for ending in (".csv", ".npz"):
+            export(result, tmp_path / f"{number}{ending}")
+        dataset = to_xarray(result)
+        np.testing.assert_array_equal(dataset["q"], result.order_parameters.q)
+        save(result, tmp_path / f"{number}.h5")
+        assert_equal(load(tmp_path / f"{number}.h5").order_parameters, result.order_parameters)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in STUDIES if n not in ("stationary-states", "fixed-points")]
+)
+def test_every_result_is_an_xarray_dataset(studies, name) -> None:
+    assert studies[name].to_xarray().attrs["format"] == "fpsolve"
+
+
+def test_a_run_that_has_reached_nothing_holds_no_result(quantized, tmp_path) -> None:
+    sink = Hdf5Sink(tmp_path / "r.h5")
+    sink.open("particles", quantized, [1.0], {})
+    with pytest.raises(StoreError, match="none of its times"):
+        load(tmp_path / "r.h5")
+    sink.abandon()

@@ -39,8 +39,8 @@ def to_xarray(result: Any) -> Any:
     except ImportError:
         raise StoreError("needs xarray; pip install 'fpsolve[xarray]'") from None
     with _as_file(result) as file:
-        coordinates = {n: _variable(v) for n, v in file.items() if v.is_scale}
-        variables = {n: _variable(v) for n, v in file.items() if not v.is_scale}
+        coordinates = {n: _variable(v) for n, v in _datasets(file) if v.is_scale}
+        variables = {n: _variable(v) for n, v in _datasets(file) if not v.is_scale}
         return xarray.Dataset(variables, coords=coordinates, attrs=_attributes(file))
 
 
@@ -91,6 +91,11 @@ def _as_file(result: Any) -> h5py.File:
     return file
 
 
+def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    """Return the variables at the root; groups hold what only fpsolve goes on from."""
+    return [(name, node) for name, node in file.items() if isinstance(node, h5py.Dataset)]
+
+
 def _variable(node: h5py.Dataset) -> tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]:
     values = node.asstr()[...] if node.dtype.kind == "O" else node[...]
     skipped = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
@@ -126,7 +131,7 @@ def _rows(file: h5py.File) -> Iterator[list[Any]]:
         raise StoreError(f"a table of {shape} rows is too long; export to .npz or .zarr")
     columns = {
         name: _variable(node)[1]
-        for name, node in file.items()
+        for name, node in _datasets(file)
         if not node.is_scale and _dimensions(node) == axes
     }
     yield [*axes, *columns]
@@ -148,7 +153,7 @@ def _table_axes(file: h5py.File) -> tuple[str, ...]:
 def _npz(result: Any) -> bytes:
     stream = io.BytesIO()
     with _as_file(result) as file:
-        arrays = {name: _variable(node)[1] for name, node in file.items()}
+        arrays = {name: _variable(node)[1] for name, node in _datasets(file)}
         arrays = {n: a.astype(str) if a.dtype.kind == "O" else a for n, a in arrays.items()}
         arrays["attributes"] = np.array(json.dumps(_attributes(file), default=str))
     np.savez_compressed(stream, allow_pickle=False, **arrays)

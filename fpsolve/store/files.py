@@ -95,6 +95,8 @@ def load(path: str | Path) -> Any:
         if file.attrs["schema_version"] == 1:
             return read_legacy(file, kind, problem)
         check_structure(file, Path(path).stat().st_size)
+        if "requested_time" in file and not file["time"].size:
+            raise StoreError("has no result yet: the run has reached none of its times")
         stats = read_values(file, "stats")
         result = import_module(KINDS[kind][1]).read(file, problem, stats)
         check_digest(file)
