@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fpsolve.errors import ParameterError as ParameterError
     from fpsolve.errors import SolveError as SolveError
     from fpsolve.errors import StoreError as StoreError
+    from fpsolve.explorer.serve import explore as explore
     from fpsolve.macro.closure import solve_ode as solve_ode
     from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
     from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
@@ -110,6 +111,7 @@ _HOME = {
     "closure_error": "fpsolve.studies.closure_error",
     "collect_sweep": "fpsolve.sweeps.sweep",
     "compare": "fpsolve.comparison.compare",
+    "explore": "fpsolve.explorer.serve",
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",
     "flip_rate": "fpsolve.studies.flip_rate",

@@ -25,6 +25,7 @@ COMMANDS = (
     "plot",
     "info",
     "export",
+    "explore",
     "completion",
 )
 

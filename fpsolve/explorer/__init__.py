@@ -1,0 +1,1 @@
+"""The density under your fingers: a page of controls and pictures (extra `explore`)."""

@@ -1,0 +1,117 @@
+"""What the page asks of the library; each runs in a worker process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.density.solve import solve_pde
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.errors import FpsolveError
+from fpsolve.explorer.settings import problem_of
+from fpsolve.macro.closure import solve_ode
+from fpsolve.macro.stationary import stationary_states
+from fpsolve.particles.ste import simulate_ste
+from fpsolve.plots.figures import save_figure
+from fpsolve.plots.overview import plot_overview
+from fpsolve.store.files import save
+
+__all__ = ["AT", "COARSE", "FULL", "TASKS", "TIMES", "python_text", "requested"]
+
+Array = NDArray[np.float64]
+
+# Tolerance while a control moves, and at rest: that of the library.
+COARSE, FULL = 1e-3, 1e-6
+# Times of the slider, and the one shown first.
+TIMES, AT = 41, 24
+# A small run: this many coordinate updates take a few seconds.
+_WORK = 4e8
+_LARGEST, _SMALLEST = 900, 100
+_RUNS = 4
+
+
+def requested(horizon: float) -> Array:
+    """Return the times of the slider: 0 to the horizon, closer together at first."""
+    return np.asarray(horizon * np.linspace(0.0, 1.0, TIMES) ** 2)
+
+
+def density(settings: Mapping[str, Any], rtol: float) -> Iterator[DensityTrajectory]:
+    """The density at the slider's times."""
+    yield solve_pde(problem_of(settings), requested(settings["horizon"]), rtol=rtol)
+
+
+def references(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The closure's path and the stationary errors, each None where the library refuses it."""
+    problem = problem_of(settings)
+    yield {
+        "closure": _attempt(lambda: solve_ode(problem, [settings["horizon"]], rtol=1e-6)),
+        "stationary": _attempt(
+            lambda: [s.generalization_error for s in stationary_states(problem)]
+        ),
+    }
+
+
+def _attempt(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except FpsolveError:
+        return None
+
+
+def particles(settings: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
+    """Runs of the finite machine, one after another, as small as the horizon demands."""
+    horizon = settings["horizon"]
+    dimension = int(min(_LARGEST, np.sqrt(_WORK / (_RUNS * max(horizon, 1.0)))))
+    if dimension < _SMALLEST:
+        return
+    problem, times = problem_of(settings), requested(horizon)[::4]
+    for run in range(_RUNS):
+        result = simulate_ste(problem, times, dimension=dimension, seed=run)
+        yield {
+            "tau": result.times,
+            "error": result.order_parameters.generalization_error[0],
+            "weights": result.weights[0],
+        }
+
+
+def hdf5(settings: Mapping[str, Any]) -> Iterator[bytes]:
+    """The result at full accuracy as an HDF5 file."""
+    for result in density(settings, FULL):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result.h5"
+            save(result, path)
+            yield path.read_bytes()
+
+
+def picture(settings: Mapping[str, Any], kind: str) -> Iterator[bytes]:
+    """The library's own figure of a few times, as PNG or SVG."""
+    horizon = settings["horizon"]
+    times = horizon * np.array([0.0, 0.04, 0.15, 0.4, 1.0])
+    figure = plot_overview(solve_pde(problem_of(settings), times, rtol=FULL))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"figure.{kind}"
+        save_figure(figure, path)
+        yield path.read_bytes()
+
+
+def python_text(name: str = "problem.toml", horizon: float = 100.0) -> str:
+    """Return the three lines of Python that give the page's result."""
+    return (
+        "import fpsolve, numpy as np\n"
+        f'problem = fpsolve.Problem.from_toml("{name}")\n'
+        f"result = fpsolve.solve_pde(problem, {horizon:g} * np.linspace(0, 1, {TIMES})**2)\n"
+    )
+
+
+TASKS: dict[str, Callable[..., Iterator[Any]]] = {
+    "density": density,
+    "references": references,
+    "particles": particles,
+    "hdf5": hdf5,
+    "picture": picture,
+}

@@ -1,0 +1,200 @@
+"""The explorer without a browser: settings, links, workers and exports."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fpsolve
+from fpsolve import GaussianInitial, ParameterError, Problem, StepQuantizer, Surrogate, Teacher
+from fpsolve.explorer.presets import PRESETS, preset
+from fpsolve.explorer.results import COARSE, FULL, TASKS, TIMES, python_text, requested
+from fpsolve.explorer.settings import (
+    CONTROLS,
+    hidden,
+    problem_of,
+    query_of,
+    settings_of,
+    settings_of_query,
+)
+from fpsolve.explorer.workers import Task, Workers
+
+PROBLEMS = {
+    "rules": Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(3, 1.5, temperature=0.1),
+        input_quantizer=None,
+        learning_rate=0.123456,
+        surrogate=Surrogate(bound=1.2, slope=0.3),
+        weight_decay=0.1,
+        dampening=0.2,
+        momentum=0.5,
+        weight_clip=2.0,
+        batch_size=7,
+    ),
+    "stochastic": Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(3, 1.5, rounding="stochastic"),
+        input_quantizer=None,
+        learning_rate=0.1,
+    ),
+    "levels": Problem(
+        weight_quantizer=StepQuantizer([-1.0, -0.1, 2.0]),
+        input_quantizer=StepQuantizer([-1.0, 1.0]),
+        learning_rate=0.1,
+        input_distribution="laplace",
+        teacher=Teacher([0.3, -0.2], [0.25, 0.75], input_scale=[1.0, 0.5]),
+        initial=GaussianInitial(0.1, 0.0, -0.7),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def workers():
+    crew = Workers(2)
+    yield crew
+    crew.close()
+
+
+def carry_out(workers, name, *arguments, budget=120.0):
+    """What a task yields, and how it was refused."""
+    parts, ended, reasons = [], threading.Event(), []
+    task = Task(
+        name,
+        arguments,
+        budget=budget,
+        part=parts.append,
+        done=lambda reason: (reasons.append(reason), ended.set()),
+    )
+    workers.start(task)
+    assert ended.wait(180)
+    return parts, reasons[0]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_problems_and_links(name):
+    settings = preset(name)
+    assert set(settings) == set(CONTROLS)
+    assert settings_of_query(query_of(settings)) == settings
+    problem = problem_of(settings)
+    assert problem_of(settings_of(problem, settings["horizon"])) == problem
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_controls_say_what_a_problem_says(name):
+    problem = PROBLEMS[name]
+    assert problem_of(settings_of(problem)) == problem
+    assert problem_of(settings_of_query(query_of(settings_of(problem)))) == problem
+
+
+@given(st.data())
+def test_links_keep_every_setting_that_means_something(data):
+    settings = preset(data.draw(st.sampled_from(sorted(PRESETS))))
+    for name, control in CONTROLS.items():
+        if control.choices:
+            settings[name] = data.draw(st.sampled_from(control.choices))
+        elif not isinstance(control.default, str):
+            kind = st.integers if isinstance(control.default, int) else st.floats
+            low, high = control.low, control.high
+            if kind is st.integers:
+                low, high = int(low), int(high)
+            settings[name] = data.draw(kind(low, high))
+    again = settings_of_query(query_of(settings))
+    shown = set(CONTROLS) - hidden(settings)
+    assert {n: again[n] for n in shown} == {n: settings[n] for n in shown}
+
+
+def test_a_link_cannot_ask_for_what_is_none():
+    for query in ("eta=fast", "bits=nan", "weights=binary"):
+        with pytest.raises(ParameterError, match="must be"):
+            settings_of_query(query)
+    assert settings_of_query("?unknown=1") == preset(next(iter(PRESETS)))
+
+
+def test_problems_without_a_control_are_refused():
+    odd = Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0], thresholds=[0.3]),
+        input_quantizer=None,
+        learning_rate=0.1,
+    )
+    with pytest.raises(ParameterError, match="the page has no control"):
+        settings_of(odd)
+
+
+def test_controls_hide_what_means_nothing():
+    settings = preset("Fig. 5: inputs alone")
+    assert {"bits", "omega", "temperature", "rounding", "dampening", "levels"} <= hidden(settings)
+    assert "omega_x" not in hidden(settings)
+
+
+def test_a_worker_gives_what_the_library_gives(workers):
+    settings = preset("Fig. 8: the closure fails")
+    (found,), refused = carry_out(workers, "density", settings, FULL)
+    assert refused is None
+    own = fpsolve.solve_pde(problem_of(settings), requested(settings["horizon"]))
+    assert found.times.size == TIMES
+    np.testing.assert_array_equal(
+        found.order_parameters.generalization_error, own.order_parameters.generalization_error
+    )
+    np.testing.assert_array_equal(found.pdf(np.linspace(-1, 1, 9), 120.0), own.pdf(
+        np.linspace(-1, 1, 9), 120.0))  # fmt: skip
+    (references,), _ = carry_out(workers, "references", settings)
+    (state,) = fpsolve.stationary_states(problem_of(settings))
+    assert references["stationary"] == [state.generalization_error]
+
+
+def test_runs_come_one_after_another(workers):
+    parts, refused = carry_out(workers, "particles", preset(next(iter(PRESETS))))
+    assert refused is None
+    assert len(parts) == 4
+    assert not np.array_equal(parts[0]["error"], parts[1]["error"])
+    nothing, refused = carry_out(workers, "particles", preset("Fig. 6: small rate, long times"))
+    assert (nothing, refused) == ([], None)
+
+
+def test_refusals_keep_the_field_and_the_message(workers):
+    settings = preset(next(iter(PRESETS))) | {"ridge": -1.0}
+    parts, refused = carry_out(workers, "density", settings, COARSE)
+    assert parts == []
+    assert refused[0] == "ridge"
+    assert refused[1].startswith("ridge = -1.0: must be")
+
+
+def test_a_task_over_its_budget_ends_and_says_so(workers):
+    settings = preset("Gaussian teacher") | {"nodes": 64}
+    parts, refused = carry_out(workers, "density", settings, FULL, budget=0.05)
+    assert parts == []
+    assert "takes more than 0.05 s" in refused[1]
+    # The crew goes on with another process.
+    assert carry_out(workers, "references", preset(next(iter(PRESETS))))[1] is None
+
+
+def test_a_stopped_task_says_nothing(workers):
+    told = []
+    task = Task("particles", [preset(next(iter(PRESETS)))], budget=60, part=told.append,
+                done=told.append)  # fmt: skip
+    task.stop()
+    workers.start(task)
+    assert carry_out(workers, "references", preset(next(iter(PRESETS))))[1] is None
+    assert told == []
+
+
+def test_exports_are_the_librarys_own(tmp_path):
+    settings = preset("two signs")
+    (tmp_path / "problem.toml").write_text(problem_of(settings).to_toml(), encoding="utf-8")
+    (content,) = TASKS["hdf5"](settings)
+    (tmp_path / "result.h5").write_bytes(content)
+    stored = fpsolve.load(tmp_path / "result.h5")
+    scope = {}
+    script = python_text(str(tmp_path / "problem.toml"), settings["horizon"])
+    assert len(script.splitlines()) == 3
+    exec(script, scope)
+    for name in ("generalization_error", "m", "q"):
+        np.testing.assert_array_equal(
+            getattr(scope["result"].order_parameters, name), getattr(stored.order_parameters, name)
+        )
+    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        (picture,) = TASKS["picture"](settings, kind)
+        assert picture.startswith(start)
