@@ -17,7 +17,17 @@ __all__ = ["run"]
 # One compiles the density, the other the rest, so that no two processes compile the same code.
 _FIRST = ("moment_identities", "prop_vi1")
 # Then the longest, so that the last item is not a long one alone.
-_LONG = ("fig6", "adjudication", "fig8", "theorem_v3", "theorem_iv3", "stationary_density", "fig1")
+_LONG = (
+    "fig6",
+    "claims_scan",
+    "pooled",
+    "adjudication",
+    "fig8",
+    "theorem_v3",
+    "theorem_iv3",
+    "stationary_density",
+    "fig1",
+)
 
 
 def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) -> list[Result]:
