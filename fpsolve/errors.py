@@ -43,12 +43,15 @@ class SolveError(FpsolveError, RuntimeError):
         Last time τ that was reached (dimensionless).
     step : float
         Step size in τ that was tried last (dimensionless).
+    partial : optional
+        The trajectory up to the last requested time that was reached; None if there is none.
     """
 
-    def __init__(self, message: str, *, time: float, step: float) -> None:
+    def __init__(self, message: str, *, time: float, step: float, partial: object = None) -> None:
         super().__init__(f"stopped at tau = {time:.6g} (step {step:.3g}): {message}")
         self.time = time
         self.step = step
+        self.partial = partial
 
 
 class StoreError(FpsolveError, OSError):

@@ -84,6 +84,8 @@ def sampled_particles(
     m = (weights * teachers[:, None]).mean(-1)
     q = np.square(weights).mean(-1)
     rho = np.square(teachers).mean(-1)[:, None] * np.ones(times.size)
-    state = OrderParameters.from_moments(problem, m=m, q=q, m_psi=m, q_psi=q, r_psi=q, rho=rho)
+    state = OrderParameters.from_moments(
+        problem, m=m, q=q, m_psi=m, q_psi=q, r_psi=q, square=rho, rho=rho
+    )
     stats = {"kind": "sde", "seed": 2**127 - 1, "shared": True}
     return ParticleTrajectory(problem, times, weights, teachers, state, times, state, stats)

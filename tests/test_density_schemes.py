@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from fpsolve import Problem, StepQuantizer, Teacher, UniformQuantizer, solve_pde
-from fpsolve.density.integrate import Integrator
-from fpsolve.density.mesh import Mesh
-from fpsolve.density.regrid import MERGE, SPLIT
-from fpsolve.density.step import exponential_flux
-from fpsolve.density.tableau import COUPLING, GAMMA, STAGE_WEIGHTS, STAGES
+from fpsolve.density.equation import equation_of, law_of
+from fpsolve.density.frame import Frame
+from fpsolve.numerics import kernels
+from fpsolve.numerics.kernels import MERGE, SPLIT, Cells, exponential_flux
+from fpsolve.numerics.solver import Solver
+from fpsolve.numerics.tableau import COUPLING, GAMMA, STAGE_WEIGHTS, STAGES
 
 LOUD = Problem(
     weight_quantizer=UniformQuantizer(2, 1.0),
@@ -176,15 +177,25 @@ def dry_friction_density(x, time):
     )
 
 
-class FixedMesh(Mesh):
+class FixedMesh(Solver):
     """Elements that never adapt, stepped one fixed step after another."""
 
-    scheme = 0
+    def __init__(self, problem, order, cells):
+        columns = np.ascontiguousarray(np.array(cells, np.int64).T)
+        first = np.array([0, len(cells)])
+        equation = equation_of(problem, 1e-10)
+        law = law_of(problem, 0.0, 0.0, None)
+        options = {"order": order, "rtol": 1e-10, "resolution": 1e-3}
+        super().__init__(equation, cells=Cells(*columns, first), **options)
+        self.law = law
 
     def advance(self, duration, count):
-        integrator = Integrator(self.problem, self, rtol=1e-10, horizon=1e3)
-        for _ in range(count):
-            self.u = integrator._compute(duration / count)
+        space = kernels._workspace(self.mesh, 1, self.u.shape[1])
+        for i in range(count):
+            when = (i * duration / count, duration / count)
+            grid = (self.equation.bins, self.model, self.law, self.mesh, space, self.u)
+            kernels._step(0, self.reference, *grid, when, self.moments)
+            self.u = space.new.copy()
         return self
 
 
@@ -192,7 +203,7 @@ def uniform_mesh(problem, order, level, reach):
     """Elements of width 2^(1 − level) over [−reach, reach] about the one threshold 0."""
     count = round(reach * 2 ** (level - 1))
     cells = [(0, level, i) for i in range(-count, 0)] + [(1, level, i) for i in range(count)]
-    return FixedMesh(problem, order=order, resolution=1e-3, cells=[cells])
+    return FixedMesh(problem, order, cells)
 
 
 def spatial_errors(order, level):
@@ -201,10 +212,10 @@ def spatial_errors(order, level):
     mesh = uniform_mesh(SIGN, order, level, 12.0)
     mesh.u = dry_friction_density(mesh.x, 0.5)
     mesh.advance(0.5, 100)
-    x = mesh.left + 0.5 * mesh.width * (1 + points[:, None])
+    x = mesh.mesh.left + 0.5 * mesh.mesh.width * (1 + points[:, None])
     difference = mesh.element.interpolation(points) @ mesh.u - dry_friction_density(x, 1.0)
-    whole = (0.5 * mesh.width * weights[:, None] * np.abs(difference)).sum()
-    return whole, (mesh.mass * np.abs(mesh.u - dry_friction_density(mesh.x, 1.0))).sum()
+    whole = (0.5 * mesh.mesh.width * weights[:, None] * np.abs(difference)).sum()
+    return whole, (mesh.mesh.mass * np.abs(mesh.u - dry_friction_density(mesh.x, 1.0))).sum()
 
 
 @pytest.mark.parametrize(
@@ -235,14 +246,14 @@ def fixed_steps(problem, cells, before, duration, counts):
     """L¹ and ε_g errors after `duration` in few steps, from a density `before` old."""
 
     def end(count):
-        mesh = FixedMesh(problem, order=6, resolution=1e-3, cells=[cells])
+        mesh = FixedMesh(problem, 6, cells)
         mesh.u = np.exp(-0.5 * mesh.x**2) / math.sqrt(2 * math.pi)
         return mesh.advance(before, 200).advance(duration, count)
 
     fine = end(12 * counts[-1])
     ends = [end(n) for n in counts]
-    densities = np.array([(m.mass * np.abs(m.u - fine.u)).sum() for m in ends])
-    errors = np.array([abs(m.generalization_error - fine.generalization_error) for m in ends])
+    densities = np.array([(m.mesh.mass * np.abs(m.u - fine.u)).sum() for m in ends])
+    errors = np.array([abs(m.moments[0] - fine.moments[0]) for m in ends])
     return densities, errors
 
 
@@ -276,12 +287,13 @@ def random_mesh(seed, order=6, elements=8):
 
 
 def moments(mesh):
-    return [float((mesh.mass * mesh.u * mesh.x**power).sum()) for power in range(3)]
+    return [float((mesh.mesh.mass * mesh.u * mesh.x**power).sum()) for power in range(3)]
 
 
-def transfer(mesh, action):
-    mesh._marked = mesh.importance()
-    mesh.carry_out(action)
+def transfer(mesh, action, union=0.0):
+    marks = np.ones((2, mesh.u.shape[1]))
+    grid = (mesh.cells, mesh.u, marks, mesh.mesh.width, action, union)
+    mesh.cells, mesh.u = kernels.regrid(mesh.reference, *grid)
     mesh.place()
     return mesh
 
@@ -290,30 +302,28 @@ def transfer(mesh, action):
 def test_splitting_keeps_the_density_and_merging_undoes_it(seed):
     mesh = random_mesh(seed)
     rng = np.random.default_rng(seed + 1)
-    before = (mesh.u.copy(), mesh.left.copy(), mesh.width.copy(), moments(mesh))
-    old = mesh.snapshot().frame
-    split = rng.random(mesh.bins.size) < 0.5
+    before = (mesh.u.copy(), mesh.mesh.left, mesh.mesh.width, moments(mesh))
+    old = Frame(6, mesh.cells.first, mesh.mesh.left, mesh.mesh.width, mesh.u)
+    split = rng.random(mesh.cells.bins.size) < 0.5
     split[rng.integers(split.size)] = True
     transfer(mesh, np.where(split, SPLIT, 0))
-    assert mesh.bins.size == split.size + split.sum()
+    assert mesh.cells.bins.size == split.size + split.sum()
     np.testing.assert_allclose(mesh.u[:, 1:-1], old.pdf(0, mesh.x)[:, 1:-1], atol=1e-12)
     np.testing.assert_array_equal(mesh.u[0, 1:], mesh.u[-1, :-1])
     np.testing.assert_allclose(moments(mesh), before[3], rtol=1e-13, atol=1e-13)
     action = np.repeat(np.where(split, MERGE, 0), np.where(split, 2, 1))
-    mesh.resolution = np.inf
-    transfer(mesh, action)
-    for now, then in zip((mesh.u, mesh.left, mesh.width), before[:3], strict=True):
+    transfer(mesh, action, np.inf)
+    for now, then in zip((mesh.u, mesh.mesh.left, mesh.mesh.width), before[:3], strict=True):
         np.testing.assert_allclose(now, then, atol=1e-12)
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_merging_keeps_moments_and_ends_whatever_it_loses(seed):
     mesh = random_mesh(seed)
-    mesh.resolution = np.inf
     held, ends = moments(mesh), (mesh.u[0, ::2].copy(), mesh.u[-1, 1::2].copy())
-    count = mesh.bins.size
-    transfer(mesh, np.full(count, MERGE))
-    assert mesh.bins.size == count // 2
+    count = mesh.cells.bins.size
+    transfer(mesh, np.full(count, MERGE), np.inf)
+    assert mesh.cells.bins.size == count // 2
     np.testing.assert_allclose(moments(mesh), held, rtol=1e-13, atol=1e-13)
     np.testing.assert_array_equal(mesh.u[0], ends[0])
     np.testing.assert_array_equal(mesh.u[-1], ends[1])

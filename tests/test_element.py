@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import Polynomial
 
-from fpsolve.density.element import reference_element
+from fpsolve.numerics.element import reference_element
 
 ORDERS = range(4, 17)
 # Conditioning of monomials on 17 nodes, in units of rounding.

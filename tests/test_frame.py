@@ -12,10 +12,10 @@ from scipy.stats import norm
 
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.cell_frame import CellFrame
-from fpsolve.density.element import reference_element
 from fpsolve.density.frame import Frame
 from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.view import shared_edges, thin_edges
+from fpsolve.numerics.element import reference_element
 
 # Two densities that are polynomials: 6 w (1 − w) on [0, 1], and 3 w²/9 on [0, 3] in two pieces.
 ORDER = 5

@@ -8,16 +8,18 @@ itself, it must be noticed as well.
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import numpy as np
+
 import fpsolve
-from fpsolve.density import regrid
+from fpsolve.problem import dynamics
+from fpsolve.problem.dynamics import Dynamics
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.quadratic import Quadratic
 from validation.catalogue import work_out
 
 __all__ = ["MUTATIONS", "WITNESSES", "check_mutations", "mutated"]
@@ -28,64 +30,54 @@ WITNESSES = ("input_moments", "moment_identities", "theorem_v3", "pooled")
 
 def _wrong_kappa() -> Any:
     """κ too large by 2 %."""
-    true = Problem.kappa.fget  # type: ignore[attr-defined]
-    return mock.patch.object(Problem, "kappa", property(lambda self: 1.02 * true(self)))
+    true = dynamics._input_moments
+
+    def moments(problem: Any) -> Any:
+        kappa, sigma2 = true(problem)
+        return 1.02 * kappa, sigma2
+
+    return mock.patch.object(dynamics, "_input_moments", moments)
 
 
 def _missing_eta_squared() -> Any:
     """D = S ε_g/(2B), as the last line of Lemma III.3 is printed."""
+    true = Dynamics.coefficients
 
-    def diffusivity(self: Problem, error: Any) -> Any:
-        return self.sigma2 / (2 * self.batch_size) * error
+    def coefficients(self: Dynamics, tau: float, error: float, **options: Any) -> Any:
+        per_error = 1 / (2 * self.problem.batch_size)
+        found = true(self, tau, error, **options)
+        return found._replace(diffusion=per_error * error, diffusion_error=per_error)
 
-    return mock.patch.object(Problem, "diffusivity", diffusivity)
+    return mock.patch.object(Dynamics, "coefficients", coefficients)
 
 
-@contextmanager
-def _drift_of(change: Callable[[Problem, dict[str, Any]], None]) -> Iterator[None]:
-    """Let `change(problem, arguments)` rewrite the drift that the solver has put on its mesh."""
-    solve, weigh = fpsolve.solve_pde, regrid.weigh
-    signature = inspect.signature(weigh.py_func)
-    solved: list[Problem] = []
-
-    def solve_and_tell(problem: Problem, *arguments: Any, **options: Any) -> Any:
-        solved[:] = [problem]
-        return solve(problem, *arguments, **options)
-
-    def weigh_and_change(*arguments: Any) -> None:
-        weigh(*arguments)
-        change(solved[0], signature.bind(*arguments).arguments)
-
-    with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(fpsolve, "solve_pde", solve_and_tell))
-        for module in list(sys.modules.values()):
-            if getattr(module, "__name__", "").startswith("fpsolve.density") and hasattr(
-                module, "weigh"
-            ):
-                stack.enter_context(mock.patch.object(module, "weigh", weigh_and_change))
-        yield
+def _drift_of(change: Callable[..., Any]) -> Any:
+    """Let `change(dynamics, coordinate, psi, shape, brake)` be the terms of the drift."""
+    return mock.patch.object(Dynamics, "drift_terms", change)
 
 
 def _input_quantizer_in_drift() -> Any:
     """ψ_x in place of ψ in the drift."""
+    true = Dynamics.drift_terms
 
-    def change(problem: Problem, given: dict[str, Any]) -> None:
-        quantizer = problem.input_quantizer
-        psi_x = given["x"] if quantizer is None else quantizer(given["x"])
-        given["drift"] -= given["learning_rate"] * given["pull"] * (psi_x - given["psi"])
+    def change(self: Dynamics, coordinate: Any, psi: Any, shape: Any, brake: Any) -> Any:
+        if isinstance(psi, Quadratic):
+            quantizer, middles = self.problem.input_quantizer, self._middles
+            line = np.tile([0.0, 1.0], (middles.size, 1))
+            if quantizer is not None:
+                line = np.stack([quantizer(middles), np.zeros(middles.size)], axis=1)
+            psi = Quadratic(line)
+        return true(self, coordinate, psi, shape, brake)
 
     return _drift_of(change)
 
 
 def _wrong_drift_sign() -> Any:
     """The drift the other way."""
+    true = Dynamics.drift_terms
 
-    def change(problem: Problem, given: dict[str, Any]) -> None:
-        del problem
-        speed, first = given["speed"], given["first"]
-        for k in range(speed.size):
-            part = given["drift"][:, first[k] : first[k + 1]]
-            part[:] = -(part + speed[k]) - speed[k]
+    def change(self: Dynamics, *arguments: Any) -> Any:
+        return tuple(-1.0 * term for term in true(self, *arguments))
 
     return _drift_of(change)
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.atoms import Atoms
-from fpsolve.density.element import Element, reference_element
 from fpsolve.density.piecewise import cumulate, evaluate, integrate, invert
+from fpsolve.numerics.element import Element, reference_element
 
 __all__ = ["Frame"]
 

@@ -48,8 +48,9 @@ def gaussian_path(problem: Problem, times: Array) -> tuple[Array, Array]:
     """
     teacher, initial = problem.teacher, problem.initial
     pull = problem.sigma2 + problem.ridge
-    rate = problem.dynamics.constant_rate * pull
-    noise = problem.dynamics.constant_rate**2 * problem.sigma2 / problem.batch_size
+    eta = problem.dynamics.constant_rate
+    rate = eta * pull
+    noise = eta**2 * problem.sigma2 / problem.batch_size
     goal = problem.kappa * teacher.values / pull
     away = initial.mean + initial.overlap * teacher.values - goal
     probability = teacher.probabilities

@@ -9,20 +9,20 @@ and the scheme stays second order across thresholds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.cell_frame import CellFrame
-from fpsolve.density.element import reference_element
-from fpsolve.density.gaussian import gaussian_density
-from fpsolve.density.start import GaussianStart, gaussian_masses
+from fpsolve.density.equation import equation_of
+from fpsolve.density.gaussian import gaussian_path
+from fpsolve.density.start import GaussianStart
+from fpsolve.numerics.kernels import Cells, Law, Mesh
+from fpsolve.numerics.solver import Solver
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.teacher import Teacher
 
-__all__ = ["DEFAULT_CELLS", "CellSnapshot", "ScharfetterGummel", "fixed_edges"]
+__all__ = ["DEFAULT_CELLS", "ScharfetterGummel", "fixed_edges"]
 
 Array = NDArray[np.float64]
 
@@ -34,15 +34,21 @@ _TAIL = 37.0
 DEFAULT_CELLS = 2000
 _PER_LAYER = 4.0
 _GROWTH = 1.1
+# Gauss points an interval: exact for the polynomials of degree 2 that coefficients are at T = 0.
+_GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(4)
 
 
-class ScharfetterGummel:
-    """Cell densities of all teacher values, in the layout of `step` with cell centres as nodes.
+class ScharfetterGummel(Solver):
+    """Cell densities of all teacher values on one fixed mesh, cell centres being the nodes.
 
     Parameters
     ----------
     problem : Problem
         What is solved.
+    law : Law
+        Scalar coefficients at the start.
+    rtol : float
+        Tolerance of the time steps.
     cells : int
         Number of cells, about: layers at thresholds add to it.
     start : GaussianStart
@@ -52,131 +58,81 @@ class ScharfetterGummel:
     """
 
     scheme = 1
-    regrids = 0
 
     def __init__(
-        self, problem: Problem, *, cells: int, start: GaussianStart, horizon: float
+        self,
+        problem: Problem,
+        law: Law,
+        *,
+        rtol: float,
+        cells: int,
+        start: GaussianStart,
+        horizon: float,
     ) -> None:
         self.problem = problem
-        self.floor = problem.rho + problem.noise_variance
         self.edges = fixed_edges(problem, cells=cells, start=start, horizon=horizon)
-        # The step kernel wants a reference element; none of it enters the two-node form.
-        self.element = reference_element(4)
-        edges, count = self.edges, self.edges.size - 2
-        values = problem.teacher.values.size
-        self.first = np.arange(values + 1, dtype=np.int64) * count
+        count, classes = self.edges.size - 2, problem.teacher.values.size
+        first = np.arange(classes + 1, dtype=np.int64) * count
+        nothing = np.zeros(first[-1], np.int64)
+        # The kernels want a reference element; none of it enters the two-node form.
+        super().__init__(
+            equation_of(problem, rtol),
+            order=4,
+            rtol=rtol,
+            resolution=1.0,
+            cells=Cells(nothing, nothing, nothing, first),
+            time=start.time,
+        )
+        # The scheme is monotone: what is negative is rounding, whatever rtol.
+        self.negative = 1e-12
+        edges = self.edges
+        parts = [start.masses(k, edges[:-1], edges[1:]) for k in range(classes)]
+        self.u = self._paired(np.stack(parts) / np.diff(edges))
+        self.start_clock(law)
+
+    def place(self) -> None:
+        """Fill the mesh: drift between a centre and a face, and the weights of the functionals."""
+        edges, classes = self.edges, self.problem.teacher.values.size
         cell = np.diff(edges)
-        self.width = np.tile(0.5 * (cell[1:] + cell[:-1]), values)
-        self.half = np.tile(np.stack([0.5 * cell[:-1], 0.5 * cell[1:]]), values)
+        width = np.tile(0.5 * (cell[1:] + cell[:-1]), classes)
+        half = np.tile(np.stack([0.5 * cell[:-1], 0.5 * cell[1:]]), classes)
         owned = np.stack([0.5 * cell[:-1], 0.5 * cell[1:]])
         owned[0, 0], owned[1, -1] = cell[0], cell[-1]
-        self.mass = np.tile(owned, values)
-        self._set_drift()
-        low = (edges[:-1] - start.mean[:, None]) / start.deviation
-        high = (edges[1:] - start.mean[:, None]) / start.deviation
-        self.u = self._paired(gaussian_masses(low, high) / cell)
-
-    def _set_drift(self) -> None:
-        """Mean drift between a centre and a face, and the weights of ε_g − ρ − σ², m and q."""
-        problem, edges = self.problem, self.edges
+        mass = np.tile(owned, classes)
         centers = 0.5 * (edges[1:] + edges[:-1])
-        left = _mean_psi(problem, centers[:-1], edges[1:-1])
-        right = _mean_psi(problem, edges[1:-1], centers[1:])
-        pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
-        push = (
-            problem.dynamics.constant_rate * problem.kappa * problem.teacher.values[:, None, None]
+        drift = np.stack(
+            [
+                np.concatenate([self._mean(k, a, b)[0] for k in range(classes)], axis=-1)
+                for a, b in ((centers[:-1], edges[1:-1]), (edges[1:-1], centers[1:]))
+            ],
+            axis=1,
         )
-        self.drift = np.concatenate(list(push - pull * np.stack([left, right])), axis=1)
-        self.psi = _mean_psi(problem, edges[:-1], edges[1:])
-        w_star = problem.teacher.values[:, None]
-        share = problem.teacher.probabilities[:, None]
-        error = share * self.psi * (problem.sigma2 * self.psi - 2 * problem.kappa * w_star)
-        # Cell averages of w² (not the square of the centre) keep q exact for given cell masses.
-        square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
-        weights = [error, share * w_star * centers, share * square]
-        self.functionals = np.stack([self.mass * self._paired(w) for w in weights])
+        means = np.stack([self._mean(k, edges[:-1], edges[1:])[1] for k in range(classes)], axis=1)
+        weights = [self._paired(p) for p in means * self.problem.teacher.probabilities[:, None]]
+        functionals = mass * np.stack(weights)
+        widest = np.full(width.size, math.inf)
+        left = np.tile(centers[:-1], classes)
+        grid = (left, width, widest, np.ones(width.size), half)
+        self.mesh = Mesh(self.cells.first, *grid, mass, drift, functionals)
+
+    def _mean(self, k: int, low: Array, high: Array) -> tuple[Array, Array]:
+        """Means of drift terms (J, N) and functionals (6, N) over intervals that cross no break."""
+        dynamics = self.problem.dynamics
+        bins = dynamics.bins(0.5 * (low + high))
+        nodes = 0.5 * (low + high) + 0.5 * (high - low) * _GAUSS[:, None]
+        fields = dynamics.fields(nodes, np.broadcast_to(bins, nodes.shape), k)
+        share = 0.5 * _GAUSS_WEIGHTS[:, None]
+        return (fields.drift * share).sum(axis=1), (fields.functionals * share).sum(axis=1)
 
     def _paired(self, values: Array) -> Array:
-        """Cell values (K, N) in the layout of `step`: each face sees its two cells."""
+        """Cell values (K, N) in the layout of the kernels: each face sees its two cells."""
         return np.stack([values[:, :-1].ravel(), values[:, 1:].ravel()])
 
-    @property
-    def unknowns(self) -> int:
-        """Number of cell densities."""
-        return self.problem.teacher.values.size * (self.edges.size - 1)
-
-    def prepare(self, step: float) -> float:
-        """Return the step to try: any."""
-        return step
-
-    @property
-    def generalization_error(self) -> float:
-        """ε_g of the present density (dimensionless)."""
-        return self.floor + float((self.functionals[0] * self.u).sum())
-
-    def lowest(self, rtol: float) -> float:
-        """Least density accepted: rounding, whatever `rtol`, for the scheme is monotone."""
-        return -1e-12 * float(self.u.max())
-
-    def adapt(self, new: Array, *, step: float, merge: bool) -> bool:
-        """Take over the density `new`; the mesh is fixed."""
-        self.u = new
-        return True
-
-    def snapshot(self) -> CellSnapshot:
-        """Copy of the present density."""
-        values = self.problem.teacher.values.size
-        density = np.concatenate(
-            [self.u[0].reshape(values, -1), self.u[1].reshape(values, -1)[:, -1:]], axis=1
-        )
-        return CellSnapshot(self.edges, self.psi, density)
-
-
-@dataclass(frozen=True, eq=False)
-class CellSnapshot:
-    """Cell averages at one time.
-
-    Attributes
-    ----------
-    edges : ndarray, shape (N + 1,)
-        Cell edges (dimensionless).
-    psi : ndarray, shape (N,)
-        Cell averages of ψ.
-    density : ndarray, shape (K, N)
-        Cell averages of the conditional densities.
-    """
-
-    edges: Array
-    psi: Array
-    density: Array
-
-    def moments(self, teacher: Teacher) -> dict[str, float]:
-        """Return m, q, m_psi, q_psi and r_psi for densities constant in each cell."""
-        edges = self.edges
-        masses = self.density * np.diff(edges)
-        center = 0.5 * (edges[1:] + edges[:-1])
-        square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
-        aligned = teacher.probabilities * teacher.values
-        return {
-            "m": float(aligned @ masses @ center),
-            "q": float(teacher.probabilities @ masses @ square),
-            "m_psi": float(aligned @ masses @ self.psi),
-            "q_psi": float(teacher.probabilities @ masses @ self.psi**2),
-            "r_psi": float(teacher.probabilities @ masses @ (center * self.psi)),
-        }
-
-    @property
     def frame(self) -> CellFrame:
-        """The densities alone."""
-        return CellFrame(self.edges, self.density)
-
-
-def _mean_psi(problem: Problem, low: Array, high: Array) -> Array:
-    """Mean of ψ over [low, high], which contains no threshold inside when T = 0."""
-    quantizer = problem.weight_quantizer
-    if quantizer is None or quantizer.temperature == 0:
-        return problem.quantize(0.5 * (low + high))
-    return (quantizer.primitive(high) - quantizer.primitive(low)) / (high - low)
+        """Copy of the present density."""
+        classes = self.problem.teacher.values.size
+        last = self.u[1].reshape(classes, -1)[:, -1:]
+        return CellFrame(self.edges, np.concatenate([self.u[0].reshape(classes, -1), last], axis=1))
 
 
 def fixed_edges(problem: Problem, *, cells: int, start: GaussianStart, horizon: float) -> Array:
@@ -240,30 +196,29 @@ def _extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[flo
     error = levels * (problem.sigma2 * levels - 2 * problem.kappa * teacher.values[:, None])
     most = problem.rho + problem.noise_variance + teacher.probabilities @ error.max(axis=1)
     diffusivity = float(problem.diffusivity(most))
-    spread = _REACH * math.sqrt(start.deviation**2 + 2 * diffusivity * horizon)
+    deviation = float(start.deviation.max())
+    spread = _REACH * math.sqrt(deviation**2 + 2 * diffusivity * horizon)
     low, high = math.inf, -math.inf
     for w_star, mean in zip(teacher.values, start.mean, strict=True):
         outward = float(problem.drift(1e300, w_star))
         end = max(mean, theta[-1] + margin) + max(outward, 0.0) * horizon + spread
         if outward < 0:
             held = theta[-1] + margin + _TAIL * diffusivity / -outward
-            end = min(end, max(mean + _REACH * start.deviation, held))
+            end = min(end, max(mean + _REACH * deviation, held))
         high = max(high, end)
         outward = -float(problem.drift(-1e300, w_star))
         end = min(mean, theta[0] - margin) - max(outward, 0.0) * horizon - spread
         if outward < 0:
             held = theta[0] - margin - _TAIL * diffusivity / -outward
-            end = max(end, min(mean - _REACH * start.deviation, held))
+            end = max(end, min(mean - _REACH * deviation, held))
         low = min(low, end)
     return low, high
 
 
 def _linear_extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[float, float]:
     """The same for unquantized weights, from the exact mean and variance of each Gaussian."""
-    low = float(start.mean.min()) - _REACH * start.deviation
-    high = float(start.mean.max()) + _REACH * start.deviation
-    shares = np.concatenate([np.geomspace(1e-6, 1.0, 100), np.linspace(0.0, 1.0, 100)])
-    for time in start.time + shares * (horizon - start.time):
-        begin, end = gaussian_density(problem, float(time)).support()
-        low, high = min(low, begin), max(high, end)
-    return low, high
+    shares = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 100), np.linspace(0.0, 1.0, 100)])
+    times = np.unique(start.time + shares * (horizon - start.time))
+    mean, deviation = gaussian_path(problem, times)
+    reach = _REACH * deviation[:, None]
+    return float((mean - reach).min()), float((mean + reach).max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +11,19 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fpsolve.density.frame import Frame
-from fpsolve.errors import SolveError
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.teacher import Teacher
 
-__all__ = [
-    "GaussianStart",
-    "PointSnapshot",
-    "gaussian_masses",
-    "gaussian_start",
-]
+__all__ = ["GaussianStart", "gaussian_masses", "gaussian_start", "point_frame", "point_moments"]
 
 Array = NDArray[np.float64]
 
-# A point mass is followed exactly until it is this many standard deviations from a threshold.
+# Half-width of the initial domain in standard deviations: Φ(−8.3) = 5e−17.
+_REACH = 8.3
+# A point mass is followed exactly until it is this many standard deviations from a break.
 _CLEAR = 9.0
+# Halvings of the range of times from 1e-300 on, in which the end of the first instants is sought.
+_HALVINGS = 80
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 def gaussian_masses(low: Array, high: Array) -> Array:
@@ -38,108 +37,149 @@ def gaussian_masses(low: Array, high: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class PointSnapshot:
-    """All weights of a teacher value at one point: the state at τ = 0 if their variance is 0.
-
-    Attributes
-    ----------
-    point, psi : ndarray, shape (K,)
-        Weight and ψ of each teacher value (dimensionless).
-    """
-
-    point: Array
-    psi: Array
-
-    @classmethod
-    def of(cls, problem: Problem) -> PointSnapshot:
-        """The initial weights of a problem whose initial variance is 0."""
-        point = problem.initial.mean + problem.initial.overlap * problem.teacher.values
-        return cls(point, problem.quantize(point))
-
-    def moments(self, teacher: Teacher) -> dict[str, float]:
-        """Return m, q, m_psi, q_psi and r_psi."""
-        probability, w_star = teacher.probabilities, teacher.values
-        return {
-            "m": float(probability @ (w_star * self.point)),
-            "q": float(probability @ self.point**2),
-            "m_psi": float(probability @ (w_star * self.psi)),
-            "q_psi": float(probability @ self.psi**2),
-            "r_psi": float(probability @ (self.point * self.psi)),
-        }
-
-    @property
-    def frame(self) -> Frame:
-        """The same as point masses."""
-        return Frame.of_points(self.point)
-
-
-@dataclass(frozen=True, eq=False)
 class GaussianStart:
-    """Conditional densities N(mean_k, deviation²) at time τ (dimensionless).
+    """Conditional densities N(mean_k, deviation_k²) at time τ (dimensionless).
 
     Attributes
     ----------
     time : float
         0, or a little later for a point mass.
-    mean : ndarray, shape (K,)
-        Means.
-    deviation : float
-        Common standard deviation, > 0.
+    mean, deviation : ndarray, shape (K,)
+        Means and standard deviations; a deviation 0 is a point mass that cannot spread.
     """
 
     time: float
     mean: Array
-    deviation: float
+    deviation: Array
+
+    def support(self, k: int) -> tuple[float, float]:
+        """Interval that holds class k up to 1e-16."""
+        half = _REACH * self.deviation[k]
+        return float(self.mean[k] - half), float(self.mean[k] + half)
+
+    def scale(self, k: int) -> float:
+        """A width at which to look first."""
+        return float(2.0 * self.deviation[k])
+
+    def pdf(self, k: int, x: Array) -> Array:
+        """Density of class k."""
+        z = (x - self.mean[k]) / self.deviation[k]
+        return np.asarray(np.exp(-0.5 * z**2) / (self.deviation[k] * math.sqrt(2 * math.pi)))
+
+    def masses(self, k: int, left: Array, right: Array) -> Array:
+        """Masses of class k between points."""
+        z = [(x - self.mean[k]) / self.deviation[k] for x in (left, right)]
+        return gaussian_masses(z[0], z[1])
+
+
+def _points(problem: Problem) -> Array:
+    """Where the weights of each class start, held by reflecting walls; (K,)."""
+    point = problem.initial.mean + problem.initial.overlap * problem.teacher.values
+    walls = problem.dynamics.walls
+    if walls is not None and walls.kind == "reflect":
+        point = np.clip(point, walls.low, walls.high)
+    return np.asarray(point)
+
+
+def point_frame(problem: Problem) -> Frame:
+    """The initial weights of a problem whose initial variance is 0, as point masses."""
+    return Frame.of_points(_points(problem))
+
+
+def point_moments(problem: Problem, points: Array | None = None) -> Array:
+    """Functionals of point masses, (6,) in the order of `FUNCTIONAL_NAMES`, ε_g whole."""
+    dynamics = problem.dynamics
+    points = _points(problem) if points is None else points
+    k = np.arange(points.size)
+    values = dynamics.fields(points, dynamics.bins(points), k).functionals
+    moments = values @ dynamics.probability
+    moments[0] += dynamics.offset()
+    return np.asarray(moments)
 
 
 def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStart:
     """Return the initial density, a point mass advanced to where it has a width, by `latest`.
 
-    While a point mass sees a constant drift it becomes N(w_0 + aτ, 2Dτ) exactly, and ε_g does not
-    change. On a threshold it does so up to a relative error of order |Δa| (τ/2D)^½, where ψ is
-    smooth up to one of order τ; the time chosen here keeps them below `rtol`/100.
+    While a point mass sees a constant drift it becomes N(w_0 + ∫a, ∫2D) exactly, and ε_g does not
+    change. On a break it does so up to a relative error of order |Δa| (τ/2D)^½, where coefficients
+    are smooth up to one of order τ; the time chosen here keeps them below `rtol`/100.
     """
-    initial, w_star = problem.initial, problem.teacher.values
-    point = initial.mean + initial.overlap * w_star
+    initial, dynamics = problem.initial, problem.dynamics
     if initial.variance > 0:
-        return GaussianStart(0.0, point, math.sqrt(initial.variance))
-    psi = problem.quantize(point)
-    error = problem.teacher.probabilities @ (
-        psi * (problem.sigma2 * psi - 2 * problem.kappa * w_star)
-    )
-    error += problem.rho + problem.noise_variance
-    diffusivity = float(problem.diffusivity(error))
-    if not diffusivity > 1e-300:
-        raise SolveError(
-            "a point mass with generalization error 0 never spreads; "
-            "give the initial weights a variance or the labels noise",
-            time=0.0,
-            step=0.0,
-        )
-    drift = problem.drift(point, w_star)
-    small = 0.01 * rtol
-    pull = problem.dynamics.constant_rate * (problem.sigma2 + problem.ridge)
-    quantizer = problem.weight_quantizer
-    # ψ and with it ε_g may move by `small`: |ψ'| ≤ jump/width of the narrowest feature.
-    if quantizer is None:
-        time = small / pull
-    elif quantizer.temperature > 0:
-        # The spread enters ψ at second order, the path and the stretching by ψ' at first.
-        time = small * quantizer.temperature**2 / (2 * diffusivity)
-        speed = float(np.abs(drift).max()) + pull * float(np.diff(quantizer.levels).max())
-        time = min(time, small * quantizer.temperature / speed)
-    else:
-        gap = np.abs(point[:, None] - quantizer.thresholds).min(axis=1)
-        scale = np.maximum(np.abs(point), quantizer.thresholds[-1] - quantizer.thresholds[0])
-        clear = gap > 1e-12 * scale
-        jump = pull * float(np.diff(quantizer.levels).max()) + float(np.abs(drift).max())
-        time = 2 * diffusivity * (small / jump) ** 2
-        if clear.all():
-            far = float(gap.min())
-            speed = float(np.abs(drift).max())
-            time = min(
-                far**2 / (2 * diffusivity * (2 * _CLEAR) ** 2), 0.5 * far / max(speed, 1e-300)
-            )
-    time = min(time, latest)
-    deviation = math.sqrt(2 * diffusivity * time)
-    return GaussianStart(time, point + drift * time, deviation)
+        mean = initial.mean + initial.overlap * problem.teacher.values
+        return GaussianStart(0.0, mean, np.full(mean.shape, math.sqrt(initial.variance)))
+    points = _points(problem)
+    error = point_moments(problem)[0]
+    # Coefficients per unit of the rate, which may start from 0.
+    spread = dynamics.sigma2 * error / problem.batch_size
+    drift = _unit_drift(problem, points)
+    allowed = _allowance(problem, points, drift, spread, 0.01 * rtol)
+    low, high = math.log(1e-300), math.log(latest)
+    time = latest
+    if not allowed(*_integrals(problem, latest)):
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            if allowed(*_integrals(problem, math.exp(middle))):
+                low = middle
+            else:
+                high = middle
+        time = math.exp(low)
+    travel, heat = _integrals(problem, time)
+    return GaussianStart(time, points + drift * travel, np.sqrt(spread * heat))
+
+
+def _integrals(problem: Problem, time: float) -> tuple[float, float]:
+    """∫ η and ∫ η² from 0 to `time`."""
+    at = 0.5 * time * (1.0 + _NODES)
+    rate = np.array([problem.dynamics.rate(float(t))[0] for t in at])
+    return 0.5 * time * float(_WEIGHTS @ rate), 0.5 * time * float(_WEIGHTS @ rate**2)
+
+
+def _unit_drift(problem: Problem, points: Array, *, before: bool = False) -> Array:
+    """Drift at the points per unit of the rate, from the right of a break or from its left."""
+    dynamics = problem.dynamics
+    bins = np.searchsorted(dynamics.breaks, points, side="left" if before else "right")
+    fields = dynamics.fields(points, bins, np.arange(points.size))
+    return np.asarray(fields.drift.sum(axis=0))
+
+
+def _allowance(
+    problem: Problem, points: Array, drift: Array, spread: Array, small: float
+) -> Callable[[float, float], bool]:
+    """Whether the first instants may last until ∫η, ∫η² have given values."""
+    breaks, quantizer = problem.dynamics.breaks, problem.weight_quantizer
+    speed = np.abs(drift)
+    away = np.abs(points[:, None] - breaks).min(axis=1, initial=math.inf)
+    scale = np.maximum(np.abs(points), np.abs(breaks).max(initial=0.0))
+    clear = away > 1e-12 * np.maximum(scale, 1e-300)
+    jump = speed + np.abs(_unit_drift(problem, points, before=True) - drift)
+    smooth = math.inf
+    if quantizer is not None and quantizer.temperature > 0:
+        smooth = quantizer.temperature
+    # Slopes of the drift inside a bin: decay, dampening, rounding, or the identity itself.
+    slope = _slope(problem, points)
+
+    def allowed(travel: float, heat: float) -> bool:
+        variance = spread * heat
+        path = jump * travel
+        if (slope * travel > small).any():
+            return False
+        if smooth < math.inf:
+            pull = float((problem.dynamics.sigma2 + problem.ridge).max())
+            path = path + pull * float(np.diff(quantizer.levels).max()) * travel  # type: ignore[union-attr]
+            return bool((variance <= small * smooth**2).all() and (path <= small * smooth).all())
+        inside = (variance * (2 * _CLEAR) ** 2 <= away**2) & (speed * travel <= 0.5 * away)
+        ontop = path <= small * np.sqrt(variance)
+        return bool(np.where(clear, inside, ontop).all())
+
+    return allowed
+
+
+def _slope(problem: Problem, points: Array) -> Array:
+    """|∂_w of the drift per unit of the rate| at the points, where there are pieces."""
+    pieces = problem.dynamics.pieces
+    if pieces is None:
+        return np.zeros(points.size)
+    bins = problem.dynamics.bins(points)
+    own = pieces.drift[:, np.arange(points.size), bins]
+    return np.asarray(np.abs(own[..., 1] + 2.0 * own[..., 2] * points).sum(axis=0))

@@ -119,9 +119,19 @@ class DensityTrajectory(Shown):
 
     @property
     def frozen(self) -> Array:
-        """Share of weights in point masses at each time, shape (T,)."""
-        masses = np.stack([f.atom_masses() for f in self.frames])
-        return np.asarray(masses @ self.problem.teacher.probabilities)
+        """Share of weights beyond absorbing walls, which do not move any more, shape (T,).
+
+        They are those whose surrogate is 0; without such a surrogate there are none.
+        """
+        walls, share = self.problem.dynamics.walls, self.problem.teacher.probabilities
+        if walls is None or walls.kind != "absorb":
+            return np.zeros(self.times.size)
+        out = np.empty((self.times.size, share.size))
+        for i, frame in enumerate(self.frames):
+            for k in range(share.size):
+                low = frame.probability(k, -math.inf, walls.low)
+                out[i, k] = low + frame.probability(k, walls.high, math.inf)
+        return np.asarray(out @ share)
 
     def pdf(self, w: ArrayLike, time: float, teacher: float | None = None) -> Any:
         """Return the density of the weights at points `w`, as exact as the solve itself.

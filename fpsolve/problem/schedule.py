@@ -212,6 +212,18 @@ class Schedule:
         gap = abs(left - right)
         return gap if gap > _MEET * max(abs(left), abs(right)) else 0.0
 
+    def piece(self, tau: float) -> tuple[str, float, float, float, float]:
+        """Return the smooth stretch that holds from `tau` on: shape, start, duration, ends.
+
+        The duration of an exponential is the time in which it falls by e.
+        """
+        found = self._pieces[max(int(np.searchsorted(self._starts, tau, side="right")) - 1, 0)]
+        if found.shape == "exponential" and found.last > 0:
+            return ("exponential", found.start, 1.0 / found.last, found.first, 0.0)
+        if found.shape in ("linear", "cosine"):
+            return (found.shape, found.start, found.length, found.first, found.last)
+        return ("constant", found.start, 1.0, found.first, found.first)
+
     @property
     def zero_from(self) -> float:
         """Time from which the value is 0, first such stretch; infinite if there is none."""

@@ -43,7 +43,7 @@ def _measure(quick: bool, out: Path) -> None:
         "machine": presentation.machine(before),
         "targets": scaling.targets(quick=quick),
         "scaling": scaling.slopes(quick=quick),
-        "threads": scaling.two_threads(quick=quick),
+        "threads": scaling.two_at_once(quick=quick),
     }
     presentation.write(results, out)
     print((out / "work_precision.md").read_text())

@@ -54,10 +54,10 @@ def _text(results: dict[str, Any]) -> str:
         parts += [f"## {contest['title']}\n", _contest(contest["rows"])]
     parts += ["## Targets at rtol 1e-6\n", _targets(results["targets"]), _ratios(results)]
     parts += ["## Growth\n", _growth(results["scaling"])]
-    threads = results["threads"]
+    many = results["threads"]
     parts.append(
-        f"{threads['values']} teacher values: one thread {_duration(threads['one'])}, two "
-        f"{_duration(threads['two'])}, {threads['ratio']:.2f} times as fast.\n"
+        f"{many['problems']} small problems: one thread {_duration(many['one'])}, two threads "
+        f"{_duration(many['two'])}, two processes {_duration(many['processes'])}.\n"
     )
     return "\n".join(parts)
 

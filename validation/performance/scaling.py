@@ -7,17 +7,18 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 from fpsolve import DensityTrajectory, Problem, Teacher, UniformQuantizer, solve_pde
-from fpsolve.density import threaded_step
 from validation.performance.cases import CASES
 from validation.performance.contest import report
 
-__all__ = ["on_processors", "slopes", "targets", "two_threads"]
+__all__ = ["on_processors", "slopes", "targets", "two_at_once"]
 
 _PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else frozenset({0})
 # Seconds after which a problem is not solved again.
@@ -134,21 +135,30 @@ def on_processors(count: int) -> None:
     """Let this process use so many processors, where the system can say so."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(_PROCESSORS)[:count])
-        threaded_step._crew.cache_clear()
 
 
-def two_threads(*, quick: bool) -> dict[str, Any]:
-    """Return seconds on one and on two processors, in alternation, for many teacher values."""
-    count = 64 if quick else 192
-    problem = _with_teacher(_confined(count))
-    taken: dict[int, list[float]] = {1: [], 2: []}
-    for repeat in range(2 if quick else 4):
-        for processors in taken:
-            on_processors(processors)
-            start = time.perf_counter()
-            solve_pde(problem, _B3.times)
-            if repeat:
-                taken[processors].append(time.perf_counter() - start)
+def two_at_once(*, quick: bool) -> dict[str, Any]:
+    """Return seconds in which one thread, two threads and two processes solve many problems."""
+    on_processors(2)
+    problems = [replace(_B3.problem, learning_rate=0.04 + 1e-5 * i) for i in range(200)]
+    problems = problems[:40] if quick else problems
+    taken: dict[str, list[float]] = {"one": [], "two": [], "processes": []}
+    with (
+        ThreadPoolExecutor(1) as one,
+        ThreadPoolExecutor(2) as two,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes,
+    ):
+        pools = {"one": one, "two": two, "processes": processes}
+        for pool in pools.values():  # everyone loads the compiled code
+            list(pool.map(_solve_small, problems[:8]))
+        for _ in range(3):
+            for name, pool in pools.items():
+                start = time.perf_counter()
+                list(pool.map(_solve_small, problems))
+                taken[name].append(time.perf_counter() - start)
     on_processors(1)
-    one, two = statistics.median(taken[1]), statistics.median(taken[2])
-    return {"values": count, "one": one, "two": two, "ratio": one / two}
+    return {"problems": len(problems), **{n: statistics.median(t) for n, t in taken.items()}}
+
+
+def _solve_small(problem: Problem) -> float:
+    return float(solve_pde(problem, _B3.times).order_parameters.m[-1])

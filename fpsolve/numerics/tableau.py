@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COUPLING", "GAMMA", "ORDER", "STAGES", "STAGE_WEIGHTS"]
+__all__ = ["COUPLING", "GAMMA", "NODES", "NUDGES", "ORDER", "STAGES", "STAGE_WEIGHTS"]
 
 # Rodas5P: eight stages, order 5 with an embedded solution of order 4, stiffly accurate, L-stable,
 # and built to keep its order on semi-discretized parabolic problems.
@@ -67,3 +67,9 @@ COUPLING[7, :7] = [
     -54.66780262877968,
     -9.48861652309627,
 ]
+
+# Non-autonomous form (Hairer & Wanner II, §IV.7): stage s is evaluated at τ + NODES[s] Δτ, and
+# NUDGES[s] Δτ ∂F/∂τ is added. Both follow from Γ⁻¹ = 1/GAMMA − COUPLING and α = STAGE_WEIGHTS Γ.
+_GAMMA_MATRIX = np.linalg.inv(np.eye(STAGES) / GAMMA - COUPLING)
+NODES = (STAGE_WEIGHTS @ _GAMMA_MATRIX).sum(axis=1)
+NUDGES = _GAMMA_MATRIX.sum(axis=1)

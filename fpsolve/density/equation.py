@@ -1,0 +1,177 @@
+"""The equation of training as the numerics take it: `Dynamics` into `Equation` and laws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.numerics import kernels
+from fpsolve.numerics.equation import Equation, Segment, affine_law
+from fpsolve.numerics.foreign import ForeignLaw
+from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.lattice import bins_between
+from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
+from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
+
+__all__ = ["equation_of", "law_of", "narrowest_bin"]
+
+Array = NDArray[np.float64]
+
+# A class of this probability or more counts in full. One of a smaller counts less, for all that is
+# asked of the whole; but its own density is never off by more than this share.
+_RARE = 1e-3
+_CRUDE = 0.05
+# An element wider than this many temperatures cannot follow a smoothed step; so many temperatures
+# away from its threshold a smoothed step equals 0 or 1 in double precision.
+_TEMPERATURES = 1.5
+_SMOOTH = 9.0
+_KINDS = {"constant": 0.0, "linear": 1.0, "cosine": 2.0, "exponential": 3.0}
+_RULES = {"loss": kernels.SIGNED, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
+
+
+def narrowest_bin(problem: Problem) -> float:
+    """Width of the narrowest quantization bin, 1 for full precision (dimensionless)."""
+    quantizer = problem.weight_quantizer
+    if quantizer is None:
+        return 1.0
+    gaps = np.diff(quantizer.thresholds if quantizer.thresholds.size > 1 else quantizer.levels)
+    return float(gaps.min())
+
+
+def equation_of(problem: Problem, rtol: float) -> Equation:
+    """Return the equation of `problem`, its classes counted as accuracy `rtol` demands."""
+    dynamics = problem.dynamics
+    walls = dynamics.walls
+    low, high = (-math.inf, math.inf) if walls is None else (walls.low, walls.high)
+    inside = (dynamics.breaks > low) & (dynamics.breaks < high)
+    first_bin = int(np.searchsorted(dynamics.breaks, low, side="right"))
+    breaks = dynamics.breaks[inside]
+    absorbing = walls is not None and walls.kind == "absorb"
+    bins = bins_between(
+        breaks,
+        walls=None if walls is None else (low, high),
+        absorbing=(absorbing, absorbing),
+        unit=narrowest_bin(problem),
+    )
+    offset = np.zeros(len(FUNCTIONAL_NAMES))
+    offset[0] = dynamics.offset()
+    smooth = 0.0 if problem.weight_quantizer is None else problem.weight_quantizer.temperature
+    relevance = np.clip(dynamics.probability / _RARE, min(1.0, 100.0 * rtol / _CRUDE), 1.0)
+    own = slice(first_bin, first_bin + breaks.size + 1)
+    pieces = dynamics.pieces
+    classes = dynamics.w_star.size
+    if pieces is None:
+        terms = dynamics.fields(np.zeros(1), np.zeros(1, np.int64), 0).drift.shape[0]
+        drift = np.empty((0, classes, breaks.size + 1, 3))
+        functionals, shape = drift, drift[0:0, 0]
+    else:
+        terms = pieces.drift.shape[0]
+        drift = np.ascontiguousarray(pieces.drift[:, :, own])
+        functionals = np.ascontiguousarray(pieces.functionals[:, :, own])
+        shape = np.zeros((breaks.size + 1, 3))
+        shape[:, : pieces.shape.shape[1]] = pieces.shape[own]
+    return Equation(
+        bins=bins,
+        drift=drift,
+        shape=np.ascontiguousarray(shape).reshape(-1, 3),
+        functionals=functionals,
+        terms=terms,
+        flat=_flat(problem, drift, shape, terms, bins.span.size, absorbing),
+        probability=dynamics.probability,
+        scale=dynamics.sigma2,
+        relevance=relevance,
+        walls=_wall_functionals(dynamics),
+        offset=offset,
+        rule=np.array([_RULES.get(name, kernels.UNWATCHED) for name in FUNCTIONAL_NAMES]),
+        blur=_SMOOTH * smooth,
+        fields=None if pieces is not None else _fields(dynamics, first_bin),
+        widest=None if smooth == 0 else _widest(problem),
+    )
+
+
+def _wall_functionals(dynamics: Dynamics) -> Array:
+    """Functionals (2, F, K) of weights that stand on the lower and the upper wall."""
+    out = np.zeros((2, len(FUNCTIONAL_NAMES), dynamics.w_star.size))
+    walls = dynamics.walls
+    if walls is not None:
+        k = np.arange(dynamics.w_star.size)
+        for side, at in enumerate((walls.low, walls.high)):
+            place = np.full(k.size, at), np.full(k.size, walls.bins[side])
+            out[side] = dynamics.fields(*place, k).functionals
+    return out
+
+
+def _fields(dynamics: Dynamics, first_bin: int) -> Callable[..., tuple[Array, Array, Array]]:
+    def fields(
+        x: Array, bins: NDArray[np.int64], classes: NDArray[np.int64]
+    ) -> tuple[Array, Array, Array]:
+        # Smoothed steps know no bins but those of surrogates.
+        found = dynamics.fields(x, np.broadcast_to(bins + first_bin, x.shape), classes)
+        return found.drift, found.shape, found.functionals
+
+    return fields
+
+
+def _flat(
+    problem: Problem, drift: Array, shape: Array, terms: int, bins: int, absorbing: bool
+) -> Array:
+    """Drift on the bins where it is constant and h is 1, NaN elsewhere; (J, K, B)."""
+    dynamics = problem.dynamics
+    out = np.full((terms, dynamics.w_star.size, bins), np.nan)
+    if absorbing:
+        return out
+    if drift.shape[0]:
+        even = (drift[..., 1:] == 0).all(axis=(0, -1)) & (shape == [1.0, 0.0, 0.0]).all(axis=-1)
+        return np.where(even, drift[..., 0], np.nan)
+    return out
+
+
+def _widest(problem: Problem) -> Callable[[Array, Array], Array]:
+    quantizer = problem.weight_quantizer
+    assert quantizer is not None
+    theta, temperature = quantizer.thresholds, quantizer.temperature
+
+    def widest(left: Array, right: Array) -> Array:
+        """Largest width that resolves ψ_T: a temperature near thresholds, free nine T away."""
+        after = np.searchsorted(theta, left)
+        inside = after < np.searchsorted(theta, right, side="right")
+        below = np.where(after > 0, left - theta[np.maximum(after - 1, 0)], math.inf)
+        above = np.where(
+            after < theta.size, theta[np.minimum(after, theta.size - 1)] - right, math.inf
+        )
+        gap = np.where(inside, 0.0, np.maximum(np.minimum(below, above), 0.0))
+        near = np.maximum(_TEMPERATURES * temperature, gap)
+        return np.where(gap > _SMOOTH * temperature, math.inf, near)
+
+    return widest
+
+
+def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | None) -> Law:
+    """Return the law that holds from `time` until the next landing point of the schedule."""
+    if foreign is not None:
+        return foreign.law(terms=foreign.terms, rank=1, least=least)
+    dynamics, segment = problem.dynamics, _segment(problem, time)
+    terms = dynamics.coefficients(time, 0.0).drift.size
+    # Coefficients are powers of the rate; they are read off where it is not 0.
+    at, rate, power = time, 1.0, np.zeros(terms + 1)
+    if segment[0] != _KINDS["constant"]:
+        at = time if dynamics.rate(time)[0] > 0 else segment[1] + 0.5 * segment[2]
+        rate, power = dynamics.rate(at)[0], np.append(np.ones(terms), 2.0)
+    found = dynamics.coefficients(at, 0.0)
+    base = np.append(found.drift, found.diffusion) / rate**power
+    gain = np.append(found.drift_error, found.diffusion_error) / rate**power
+    return affine_law(base, gain[:, None], power, segment=segment, least=least)
+
+
+def _segment(problem: Problem, time: float) -> Segment:
+    rate = problem.dynamics.rate(time)[0]
+    eta = problem.learning_rate
+    if not isinstance(eta, Schedule):
+        return (0.0, 0.0, 1.0, rate, rate)
+    shape, start, duration, first, last = eta.piece(time)
+    gain = 1.0 / (1.0 - problem.momentum)
+    return (_KINDS[shape], start, duration, gain * first, gain * last)

@@ -1,0 +1,279 @@
+"""A run of the density: its solver, the law of the moment, and the frames it has reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.density.atoms import Atoms
+from fpsolve.density.equation import equation_of, law_of, narrowest_bin
+from fpsolve.density.frame import Frame
+from fpsolve.density.scharfetter_gummel import ScharfetterGummel
+from fpsolve.density.start import gaussian_start, point_frame, point_moments
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.density.view import AnyFrame
+from fpsolve.density.walls import FrozenStart, frozen_start, initial_frame, walled_start
+from fpsolve.errors import SolveError
+from fpsolve.numerics.foreign import ForeignLaw
+from fpsolve.numerics.initial import Initial, start_solver
+from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.solver import Ending, Solver
+from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
+from fpsolve.problem.problem import Problem
+from fpsolve.reduction import OrderParameters
+
+__all__ = ["Run", "State", "begin"]
+
+Array = NDArray[np.float64]
+
+# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`.
+_RESOLUTION = 5.0
+# Rounding leaves far less; more means that the solve went wrong.
+_MOST_DEFECT = 1e-10
+# Diffusion is held at these multiples of the tolerance: of D for an untrained ε_g, and of the
+# diffusivity that crosses the narrowest bin within the horizon; see `_least_diffusivity`.
+_LEAST_DIFFUSION = 0.2
+_LEAST_SPREAD = 10.0
+_LEAST_RTOL = 1e-6
+
+
+@dataclass
+class State:
+    """What a run goes on from.
+
+    Attributes
+    ----------
+    solver : Solver
+        The density on its mesh.
+    least : float
+        Diffusivity below which D is held.
+    foreign : ForeignLaw or None
+        Coefficients of a changed theory.
+    frozen : FrozenStart or None
+        What started beyond absorbing walls.
+    before : tuple of (float, Frame, ndarray)
+        Until when, and what, the density was before the solver took over.
+    """
+
+    solver: Solver
+    least: float
+    foreign: ForeignLaw | None = None
+    frozen: FrozenStart | None = None
+    before: tuple[float, Frame, Array] | None = None
+
+
+def begin(problem: Problem, times: Array, work: float, order: int, cells: int | None) -> State:
+    """Return the state at the start of a run with tolerance `work`; `cells` ask for SG."""
+    dynamics = problem.dynamics
+    positive = times[times > 0]
+    start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
+    least = _least_diffusivity(problem, work, float(times[-1]))
+    foreign = None if dynamics.is_standard else _foreign(problem)
+    law = law_of(problem, start.time, least, foreign)
+    before = None
+    if problem.initial.variance == 0:
+        before = (start.time, point_frame(problem), point_moments(problem))
+    if cells is not None:
+        grid = ScharfetterGummel(
+            problem, law, rtol=work, cells=cells, start=start, horizon=float(times[-1])
+        )
+        return State(grid, least, foreign, before=before)
+    equation = equation_of(problem, work)
+    initial: Initial = start
+    frozen, time = None, start.time
+    walls = dynamics.walls
+    if walls is not None and walls.kind == "absorb":
+        frozen = frozen_start(problem, start, order)
+        equation.offset[:] += frozen.functionals
+    elif walls is not None:
+        frame, moments = initial_frame(problem, start, order)
+        walled = walled_start(problem, start, work, float(moments[0]))
+        if walled.beyond.any():
+            initial, time = walled, start.time + walled.time
+            before = before or (time, frame, moments)
+    solver = start_solver(
+        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
+    )
+    return State(solver, least, foreign, frozen, before)
+
+
+def _foreign(problem: Problem) -> ForeignLaw:
+    """The law of a subclass that changes scalar coefficients."""
+    dynamics = problem.dynamics
+
+    def coefficients(time: float, moments: Array) -> Array:
+        found = dynamics.coefficients(time, float(moments[0]))
+        return np.append(found.drift, found.diffusion)
+
+    terms = dynamics.coefficients(0.0, 1.0).drift.size
+    return ForeignLaw(coefficients, terms=terms, rank=1)
+
+
+def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
+    """Level at which D is held where ε_g → 0, for its layers become thinner than any mesh.
+
+    It moves ε_g, and the density over the whole horizon, by less than the tolerance.
+    """
+    dynamics, quantizer = problem.dynamics, problem.weight_quantizer
+    most = problem.rho
+    if quantizer is not None:
+        most = max(float(np.square(quantizer.levels).max()), most)
+    most = max(most, problem.initial.variance + problem.initial.mean**2)
+    natural = dynamics.offset() + float(dynamics.sigma2.max()) * most
+    return min(
+        _LEAST_DIFFUSION * min(rtol, _LEAST_RTOL) * float(dynamics.diffusivity(0.0, natural)),
+        _LEAST_SPREAD * rtol * narrowest_bin(problem) ** 2 / max(horizon, 1e-300),
+    )
+
+
+@dataclass
+class Run:
+    """Reaches one requested time after another."""
+
+    problem: Problem
+    times: Array
+    rtol: float
+    state: State
+    frames: list[AnyFrame] = field(default_factory=list)
+    moments: list[Array] = field(default_factory=list)
+
+    def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
+        """Integrate to `time` and keep the density there."""
+        before, solver = self.state.before, self.state.solver
+        if before is not None and time < before[0]:
+            self.frames.append(before[1])
+            self.moments.append(before[2])
+            return
+        landings = self.problem.dynamics.landing_points(time)
+        stops = [*landings[landings > solver.time].tolist(), time]
+        for stop in stops:
+            law = self._law(solver.time)
+            ending = solver.advance(law, stop, tick)
+            if ending is not Ending.REACHED:
+                raise self._failed(self._why(ending))
+        self.frames.append(self._frame())
+        self.moments.append(solver.moments)
+
+    def _law(self, time: float) -> Law:
+        return law_of(self.problem, time, self.state.least, self.state.foreign)
+
+    @property
+    def last(self) -> OrderParameters:
+        """Order parameters at the last time reached, each of shape ()."""
+        return _reduced(self.problem, self.moments[-1][None])[0]
+
+    def _frame(self) -> AnyFrame:
+        solver = self.state.solver
+        if isinstance(solver, ScharfetterGummel):
+            return solver.frame()
+        u = solver.u
+        if self.problem.surrogate is not None:
+            u = u / self._shape(solver) ** 2
+        first, left, width = solver.cells.first, solver.mesh.left, solver.mesh.width
+        atoms = None
+        if self.state.frozen is not None:
+            walls = self.problem.dynamics.walls
+            assert walls is not None
+            held = solver.control.atoms.T
+            atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
+            first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
+        return Frame(solver.element.order, first, left, width, u, atoms)
+
+    def _shape(self, solver: Solver) -> Array:
+        """h at the nodes, from the inside of each element."""
+        dynamics = self.problem.dynamics
+        bins = dynamics.bins(solver.mesh.left + 0.5 * solver.mesh.width)
+        x = solver.x
+        return dynamics.fields(x, np.broadcast_to(bins, x.shape), 0).shape
+
+    def trajectory(self) -> DensityTrajectory:
+        """What has been reached, checked."""
+        solver = self.state.solver
+        defect = max(f.mass_defect() for f in self.frames)
+        minimum = min(f.lowest() for f in self.frames)
+        # Written so that NaN fails too.
+        if not defect < _MOST_DEFECT:
+            raise self._failed(f"the density lost its mass by {defect:.2g}; tighten rtol")
+        if not minimum >= -max(self.rtol, solver.rtol) / float(solver.model.relevance.min()):
+            raise self._failed(
+                f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol"
+            )
+        return self._assemble(defect, minimum)
+
+    def _assemble(self, defect: float, minimum: float) -> DensityTrajectory:
+        solver = self.state.solver
+        log = np.concatenate(solver.log)
+        before = self.state.before
+        dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
+        stats: dict[str, Any] = {
+            **solver.statistics(),
+            "scheme": "scharfetter-gummel" if solver.scheme else "spectral-volume",
+            "order": solver.element.order,
+            "rtol": self.rtol,
+            "least_diffusivity": self.state.least,
+            "mass_defect": defect,
+            "minimum": minimum,
+        }
+        if not solver.scheme:
+            stats["space_error"] = max(_unresolved(f) for f in self.frames)
+        return DensityTrajectory(
+            self.problem,
+            self.times[: len(self.frames)],
+            tuple(self.frames),
+            _reduced(self.problem, np.array(self.moments)),
+            dense[:, 0],
+            _reduced(self.problem, dense[:, 1:]),
+            stats,
+        )
+
+    def _why(self, ending: Ending) -> str:
+        error = float(self.state.solver.moments[0])
+        if not error < 1e100:
+            return (
+                "the generalization error grows without bound; the learning rate is above "
+                "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
+            )
+        return ending.value
+
+    def _failed(self, message: str) -> SolveError:
+        solver = self.state.solver
+        partial = None
+        if self.frames:
+            partial = self._assemble(
+                max(f.mass_defect() for f in self.frames), min(f.lowest() for f in self.frames)
+            )
+        return SolveError(message, time=solver.time, step=solver.step, partial=partial)
+
+
+def _with_frozen(
+    frozen: FrozenStart, first: NDArray[np.int64], left: Array, width: Array, u: Array
+) -> tuple[NDArray[np.int64], Array, Array, Array]:
+    """Elements of a frame, with those that never move put beside the others."""
+    parts: list[tuple[Array, Array, Array]] = []
+    begins = [0]
+    for k, (low, high) in enumerate(zip(frozen.lower, frozen.upper, strict=True)):
+        own = slice(int(first[k]), int(first[k + 1]))
+        parts += [low, (left[own], width[own], u[:, own]), high]
+        begins.append(begins[-1] + sum(p[0].size for p in parts[-3:]))
+    joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
+    return np.array(begins, np.int64), joined[0], joined[1], joined[2]
+
+
+def _unresolved(frame: AnyFrame) -> float:
+    """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
+    if not isinstance(frame, Frame) or not frame.left.size:
+        return 0.0
+    tail = np.abs(frame.element.legendre[-2:] @ frame.u).max(axis=0) * frame.width
+    return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
+
+
+def _reduced(problem: Problem, moments: Array) -> OrderParameters:
+    """Order parameters from rows of functionals, ε_g whole."""
+    columns = dict(zip(FUNCTIONAL_NAMES, moments.T, strict=True))
+    columns["loss"] = columns["loss"] - problem.dynamics.offset()
+    return OrderParameters.from_moments(problem, **columns)

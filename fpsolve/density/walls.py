@@ -1,0 +1,234 @@
+"""Initial mass beyond walls: held by reflecting ones, frozen where it is beyond absorbing ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erfc, erfcx
+
+from fpsolve.density.atoms import Atoms
+from fpsolve.density.frame import Frame
+from fpsolve.density.start import GaussianStart
+from fpsolve.numerics.element import reference_element
+from fpsolve.problem.problem import Problem
+
+__all__ = ["FrozenStart", "WalledStart", "frozen_start", "initial_frame", "walled_start"]
+
+Array = NDArray[np.float64]
+
+# The bulk of the density moves by this share of its width, times rtol, while the mass on a wall
+# spreads into a layer.
+_INSTANT = 0.01
+# Elements per standard deviation of what is frozen from the start.
+_PER_DEVIATION = 4
+
+
+@dataclass(frozen=True, eq=False)
+class WalledStart:
+    """A Gaussian cut at reflecting walls, what was beyond having spread from the wall since τ = 0.
+
+    Attributes
+    ----------
+    bulk : GaussianStart
+        The Gaussian.
+    low, high : float
+        Walls (dimensionless).
+    time : float
+        Short time for which the mass on the walls has spread.
+    beyond, inward, heat : ndarray, shapes (2, K), (2, K), (K,)
+        Mass that was on the lower and the upper wall, drift away from the wall, and ∫D dτ.
+    """
+
+    bulk: GaussianStart
+    low: float
+    high: float
+    time: float
+    beyond: Array
+    inward: Array
+    heat: Array
+
+    def support(self, k: int) -> tuple[float, float]:
+        """Interval that holds class k."""
+        low, high = self.bulk.support(k)
+        layer = 20.0 * math.sqrt(self.heat[k])
+        low = self.low if self.beyond[0, k] > 0 else max(low, self.low)
+        high = self.high if self.beyond[1, k] > 0 else min(high, self.high)
+        if low > self.high - layer:
+            low = self.high - layer
+        if high < self.low + layer:
+            high = self.low + layer
+        return low, high
+
+    def scale(self, k: int) -> float:
+        """A width at which to look first."""
+        return min(self.bulk.scale(k), self.high - self.low)
+
+    def pdf(self, k: int, x: Array) -> Array:
+        """Density of class k."""
+        out = self.bulk.pdf(k, x)
+        for side, depth in enumerate((x - self.low, self.high - x)):
+            if self.beyond[side, k] > 0:
+                layer = _layer_density(depth, self.inward[side, k], self.heat[k], self.time)
+                out = out + self.beyond[side, k] * layer
+        return out
+
+    def masses(self, k: int, left: Array, right: Array) -> Array:
+        """Masses of class k between points."""
+        out = self.bulk.masses(k, left, right)
+        for side in range(2):
+            if self.beyond[side, k] == 0:
+                continue
+            ends = (left - self.low, right - self.low)
+            if side:
+                ends = (self.high - right, self.high - left)
+            args = self.inward[side, k], self.heat[k], self.time
+            part = _layer_beyond(ends[0], *args) - _layer_beyond(ends[1], *args)
+            out = out + self.beyond[side, k] * part
+        return out
+
+
+def _layer_density(depth: Array, inward: float, heat: float, time: float) -> Array:
+    """Density at `depth` of what started on a wall: reflected Brownian motion with drift.
+
+    Source: Borodin and Salminen, Handbook of Brownian Motion, A1.16.
+    """
+    diffusivity, path = heat / time, inward * time
+    root = 2.0 * math.sqrt(heat)
+    z, y = (depth + path) / root, (depth - path) / root
+    # exp(inward·depth/D) erfc(z), free of overflow.
+    tail = np.exp(-(y**2)) * erfcx(z)
+    near = np.exp(-(y**2)) / math.sqrt(math.pi * heat)
+    return np.asarray(near - inward / (2.0 * diffusivity) * tail)
+
+
+def _layer_beyond(depth: Array, inward: float, heat: float, time: float) -> Array:
+    """Mass of the same deeper than `depth`."""
+    path, root = inward * time, 2.0 * math.sqrt(heat)
+    z, y = (depth + path) / root, (depth - path) / root
+    return np.asarray(0.5 * erfc(y) + 0.5 * np.exp(-(y**2)) * erfcx(z))
+
+
+def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: float) -> WalledStart:
+    """Return `start` cut at the reflecting walls of `problem`; `error` is ε_g there."""
+    dynamics = problem.dynamics
+    walls = dynamics.walls
+    assert walls is not None
+    classes = start.mean.size
+    ends = np.array([walls.low, walls.high])
+    beyond = np.zeros((2, classes))
+    inward = np.zeros((2, classes))
+    for k in range(classes):
+        beyond[0, k] = start.masses(k, np.array([-math.inf]), ends[:1])[0]
+        beyond[1, k] = start.masses(k, ends[1:], np.array([math.inf]))[0]
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            drift = dynamics.point_drift(
+                np.array([ends[side] + sign * 1e-9 * (walls.high - walls.low)]),
+                dynamics.coordinate(k),
+                start.time,
+            )
+            inward[side, k] = sign * float(drift[0])
+    # What rounding leaves beyond a distant wall is nothing.
+    beyond[beyond < 1e-16] = 0.0
+    speed = max(float(np.abs(inward).max()), 1e-300)
+    time = _INSTANT * rtol * float(min(start.deviation.min(), walls.high - walls.low)) / speed
+    heat = dynamics.sigma2 * float(dynamics.diffusivity(start.time, error)) * time
+    return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
+
+
+def initial_frame(problem: Problem, start: GaussianStart, order: int) -> tuple[Frame, Array]:
+    """Return the density at τ = 0 between reflecting walls, with what was beyond as atoms on them.
+
+    Returns
+    -------
+    frame : Frame
+        The density.
+    moments : ndarray, shape (6,)
+        Its functionals in the order of `FUNCTIONAL_NAMES`, ε_g whole.
+    """
+    dynamics = problem.dynamics
+    walls = dynamics.walls
+    assert walls is not None
+    k = np.arange(start.mean.size)
+    ends = np.array([walls.low, walls.high])
+    held = np.zeros((k.size, 2))
+    moments = np.zeros(6)
+    parts, first = [], [0]
+    for i in range(k.size):
+        held[i, 0] = start.masses(i, np.array([-math.inf]), ends[:1])[0]
+        held[i, 1] = start.masses(i, ends[1:], np.array([math.inf]))[0]
+        low, high = start.support(i)
+        low, high = max(low, walls.low), min(high, walls.high)
+        parts.append(_elements(start, i, low, high, dynamics.breaks, order))
+        first.append(first[-1] + parts[-1][0].size)
+        moments += dynamics.probability[i] * _seen(problem, i, parts[-1], order)
+    for side in range(2):
+        place = np.full(k.size, ends[side]), np.full(k.size, walls.bins[side])
+        on_wall = dynamics.fields(*place, k).functionals
+        moments += on_wall @ (dynamics.probability * held[:, side])
+    moments[0] += dynamics.offset()
+    joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
+    atoms = Atoms(np.broadcast_to(ends, held.shape), held)
+    return Frame(order, first, joined[0], joined[1], joined[2], atoms), moments
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenStart:
+    """Weights that never move: they start beyond absorbing walls.
+
+    Attributes
+    ----------
+    lower, upper : list of (left, width, u), length K
+        Elements below and above the walls of each class, as in `Frame`.
+    functionals : ndarray, shape (6,)
+        What they contribute, in the order of `FUNCTIONAL_NAMES`.
+    """
+
+    lower: list[tuple[Array, Array, Array]]
+    upper: list[tuple[Array, Array, Array]]
+    functionals: Array
+
+
+def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenStart:
+    """Return what of `start` lies beyond the absorbing walls of `problem`."""
+    dynamics = problem.dynamics
+    walls = dynamics.walls
+    assert walls is not None
+    lower: list[tuple[Array, Array, Array]] = []
+    upper: list[tuple[Array, Array, Array]] = []
+    functionals = np.zeros(6)
+    for k in range(start.mean.size):
+        low, high = start.support(k)
+        for out, a, b in ((lower, low, min(walls.low, high)), (upper, max(walls.high, low), high)):
+            elements = _elements(start, k, a, b, dynamics.breaks, order)
+            out.append(elements)
+            functionals += dynamics.probability[k] * _seen(problem, k, elements, order)
+    return FrozenStart(lower, upper, functionals)
+
+
+def _elements(
+    start: GaussianStart, k: int, low: float, high: float, breaks: Array, order: int
+) -> tuple[Array, Array, Array]:
+    """The Gaussian of class k on [low, high] as polynomials that cross no break, masses exact."""
+    element = reference_element(order)
+    if not low < high:
+        return np.empty(0), np.empty(0), np.empty((order + 1, 0))
+    inside = breaks[(breaks > low) & (breaks < high)]
+    count = max(1, math.ceil(_PER_DEVIATION * (high - low) / start.deviation[k]))
+    edges = np.unique(np.concatenate([np.linspace(low, high, count + 1), inside]))
+    left, width = edges[:-1], np.diff(edges)
+    u = start.pdf(k, left + 0.5 * width * (1.0 + element.nodes[:, None]))
+    defect = start.masses(k, edges[:-1], edges[1:]) - 0.5 * width * (element.weights @ u)
+    return left, width, u + element.restore[:, :1] * (2.0 * defect / width)
+
+
+def _seen(problem: Problem, k: int, elements: tuple[Array, Array, Array], order: int) -> Array:
+    """Functionals of such elements, (6,)."""
+    left, width, u = elements
+    element = reference_element(order)
+    x = left + 0.5 * width * (1.0 + element.nodes[:, None])
+    bins = problem.dynamics.bins(left + 0.5 * width)
+    values = problem.dynamics.fields(x, np.broadcast_to(bins, x.shape), k).functionals
+    return np.asarray((values * (0.5 * width * element.weights[:, None] * u)).sum(axis=(1, 2)))

@@ -1,0 +1,1 @@
+"""Separable McKean–Vlasov equations on a line, integrated to a stated tolerance."""

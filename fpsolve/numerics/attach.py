@@ -1,0 +1,133 @@
+"""Meshes that moved with the drift come back to the lattice at the end of their bin."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from fpsolve.numerics import kernels
+from fpsolve.numerics.element import Element
+from fpsolve.numerics.equation import Equation
+from fpsolve.numerics.kernels import Cells, Law
+from fpsolve.numerics.lattice import Cell, cell_width, cover
+
+__all__ = ["attach"]
+
+Array = NDArray[np.float64]
+
+
+class Solver(Protocol):
+    """What is needed of a `solver.Solver`."""
+
+    equation: Equation
+    element: Element
+    model: kernels.Model
+    motion: kernels.Motion
+    mesh: kernels.Mesh
+    cells: Cells
+    u: Array
+
+    @property
+    def time(self) -> float: ...
+    @property
+    def step(self) -> float: ...
+    @property
+    def moments(self) -> Array: ...
+    def place(self) -> None: ...
+
+
+def attach(solver: Solver, law: Law) -> None:
+    """Put moving densities that are near an end of their bin back on the lattice at rest."""
+    bins, motion = solver.equation.bins, solver.motion
+    c = np.empty(solver.equation.terms + 1)
+    kernels.evaluate_law(law, solver.time, solver.moments, c)
+    spread = 8.0 * np.sqrt(2.0 * np.abs(c[-1]) * solver.model.scale * solver.step)
+    for k in np.flatnonzero(motion.detached).tolist():
+        own = slice(int(solver.cells.first[k]), int(solver.cells.first[k + 1]))
+        b = solver.cells.bins[own.start]
+        low = solver.mesh.left[own.start]
+        high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
+        gap = min(low - bins.lower[b], bins.upper[b] - high) - solver.equation.blur
+        if gap < 1.001 * spread[k]:
+            _attach(solver, k, own)
+    solver.place()
+
+
+def _attach(solver: Solver, k: int, own: slice) -> None:
+    """The same for class k, whose elements are `own`; mass is kept exactly."""
+    bins, element, motion = solver.equation.bins, solver.element, solver.motion
+    left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
+    cells = _cells_like(bins, left, width)
+    size = np.array([cell_width(bins, cell) for cell in cells])
+    start = np.array(
+        [bins.origin[b] + index * w for (b, _, index), w in zip(cells, size, strict=True)]
+    )
+    x = start + 0.5 * size * (1.0 + element.nodes[:, None])
+    u = _evaluate(left, width, element.legendre @ old, x)
+    u[0, 1:] = u[-1, :-1]
+    edges = np.append(start, start[-1] + size[-1])
+    exact = np.diff(_cumulative(left, width, element.primitive @ old, edges))
+    defect = exact - 0.5 * size * (element.weights @ u)
+    u += element.restore[:, :1] * (2.0 * defect / size)
+    _replace(solver, k, own, cells, u)
+    motion.shift[k] = 0.0
+    motion.speed[:, k] = 0.0
+    motion.detached[k] = False
+
+
+def _evaluate(left: Array, width: Array, modes: Array, x: Array) -> Array:
+    """Density at points x from Legendre coefficients (p + 1, E), zero outside the elements."""
+    at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, left.size - 1)
+    xi = 2.0 * (x - left[at]) / width[at] - 1.0
+    values = (np.moveaxis(legendre.legvander(xi, modes.shape[0] - 1), -1, 0) * modes[:, at]).sum(0)
+    return np.where((x < left[0]) | (x > left[-1] + width[-1]), 0.0, values)
+
+
+def _cumulative(left: Array, width: Array, primitive: Array, x: Array) -> Array:
+    """Mass below points x, from Legendre coefficients of the antiderivatives (p + 2, E)."""
+    whole = 0.5 * width * primitive.sum(axis=0)
+    below = np.concatenate([[0.0], np.cumsum(whole)])
+    at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, left.size - 1)
+    xi = np.clip(2.0 * (x - left[at]) / width[at] - 1.0, -1.0, 1.0)
+    basis = np.moveaxis(legendre.legvander(xi, primitive.shape[0] - 1), -1, 0)
+    return np.asarray(below[at] + 0.5 * width[at] * (basis * primitive[:, at]).sum(axis=0))
+
+
+def _cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
+    """Lattice cells that cover given elements and are nowhere wider than these."""
+    cells = cover(bins, left[0], left[-1] + width[-1], float(width.max()))
+    while True:
+        fine: list[Cell] = []
+        for cell in cells:
+            b, level, index = cell
+            size = cell_width(bins, cell)
+            begin = bins.origin[b] + index * size
+            low = max(int(np.searchsorted(left, begin, side="right")) - 1, 0)
+            high = max(int(np.searchsorted(left, begin + size)), low + 1)
+            if size > 1.01 * width[low:high].min():
+                fine += [(b, level + 1, 2 * index), (b, level + 1, 2 * index + 1)]
+            else:
+                fine.append(cell)
+        if len(fine) == len(cells):
+            return cells
+        cells = fine
+
+
+def _replace(solver: Solver, k: int, old: slice, cells: list[Cell], u: Array) -> None:
+    """Put `cells` with density `u` in place of elements `old` of class k."""
+    new = np.array(cells, np.int64).reshape(-1, 3).T
+    parts = [
+        np.concatenate([whole[: old.start], part, whole[old.stop :]])
+        for whole, part in zip(solver.cells[:3], new, strict=True)
+    ]
+    first = solver.cells.first.copy()
+    first[k + 1 :] += u.shape[1] - (old.stop - old.start)
+    solver.u = np.ascontiguousarray(
+        np.concatenate([solver.u[:, : old.start], u, solver.u[:, old.stop :]], axis=1)
+    )
+    solver.cells = Cells(parts[0], parts[1], parts[2], first)
+    # The elements behind have moved: their geometry is needed before the next is attached.
+    solver.place()

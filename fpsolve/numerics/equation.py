@@ -1,0 +1,129 @@
+"""`Equation`: coefficients of a separable McKean–Vlasov equation, as the kernels want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.numerics import kernels
+from fpsolve.numerics.kernels import Bins, Cells, Law, Mesh, Model, Motion, Reference
+
+__all__ = ["Equation", "Fields", "Segment", "affine_law"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# Drift terms (J, p + 1, E), h (p + 1, E), functionals (F, p + 1, E) at points x (p + 1, E) of
+# elements whose bins and classes are given, each (E,).
+Fields = Callable[[Array, Indices, Indices], tuple[Array, Array, Array]]
+# A rate between two times on which a step must land: (kind, start, duration, initial, final).
+Segment = tuple[float, float, float, float, float]
+CONSTANT: Segment = (0.0, 0.0, 1.0, 1.0, 1.0)
+
+
+def affine_law(
+    base: Array,
+    gain: Array,
+    power: Array,
+    *,
+    segment: Segment = CONSTANT,
+    least: float = 0.0,
+    address: int = 0,
+) -> Law:
+    """Return the law rate^power (base + gain·M) of the scalar coefficients (c_1 … c_J, D)."""
+    arrays = [np.array(a, dtype=np.float64) for a in (base, gain, power, segment)]
+    return Law(arrays[0], arrays[1], arrays[2], arrays[3], float(least), int(address))
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """∂_t μ_k = −∂_x(Σ_j c_j a_jk(x) μ_k) + ∂_x²(D s_k h(x)² μ_k) for classes k.
+
+    Scalars c_j and D follow from time and from linear functionals M of all classes, see
+    `kernels.Law`. Everything is dimensionless.
+
+    Attributes
+    ----------
+    bins : Bins
+        Intervals inside which a_j, h and the functionals are smooth.
+    drift, shape, functionals : ndarray, shapes (J, K, B, 3), (B, 3), (F, K, B, 3)
+        Their coefficients as polynomials of degree 2 on the bins; `drift` has J = 0 where `fields`
+        gives the values.
+    fields : callable or None
+        The same values at any points, see `Fields`.
+    terms : int
+        Number J of drift terms.
+    flat, blur : ndarray, shape (J, K, B); float
+        Drift where it is constant inside a bin farther than `blur` from its ends; NaN elsewhere.
+    probability, scale, relevance : ndarray, shape (K,)
+        Weight of a class, s_k, and by how much errors of a class count (≤ 1).
+    walls : ndarray, shape (2, F, K)
+        Functionals of an atom on the lower and the upper wall, where those absorb.
+    offset, rule : ndarray, shape (F,)
+        Constants added to the functionals, and how accurately they are wanted.
+    widest : callable or None
+        Largest element that resolves the coefficients at [left, right], shape (E,).
+    """
+
+    bins: Bins
+    drift: Array
+    shape: Array
+    functionals: Array
+    terms: int
+    flat: Array
+    probability: Array
+    scale: Array
+    relevance: Array
+    walls: Array
+    offset: Array
+    rule: Indices
+    blur: float = 0.0
+    fields: Fields | None = None
+    widest: Callable[[Array, Array], Array] | None = field(default=None)
+
+    def model(self) -> Model:
+        """The groups of arrays that kernels take.
+
+        They are copies: atoms add to the offsets, and read-only arrays are a type of their own, for
+        which everything would be compiled again.
+        """
+        return Model(
+            self.drift.copy(),
+            self.shape.copy(),
+            self.functionals.copy(),
+            self.flat.copy(),
+            float(self.blur),
+            self.walls.copy(),
+            self.probability.copy(),
+            self.scale.copy(),
+            self.relevance.copy(),
+            self.offset.copy(),
+            self.rule.copy(),
+        )
+
+    def place(self, ref: Reference, model: Model, cells: Cells, motion: Motion) -> Mesh:
+        """Everything that follows from the cells."""
+        if self.fields is None:
+            mesh: Mesh = kernels.place(ref, self.bins, model, cells, motion)
+            return mesh
+        left, width = np.empty(cells.bins.size), np.empty(cells.bins.size)
+        kernels.positions(self.bins, cells, motion.shift, left, width)
+        classes = np.repeat(np.arange(cells.first.size - 1), np.diff(cells.first))
+        x = left + 0.5 * width * (1.0 + ref.nodes[:, None])
+        drift, h, functionals = self.fields(x, cells.bins, classes)
+        mass = 0.5 * width * ref.weights[:, None] / h**2
+        drift = np.ascontiguousarray((drift - motion.speed[:, None, classes]) / h**2)
+        functionals = np.ascontiguousarray(self.probability[classes] * mass * functionals)
+        for side, node, end in ((0, 0, cells.first[:-1]), (1, -1, cells.first[1:] - 1)):
+            if self.bins.absorbing[side]:
+                functionals[:, node, end] = self.probability * self.walls[side]
+                mass[node, end] = 1.0
+        widest = np.full(width.size, np.inf)
+        if self.widest is not None:
+            widest = self.widest(left, left + width)
+        inverse = 1.0 / h[h.shape[0] // 2] ** 2
+        grid = (left, width, widest, inverse, mass[:0])
+        return Mesh(cells.first, *grid, mass, drift, functionals)

@@ -1,0 +1,183 @@
+"""From an initial density to a solver whose mesh resolves it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.numerics import kernels
+from fpsolve.numerics.equation import Equation
+from fpsolve.numerics.kernels import Cells, Law
+from fpsolve.numerics.lattice import cover
+from fpsolve.numerics.solver import Solver
+
+__all__ = ["Initial", "default_order", "start_solver"]
+
+Array = NDArray[np.float64]
+
+# Widths of the elements at a break, in units of its layer D/|a|, before any adaptation.
+_LAYERS = 4.0
+# Below this share of the largest position widths lose their digits.
+_NARROWEST = 1e-13
+
+
+class Initial(Protocol):
+    """Initial conditional densities.
+
+    `support(k)` is an interval that holds class k, `scale(k)` a width at which to look first;
+    `pdf(k, x)` its density, and `masses(k, left, right)` its exact masses between points.
+    """
+
+    def support(self, k: int) -> tuple[float, float]: ...
+    def scale(self, k: int) -> float: ...
+    def pdf(self, k: int, x: Array) -> Array: ...
+    def masses(self, k: int, left: Array, right: Array) -> Array: ...
+
+
+def default_order(rtol: float) -> int:
+    """Polynomial degree that costs least at tolerance `rtol`, found by measurement."""
+    return 5 if rtol > 3e-5 else 8 if rtol > 3e-8 else 10
+
+
+def start_solver(
+    equation: Equation,
+    law: Law,
+    initial: Initial,
+    *,
+    order: int,
+    rtol: float,
+    resolution: float,
+    time: float = 0.0,
+) -> Solver:
+    """Return a solver at `time` that holds `initial` on a mesh that resolves it."""
+    cells: list[tuple[int, int, int]] = []
+    first = [0]
+    for k in range(equation.probability.size):
+        low, high = initial.support(k)
+        own = cover(equation.bins, low, high, initial.scale(k))
+        cells += own
+        first.append(len(cells))
+    columns = np.ascontiguousarray(np.array(cells, np.int64).T)
+    solver = Solver(
+        equation,
+        order=order,
+        rtol=rtol,
+        resolution=resolution,
+        cells=Cells(columns[0], columns[1], columns[2], np.array(first, np.int64)),
+        time=time,
+    )
+    while True:
+        solver.u = _sample(solver, initial)
+        action = _where_to_split(solver, law)
+        if not (action == kernels.SPLIT).any():
+            break
+        marks = np.zeros((2, solver.u.shape[1]))
+        solver.cells, solver.u = kernels.regrid(
+            solver.reference, solver.cells, solver.u, marks, solver.mesh.width, action, 0.0
+        )
+        solver.place()
+    _fix_mass(solver, initial)
+    solver.start_clock(law)
+    return solver
+
+
+def _owned(solver: Solver) -> list[slice]:
+    first = solver.cells.first.tolist()
+    return [slice(a, b) for a, b in pairwise(first)]
+
+
+def _sample(solver: Solver, initial: Initial) -> Array:
+    """v = h² μ at the nodes, 0 at absorbing walls."""
+    x = solver.x
+    u = np.empty(x.shape)
+    for k, own in enumerate(_owned(solver)):
+        u[:, own] = initial.pdf(k, x[:, own])
+        # Neighbours share a vertex to the last bit.
+        u[0, own.start + 1 : own.stop] = u[-1, own.start : own.stop - 1]
+    u *= _squared_shape(solver)
+    for own in _owned(solver):
+        # Where h jumps v does not: it starts in between, on elements that are split until the
+        # mass that this moves is nothing.
+        shared = 0.5 * (u[-1, own.start : own.stop - 1] + u[0, own.start + 1 : own.stop])
+        u[-1, own.start : own.stop - 1] = u[0, own.start + 1 : own.stop] = shared
+    absorbing = solver.equation.bins.absorbing
+    if absorbing[0]:
+        u[0, solver.cells.first[:-1]] = 0.0
+    if absorbing[1]:
+        u[-1, solver.cells.first[1:] - 1] = 0.0
+    return u
+
+
+def _squared_shape(solver: Solver) -> Array:
+    """h² at the nodes, from the masses, which are divided by it."""
+    plain = 0.5 * solver.mesh.width * solver.element.weights[:, None]
+    squared = plain / solver.mesh.mass
+    absorbing, first = solver.equation.bins.absorbing, solver.cells.first
+    # The nodes at absorbing walls have mass 1 for another reason: h is that of their neighbours.
+    if absorbing[0]:
+        squared[0, first[:-1]] = squared[1, first[:-1]]
+    if absorbing[1]:
+        squared[-1, first[1:] - 1] = squared[-2, first[1:] - 1]
+    return np.asarray(squared)
+
+
+def _where_to_split(solver: Solver, law: Law) -> NDArray[np.int64]:
+    """Split where the start is unresolved or a break's layer is about to form."""
+    equation, mesh = solver.equation, solver.mesh
+    marks = np.empty((2, solver.u.shape[1]))
+    ends = np.empty((2, solver.cells.first.size - 1))
+    bounds = (kernels.SPLIT_SHARE * solver.resolution, 0.0)
+    grid = (solver.cells, mesh, solver.u, bounds, marks, ends)
+    action = kernels.mark(solver.reference, equation.bins, solver.model, *grid)
+    action[action != kernels.SPLIT] = kernels.KEEP
+    breaks = equation.bins.upper[:-1]
+    if equation.fields is not None or breaks.size == 0:
+        return np.asarray(action)
+    middle = mesh.left + 0.5 * mesh.width
+    above = np.minimum(np.searchsorted(breaks, middle), breaks.size - 1)
+    below = np.maximum(np.searchsorted(breaks, middle) - 1, 0)
+    closer = abs(middle - breaks[below]) <= abs(middle - breaks[above])
+    nearest = np.where(closer, below, above)
+    gap = np.maximum(abs(middle - breaks[nearest]) - 0.5 * mesh.width, 0.0)
+    gap[gap < 1e-9 * mesh.width] = 0.0
+    c = np.empty(equation.terms + 1)
+    kernels.evaluate_law(law, solver.time, solver.moments, c)
+    k = solver.classes
+    sides = [_speed(equation, c, k, nearest, breaks[nearest])]
+    sides.append(_speed(equation, c, k, nearest + 1, breaks[nearest]))
+    layer = _LAYERS * c[-1] * equation.scale[k] / np.maximum(np.maximum(*sides), 1e-300)
+    reached = np.abs(solver.u).max(axis=0) * np.minimum(layer, mesh.width) > solver.resolution
+    reached &= equation.relevance[k] >= 1.0
+    narrowest = _NARROWEST * max(1.0, float(np.abs(mesh.left).max()))
+    wide = (mesh.width > np.maximum(layer, gap)) & (mesh.width > narrowest)
+    action[wide & reached] = kernels.SPLIT
+    return np.asarray(action)
+
+
+def _speed(
+    equation: Equation, c: Array, k: NDArray[np.int64], b: NDArray[np.int64], at: Array
+) -> Array:
+    """|drift|/h² of classes k at points, continued from bins b."""
+    own, shape = equation.drift[:, k, b], equation.shape[b]
+    h = shape[:, 0] + at * (shape[:, 1] + at * shape[:, 2])
+    values = own[..., 0] + at * (own[..., 1] + at * own[..., 2])
+    return np.asarray(np.abs(c[:-1] @ values) / h**2)
+
+
+def _fix_mass(solver: Solver, initial: Initial) -> None:
+    """Give every element its exact mass, its end values unchanged."""
+    mesh, first = solver.mesh, solver.cells.first
+    # Neighbours share an edge to the last bit, so that no mass falls between them.
+    right = np.append(mesh.left[1:], 0.0)
+    right[first[1:] - 1] = mesh.left[first[1:] - 1] + mesh.width[first[1:] - 1]
+    squared = _squared_shape(solver)
+    plain = 0.5 * mesh.width * solver.element.weights[:, None] / squared
+    # h is constant on an element wherever an initial density is given on it.
+    for k, own in enumerate(_owned(solver)):
+        masses = initial.masses(k, mesh.left[own], right[own])
+        defect = masses - (plain[:, own] * solver.u[:, own]).sum(axis=0)
+        lift = 2.0 * defect / mesh.width[own] * squared[1, own]
+        solver.u[:, own] += solver.element.restore[:, :1] * lift

@@ -1,0 +1,1730 @@
+"""Compiled kernels of one solve: the Rosenbrock step, the mesh, and the loop around them.
+
+Kernels check nothing and return a status; the Python around them validates and explains. They stand
+in one file because a cached compiled function does not notice when one it calls from another file
+has changed.
+
+Layout. Elements of all classes lie side by side; `first[k]` is the first element of class k. A
+nodal field has shape (p + 1, E): node j of element e. Neighbours of one class share a vertex,
+stored twice:
+
+    u[0, e] ... u[p, e] = u[0, e + 1] ... u[p, e + 1]
+
+A residual is stored unassembled: the two entries of a vertex add up to its value. The last axis
+runs over elements, so every inner loop vectorizes.
+
+Unknown is v = h² μ, for which the equation ∂_t μ = −∂_x(a μ) + ∂_x²(h² D μ) has flux
+(a/h²) v − D ∂_x v; masses and functionals are divided by h². One conservative form:
+
+    mass dv/dt = A(c, D) v,   A linear in c,   c, D functions of t and M = offset + Σ weights·v,
+
+so that the Jacobian is A plus Σ_i (∂A/∂M_i v) ⊗ weights_i: banded plus rank r. Interior nodes are
+eliminated element by element, the vertices by one tridiagonal solve, the low rank by the
+Sherman–Morrison–Woodbury formula.
+
+Scheme 0 (spectral volumes): nodal flux F = a v − D v', residual −(weak derivative of F).
+Scheme 1 (Scharfetter–Gummel): p = 1, nodes are cell centres; the flux between two centres solves
+the local stationary problem with drift `drift[:, 0]` up to the face and `drift[:, 1]` beyond it.
+
+An element is a cell of the dyadic lattice of its bin: `index` counts cells of width span·2^−level
+from the bin's origin, so that splitting and merging undo each other exactly and a mesh never drifts
+off the breaks.
+
+At an absorbing wall v = 0. The wall's node, whose `mass` is 1, holds what the atom there gains in a
+step instead, so that mass is conserved like everywhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
+
+__all__ = [
+    "Bins",
+    "Cells",
+    "Control",
+    "Law",
+    "Limits",
+    "Mesh",
+    "Model",
+    "Motion",
+    "Reference",
+    "evaluate_law",
+    "exponential_flux",
+    "march",
+    "mark",
+    "place",
+    "positions",
+    "regrid",
+]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# Kernels are called from Python; parts of them are not, and need no wrapper, which would take as
+# long to compile as they do.
+_kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
+_part: Any = njit(  # type: ignore[call-overload]
+    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+
+
+# --- groups of arrays ----------------------------------------------------------------------------
+
+
+class Reference(NamedTuple):
+    """Constants of the reference element, see `element.Element`."""
+
+    nodes: Array
+    weights: Array
+    derivative: Array
+    weak: Array
+    stiffness: Array
+    modes: Array
+    halves: Array
+    merge: Array
+    restore: Array
+
+
+class Bins(NamedTuple):
+    """Intervals between breaks, each (B,): origin and unit of their lattices, lower and upper ends.
+
+    `absorbing` (2,) says whether the lowest and the highest end absorb (1.0) or not (0.0).
+    """
+
+    origin: Array
+    span: Array
+    lower: Array
+    upper: Array
+    absorbing: Array
+
+
+class Model(NamedTuple):
+    """Coefficients on the bins as polynomials in x, ascending, three coefficients each.
+
+    `drift` (J, K, B, 3), `shape` (B, 3) is h, `functionals` (F, K, B, 3); all empty along the first
+    axis where they are not polynomials. `flat` (J, K, B) is the drift where it is constant inside a
+    bin, farther than `blur` from its ends; NaN where it is not. `probability`, `scale` (K,): weight
+    of a class, and what D is multiplied by for it. `walls` (2, F, K) are the functionals of an atom
+    on an absorbing wall. `relevance` (K,) ≤ 1: by how much errors of a
+    class count. `offset` (F,) is added to functionals. `rule` (F,) tells how accurately they are
+    wanted, see `_sizes`.
+    """
+
+    drift: Array
+    shape: Array
+    functionals: Array
+    flat: Array
+    blur: float
+    walls: Array
+    probability: Array
+    scale: Array
+    relevance: Array
+    offset: Array
+    rule: Indices
+
+
+class Law(NamedTuple):
+    """Scalar coefficients (c_1 … c_J, D) as functions of t and M.
+
+    rate(t)^power_i (base_i + Σ_j gain_ij M_j), with a rate that is one segment of a schedule:
+    `segment` = (kind, start, duration, initial, final), see `_rate`; or, if `address` is not 0,
+    whatever the C function there writes. D is at least `least`.
+    """
+
+    base: Array
+    gain: Array
+    power: Array
+    segment: Array
+    least: float
+    address: int
+
+
+class Cells(NamedTuple):
+    """Lattice cells of all elements (E,), and the first element of each class (K + 1,)."""
+
+    bins: Indices
+    level: Indices
+    index: Indices  # type: ignore[assignment]
+    first: Indices
+
+
+class Motion(NamedTuple):
+    """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,)."""
+
+    shift: Array
+    speed: Array
+    detached: NDArray[np.bool_]
+
+
+class Mesh(NamedTuple):
+    """What follows from cells, motion and model, at the elements (E,) and nodes (p + 1, E).
+
+    `half` are half-widths of the two-node form of Scheme 1, `inverse` (E,) is 1/h² amid an element.
+    """
+
+    first: Indices
+    left: Array
+    width: Array
+    widest: Array
+    inverse: Array
+    half: Array
+    mass: Array
+    drift: Array
+    functionals: Array
+
+
+class Work(NamedTuple):
+    """Scratch memory of a step, and its results `new` and `report`."""
+
+    stages: Array
+    start: Array
+    flux: Array
+    drift: Array
+    columns: Array
+    slope: Array
+    matrix: Array
+    lower: Array
+    pivot: Array
+    parts: Array
+    new: Array
+    report: Array
+
+
+# --- scalar coefficients -------------------------------------------------------------------------
+
+# Relative step of the differences that give the derivatives of a foreign law: good to 1e-10.
+_DIFFERENCE = 6e-6
+
+
+@intrinsic
+def _call(context: Any, address: Any, time: Any, moments: Any, out: Any) -> Any:
+    """Call the C function int64 (*)(double, double*, double*) at `address`."""
+    signature = types.int64(types.int64, types.float64, types.uintp, types.uintp)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from llvmlite import ir  # type: ignore[import-untyped] # only the compiler needs it
+
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [ir.DoubleType(), word, word])
+        pointer = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(pointer, list(args[1:]))
+
+    return signature, generate
+
+
+@_part
+def _rate(segment: Array, time: float) -> tuple[float, float]:
+    """Rate and its derivative: 0 constant, 1 linear, 2 cosine, 3 exponential in time."""
+    kind, start, duration, initial, final = segment
+    if kind == 0.0:
+        return initial, 0.0
+    if kind == 3.0:
+        # `duration` is the time in which the rate falls by e.
+        value = initial * math.exp(-(time - start) / duration)
+        return value, -value / duration
+    share = (time - start) / duration
+    if kind == 1.0:
+        return initial + (final - initial) * share, (final - initial) / duration
+    half = 0.5 * (initial - final)
+    angle = math.pi * share
+    return final + half * (1.0 + math.cos(angle)), -half * math.sin(angle) * math.pi / duration
+
+
+@_kernel
+def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
+    """Put (c_1 … c_J, D) into `out`; return 0, or what a foreign law returns if it fails."""
+    if law.address != 0:
+        status: int = _call(law.address, time, moments.ctypes.data, out.ctypes.data)  # type: ignore[call-arg]
+        out[-1] = max(law.least, out[-1])
+        return int(status)
+    rate, _ = _rate(law.segment, time)
+    for i in range(out.size):
+        value = law.base[i]
+        for j in range(law.gain.shape[1]):
+            value += law.gain[i, j] * moments[j]
+        out[i] = rate ** law.power[i] * value
+    out[-1] = max(law.least, out[-1])
+    return 0
+
+
+@_part
+def _law_slopes(law: Law, time: float, dt: float, moments: Array, out: Array) -> int:
+    """out[i] = ∂(c, D)/∂M_i, out[r] = ∂(c, D)/∂t at (time, moments); shape (r + 1, J + 1)."""
+    rank, count = out.shape[0] - 1, out.shape[1]
+    if law.address == 0:
+        rate, slope = _rate(law.segment, time)
+        held = False
+        for i in range(count):
+            value = law.base[i]
+            for j in range(rank):
+                value += law.gain[i, j] * moments[j]
+                out[j, i] = rate ** law.power[i] * law.gain[i, j]
+            out[rank, i] = law.power[i] * rate ** (law.power[i] - 1.0) * slope * value
+            held = i == count - 1 and rate ** law.power[i] * value <= law.least
+        if held:
+            # Where diffusion is held at its least it follows nothing.
+            out[:, count - 1] = 0.0
+        return 0
+    point = moments.copy()
+    above, below = np.empty(count), np.empty(count)
+    status = 0
+    for j in range(rank + 1):
+        if j < rank:
+            size = _DIFFERENCE * max(1e-3, abs(moments[j]))
+            point[j] = moments[j] + size
+            status |= evaluate_law(law, time, point, above)
+            point[j] = moments[j] - size
+            status |= evaluate_law(law, time, point, below)
+            point[j] = moments[j]
+        else:
+            size = 1e-3 * dt
+            status |= evaluate_law(law, time + size, point, above)
+            # One-sided: the law may jump where the step begins.
+            status |= evaluate_law(law, time, point, below)
+            size *= 0.5
+        for i in range(count):
+            out[j, i] = (above[i] - below[i]) / (2.0 * size)
+    return status
+
+
+# --- the semi-discrete operator ------------------------------------------------------------------
+
+# Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
+# difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
+_D_STEP = 3e-5
+
+
+@_part
+def _unsigned(index: int) -> int:
+    """The same element number without sign: one that might be negative hinders vectorization."""
+    return np.uint64(index)  # type: ignore[return-value]
+
+
+@_part
+def _segment(rise: float) -> float:
+    """∫_0^1 exp(−|rise| t) dt: mean of an exponential, relative to its larger end."""
+    y = abs(rise)
+    if y < 1e-8:
+        return 1.0 - 0.5 * y
+    return -math.expm1(-y) / y
+
+
+@_kernel
+def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
+    """Coefficients (α, β) of the flux α u_left − β u_right through the face of element e.
+
+    With the potential U(x) = −∫ a/D from the left centre, the flux that is constant between the
+    centres is D (u_left − u_right exp(U_right)) / ∫ exp(U): exact for stationary densities, and
+    α, β ≥ 0 whatever the drift.
+    """
+    advance_left = drift[0, e] * half[0, e]
+    advance_right = drift[1, e] * half[1, e]
+    at_face = -advance_left / diffusivity
+    at_right = at_face - advance_right / diffusivity
+    top = max(0.0, max(at_face, at_right))
+    integral = half[0, e] * math.exp(max(0.0, at_face) - top) * _segment(at_face)
+    integral += half[1, e] * math.exp(max(at_face, at_right) - top) * _segment(at_right - at_face)
+    return (
+        diffusivity * math.exp(-top) / integral,
+        diffusivity * math.exp(at_right - top) / integral,
+    )
+
+
+@_part
+def _blend(drift: Array, c: Array, begin: int, end: int, out: Array) -> None:
+    """out = Σ_j c_j drift_j."""
+    for j in range(out.shape[0]):
+        for e in range(begin, end):
+            out[j, e] = c[0] * drift[0, j, e]
+        for i in range(1, drift.shape[0]):
+            for e in range(begin, end):
+                out[j, e] += c[i] * drift[i, j, e]
+
+
+@_part
+def _spectral(
+    ref: Reference, mesh: Mesh, work: Work, d: float, u: Array, begin: int, end: int, out: Array
+) -> None:
+    """out = −(weak derivative of a u − d u'), unassembled, a being `work.drift`."""
+    nodes = u.shape[0]
+    flux, drift, derivative = work.flux, work.drift, ref.derivative
+    for j in range(nodes):
+        for e in range(begin, end):
+            flux[j, e] = derivative[j, 0] * u[0, e]
+        for i in range(1, nodes):
+            slope = derivative[j, i]
+            for e in range(begin, end):
+                flux[j, e] += slope * u[i, e]
+    for j in range(nodes):
+        for e in range(begin, end):
+            flux[j, e] = ref.weights[j] * (
+                drift[j, e] * u[j, e] - 2.0 * d / mesh.width[e] * flux[j, e]
+            )
+    for i in range(nodes):
+        for e in range(begin, end):
+            out[i, e] = derivative[0, i] * flux[0, e]
+        for j in range(1, nodes):
+            slope = derivative[j, i]
+            for e in range(begin, end):
+                out[i, e] += slope * flux[j, e]
+
+
+@_part
+def _fitted(mesh: Mesh, work: Work, d: float, u: Array, begin: int, end: int, out: Array) -> None:
+    """out = the same by exponential fitting."""
+    for e in range(begin, end):
+        alpha, beta = exponential_flux(work.drift, mesh.half, d, e)
+        through = alpha * u[0, e] - beta * u[1, e]
+        out[0, e] = -through
+        out[1, e] = through
+
+
+@_part
+def _change(
+    scheme: int,
+    ref: Reference,
+    mesh: Mesh,
+    work: Work,
+    at: tuple[Array, Array, float],
+    u: Array,
+    begin: int,
+    end: int,
+    out: Array,
+) -> None:
+    """out = (dA in the direction `along`) u at (c, D), with at = (along, (c, D), scale of D)."""
+    along, point, scale = at
+    if scheme == 0:
+        _blend(mesh.drift, along, begin, end, work.drift)
+        _spectral(ref, mesh, work, along[-1] * scale, u, begin, end, out)
+        return
+    # Central difference; the direction is scaled so that D changes by a share _D_STEP.
+    size = _D_STEP * point[-1] / max(abs(along[-1]), 1e-300)
+    if along[-1] == 0.0:
+        size = _D_STEP
+    other = work.start
+    _blend(mesh.drift, point - size * along, begin, end, work.drift)
+    _fitted(mesh, work, (point[-1] - size * along[-1]) * scale, u, begin, end, other)
+    _blend(mesh.drift, point + size * along, begin, end, work.drift)
+    _fitted(mesh, work, (point[-1] + size * along[-1]) * scale, u, begin, end, out)
+    for j in range(out.shape[0]):
+        for e in range(begin, end):
+            out[j, e] = (out[j, e] - other[j, e]) / (2.0 * size)
+
+
+@_part
+def _assemble(
+    scheme: int,
+    ref: Reference,
+    mesh: Mesh,
+    work: Work,
+    shift: float,
+    d: float,
+    begin: int,
+    end: int,
+) -> None:
+    """matrix[:, :, e] = shift·mass − A of element e, the drift being `work.drift`."""
+    mass, matrix, drift = mesh.mass, work.matrix, work.drift
+    if scheme == 1:
+        for e in range(begin, end):
+            alpha, beta = exponential_flux(drift, mesh.half, d, e)
+            matrix[0, 0, e] = shift * mass[0, e] + alpha
+            matrix[0, 1, e] = -beta
+            matrix[1, 0, e] = -alpha
+            matrix[1, 1, e] = shift * mass[1, e] + beta
+        return
+    nodes = mass.shape[0]
+    for i in range(nodes):
+        for j in range(nodes):
+            advection = -ref.weak[i, j]
+            diffusion = 2.0 * d * ref.stiffness[i, j]
+            for e in range(begin, end):
+                matrix[i, j, e] = advection * drift[j, e] + diffusion / mesh.width[e]
+        for e in range(begin, end):
+            matrix[i, i, e] += shift * mass[i, e]
+
+
+@_part
+def _shut(matrix: Array, mass: Array, shift: float, node: int, e: int) -> None:
+    """At an absorbing wall the node holds an atom, which pushes no flux: its column is its mass."""
+    for i in range(matrix.shape[0]):
+        matrix[i, node, e] = 0.0
+    matrix[node, node, e] = shift * mass[node, e]
+
+
+# --- linear algebra ------------------------------------------------------------------------------
+
+
+@_part
+def _eliminate(multiplier: Array, pivot: Array, row: Array) -> None:
+    """row −= multiplier·pivot: as arrays of their own, not rows of one, the loop vectorizes."""
+    for e in range(row.size):
+        row[e] -= multiplier[e] * pivot[e]
+
+
+@_part
+def _factor(work: Work, begin: int, end: int, k: int) -> None:
+    """Eliminate interior nodes in place, then factor the tridiagonal system of the vertices.
+
+    Vertices of class k are numbered begin + k … end + k. `lower` and `pivot` hold the multipliers
+    and reciprocal pivots of their elimination.
+    """
+    matrix, lower, pivot = work.matrix, work.lower, work.pivot
+    nodes = matrix.shape[0]
+    last = nodes - 1
+    for c in range(1, last):
+        for e in range(begin, end):
+            matrix[c, c, e] = 1.0 / matrix[c, c, e]
+        for i in range(nodes):
+            if 0 < i <= c:
+                continue
+            multiplier = matrix[i, c, begin:end]
+            for e in range(begin, end):
+                matrix[i, c, e] *= matrix[c, c, e]
+            for j in range(nodes):
+                if 0 < j <= c:
+                    continue
+                _eliminate(multiplier, matrix[c, j, begin:end], matrix[i, j, begin:end])
+    here, stop = int(begin), int(end)
+    vertex = here + k
+    pivot[vertex] = matrix[0, 0, here]
+    for e in range(here, stop):
+        pivot[vertex] = 1.0 / pivot[vertex]
+        lower[e] = matrix[last, 0, e] * pivot[vertex]
+        vertex += 1
+        pivot[vertex] = matrix[last, last, e] - lower[e] * matrix[0, last, e]
+        if e + 1 < stop:
+            pivot[vertex] += matrix[0, 0, e + 1]
+    pivot[vertex] = 1.0 / pivot[vertex]
+
+
+@_part
+def _solve(work: Work, begin: int, end: int, k: int, x: Array) -> None:
+    """Replace the unassembled right-hand side `x` by the solution at the nodes."""
+    matrix, lower, pivot = work.matrix, work.lower, work.pivot
+    nodes = x.shape[0]
+    last = nodes - 1
+    for c in range(1, last):
+        for i in range(nodes):
+            if 0 < i <= c:
+                continue
+            for e in range(begin, end):
+                x[i, e] -= matrix[i, c, e] * x[c, e]
+    here, stop = int(begin), int(end)
+    for e in range(here, stop):
+        x[last, e] -= lower[e] * x[0, e]
+        if e + 1 < stop:
+            x[0, e + 1] += x[last, e]
+    x[last, stop - 1] *= pivot[stop + k]
+    for e in range(stop - 1, here - 1, -1):
+        x[0, e] = (x[0, e] - matrix[0, last, e] * x[last, e]) * pivot[e + k]
+        if e > here:
+            x[last, e - 1] = x[0, e]
+    for c in range(last - 1, 0, -1):
+        for e in range(begin, end):
+            x[c, e] -= matrix[c, 0, e] * x[0, e]
+        for j in range(c + 1, nodes):
+            for e in range(begin, end):
+                x[c, e] -= matrix[c, j, e] * x[j, e]
+        for e in range(begin, end):
+            x[c, e] *= matrix[c, c, e]
+
+
+@_part
+def _dot(a: Array, b: Array, begin: int, end: int) -> float:
+    total = 0.0
+    for j in range(a.shape[0]):
+        # One partial sum per node: it vectorizes and rounds less than a running total.
+        part = 0.0
+        for e in range(begin, end):
+            part += a[j, e] * b[j, e]
+        total += part
+    return total
+
+
+@_part
+def _low_rank(bend: Array, x: Array) -> None:
+    """Solve bend·y = x in place by elimination with row pivoting; both small."""
+    n = x.size
+    if n == 1:
+        x[0] /= bend[0, 0]
+        return
+    a = bend.copy()
+    for c in range(n):
+        top = c
+        for i in range(c + 1, n):
+            if abs(a[i, c]) > abs(a[top, c]):
+                top = i
+        for j in range(n):
+            a[c, j], a[top, j] = a[top, j], a[c, j]
+        x[c], x[top] = x[top], x[c]
+        for i in range(c + 1, n):
+            factor = a[i, c] / a[c, c]
+            for j in range(c, n):
+                a[i, j] -= factor * a[c, j]
+            x[i] -= factor * x[c]
+    for c in range(n - 1, -1, -1):
+        for j in range(c + 1, n):
+            x[c] -= a[c, j] * x[j]
+        x[c] /= a[c, c]
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+@_part
+def _begin_step(
+    scheme: int,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    u: Array,
+    laws: tuple[Array, Array],
+    dt: float,
+) -> None:
+    """Factor mass/(γ dt) − A and solve for the low-rank columns; laws = ((c, D), their slopes).
+
+    parts[k, i, j] = weights_j·(column i), the share of class k. The last column is ∂F/∂t itself,
+    unsolved, and only there if it is not zero.
+    """
+    c, slopes = laws
+    rank = slopes.shape[0] - 1
+    shift = 1.0 / (GAMMA * dt)
+    last = u.shape[0] - 1
+    for k in range(mesh.first.size - 1):
+        begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
+        for i in range(rank + 1):
+            if not slopes[i].any():
+                if i < rank:
+                    work.columns[i, :, begin:end] = 0.0
+                continue
+            at = (slopes[i], c, model.scale[k])
+            _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
+        _blend(mesh.drift, c, begin, end, work.drift)
+        _assemble(scheme, ref, mesh, work, shift, c[-1] * model.scale[k], begin, end)
+        if bins.absorbing[0] != 0.0:
+            _shut(work.matrix, mesh.mass, shift, 0, mesh.first[k])
+        if bins.absorbing[1] != 0.0:
+            _shut(work.matrix, mesh.mass, shift, last, mesh.first[k + 1] - 1)
+        _factor(work, begin, end, k)
+        for i in range(rank):
+            if slopes[i].any():
+                _solve(work, begin, end, k, work.columns[i])
+            for j in range(rank):
+                work.parts[k, i * rank + j] = _dot(mesh.functionals[j], work.columns[i], begin, end)
+
+
+@_part
+def _take_stage(
+    scheme: int,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    u: Array,
+    at: tuple[int, Array, Array, float, float],
+) -> None:
+    """Complete the stage before by its low-rank correction and solve the next.
+
+    at = (stage, correction (r,), (c, D), dt, share of ∂F/∂t); parts[k, j] = weights_j·(stage of k).
+    """
+    stage, correction, c, dt, nudge = at
+    rank = correction.size
+    out = work.stages[stage]
+    last = u.shape[0] - 1
+    for k in range(mesh.first.size - 1):
+        begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
+        if stage > 0:
+            _correct(work, correction, begin, end, work.stages[stage - 1])
+        start = work.start
+        for j in range(u.shape[0]):
+            for e in range(begin, end):
+                start[j, e] = u[j, e]
+            for r in range(stage):
+                weight = STAGE_WEIGHTS[stage, r]
+                for e in range(begin, end):
+                    start[j, e] += weight * work.stages[r, j, e]
+        low, high = start[0, mesh.first[k]], start[last, mesh.first[k + 1] - 1]
+        if bins.absorbing[0] != 0.0:
+            start[0, mesh.first[k]] = 0.0
+        if bins.absorbing[1] != 0.0:
+            start[last, mesh.first[k + 1] - 1] = 0.0
+        _blend(mesh.drift, c, begin, end, work.drift)
+        d = c[-1] * model.scale[k]
+        if scheme == 0:
+            _spectral(ref, mesh, work, d, start, begin, end, out)
+        else:
+            _fitted(mesh, work, d, start, begin, end, out)
+        start[0, mesh.first[k]], start[last, mesh.first[k + 1] - 1] = low, high
+        for j in range(u.shape[0]):
+            for r in range(stage):
+                weight = COUPLING[stage, r] / dt
+                for e in range(begin, end):
+                    out[j, e] += weight * mesh.mass[j, e] * work.stages[r, j, e]
+            if nudge != 0.0:
+                for e in range(begin, end):
+                    out[j, e] += nudge * work.columns[rank, j, e]
+        _solve(work, begin, end, k, out)
+        for j in range(rank):
+            work.parts[k, j] = _dot(mesh.functionals[j], out, begin, end)
+
+
+@_part
+def _correct(work: Work, correction: Array, begin: int, end: int, out: Array) -> None:
+    """out += Σ_i correction_i column_i."""
+    for i in range(correction.size):
+        if correction[i] == 0.0:
+            continue
+        for j in range(out.shape[0]):
+            for e in range(begin, end):
+                out[j, e] += correction[i] * work.columns[i, j, e]
+
+
+@_part
+def _end_step(
+    scheme: int, model: Model, mesh: Mesh, work: Work, u: Array, correction: Array
+) -> None:
+    """new = start + last stage, and the shares of the classes in the report, see `_report`.
+
+    The increment new − u has no mass but what rounding gave it: thin layers hold fluxes that are
+    large against their mass. High-order increments are projected onto zero mass, in proportion to
+    their size; the amount is reported.
+    """
+    error, start, new, mass = work.stages[STAGES - 1], work.start, work.new, mesh.mass
+    count = mesh.functionals.shape[0]
+    for k in range(mesh.first.size - 1):
+        begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
+        _correct(work, correction, begin, end, error)
+        norm = 0.0
+        gained = 0.0
+        moved = 1e-300
+        for j in range(start.shape[0]):
+            for e in range(begin, end):
+                new[j, e] = start[j, e] + error[j, e]
+                norm += mass[j, e] * abs(error[j, e])
+                gained += mass[j, e] * (new[j, e] - u[j, e])
+                moved += mass[j, e] * abs(new[j, e] - u[j, e])
+        share = gained / moved if scheme == 0 else 0.0
+        smallest = 0.0
+        for j in range(start.shape[0]):
+            for e in range(begin, end):
+                new[j, e] -= share * abs(new[j, e] - u[j, e])
+                smallest = min(smallest, new[j, e] * mesh.inverse[e])
+        part = work.parts[k]
+        part[0], part[1] = model.relevance[k] * norm, model.relevance[k] * smallest
+        part[2] = abs(gained)
+        for i in range(count):
+            part[3 + i] = _dot(mesh.functionals[i], error, begin, end)
+            part[3 + count + i] = _dot(mesh.functionals[i], new, begin, end)
+
+
+@_part
+def _report(work: Work, offset: Array) -> bool:
+    """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals.
+
+    Return whether all is finite.
+    """
+    parts, report, count = work.parts, work.report, offset.size
+    report[0], report[1], report[2] = parts[:, 0].max(), parts[:, 1].min(), parts[:, 2].max()
+    for i in range(count):
+        report[3 + i] = abs(parts[:, 3 + i].sum())
+        report[3 + count + i] = offset[i] + parts[:, 3 + count + i].sum()
+    return bool(np.isfinite(report).all())
+
+
+@_kernel
+def _step(
+    scheme: int,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    law: Law,
+    mesh: Mesh,
+    work: Work,
+    u: Array,
+    when: tuple[float, float],
+    present: Array,
+) -> int:
+    """Advance `u`, whose functionals are `present`, by dt into `work.new`; when = (time, dt).
+
+    Returns 0, 1 if the result is not finite, or 2 if a foreign law failed.
+    """
+    time, dt = when
+    rank = law.gain.shape[1]
+    terms = mesh.drift.shape[0] + 1
+    c, slopes = np.empty(terms), np.empty((rank + 1, terms))
+    moments = present[:rank].copy()
+    if evaluate_law(law, time, moments, c) or _law_slopes(law, time, dt, moments, slopes):
+        return 2
+    _begin_step(scheme, ref, bins, model, mesh, work, u, (c, slopes), dt)
+    column = np.empty((rank, rank))
+    for i in range(rank):
+        for j in range(rank):
+            column[j, i] = work.parts[:, i * rank + j].sum()
+    bend = np.eye(rank) - column
+    gains = np.zeros((STAGES, rank))
+    correction = np.zeros(rank)
+    moving = bool(slopes[rank].any())
+    for s in range(STAGES):
+        for j in range(rank):
+            moments[j] = present[j]
+            for r in range(s):
+                moments[j] += STAGE_WEIGHTS[s, r] * gains[r, j]
+        if evaluate_law(law, time + NODES[s] * dt, moments, c):
+            return 2
+        nudge = NUDGES[s] * dt if moving else 0.0
+        _take_stage(scheme, ref, bins, model, mesh, work, u, (s, correction, c, dt, nudge))
+        for j in range(rank):
+            correction[j] = work.parts[:, j].sum()
+            gains[s, j] = correction[j]
+        _low_rank(bend, correction)
+        for j in range(rank):
+            for i in range(rank):
+                gains[s, j] += column[j, i] * correction[i]
+    _end_step(scheme, model, mesh, work, u, correction)
+    return 0 if _report(work, model.offset) else 1
+
+
+# --- geometry ------------------------------------------------------------------------------------
+
+
+@_kernel
+def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+    """Fill left ends and widths (E,); `shift` (K,) moves the lattice."""
+    for k in range(cells.first.size - 1):
+        for e in range(cells.first[k], cells.first[k + 1]):
+            b = cells.bins[e]
+            width[e] = bins.span[b] * 2.0 ** (-cells.level[e])
+            left[e] = bins.origin[b] + cells.index[e] * width[e] + shift[k]
+
+
+@_part
+def _polynomial(c: Array, x: float) -> float:
+    return c[0] + x * (c[1] + x * c[2])  # type: ignore[no-any-return]
+
+
+@_kernel
+def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+    """Everything that follows from the cells, for coefficients that are polynomials on the bins."""
+    nodes, elements = ref.nodes.size, cells.bins.size
+    terms, count = model.drift.shape[0], model.functionals.shape[0]
+    left, width, inverse = np.empty(elements), np.empty(elements), np.empty(elements)
+    positions(bins, cells, motion.shift, left, width)
+    mass, drift = np.empty((nodes, elements)), np.empty((terms, nodes, elements))
+    functionals = np.empty((count, nodes, elements))
+    for k in range(cells.first.size - 1):
+        for e in range(cells.first[k], cells.first[k + 1]):
+            b = cells.bins[e]
+            h = _polynomial(model.shape[b], left[e] + 0.5 * width[e])
+            inverse[e] = 1.0 / (h * h)
+            for j in range(nodes):
+                x = left[e] + 0.5 * width[e] * (1.0 + ref.nodes[j])
+                h = _polynomial(model.shape[b], x)
+                mass[j, e] = 0.5 * width[e] * ref.weights[j] / (h * h)
+                for i in range(terms):
+                    a = _polynomial(model.drift[i, k, b], x) - motion.speed[i, k]
+                    drift[i, j, e] = a / (h * h)
+                for i in range(count):
+                    value = _polynomial(model.functionals[i, k, b], x)
+                    functionals[i, j, e] = model.probability[k] * mass[j, e] * value
+        for side in range(2):
+            if bins.absorbing[side] != 0.0:
+                e = cells.first[k] if side == 0 else cells.first[k + 1] - 1
+                j = 0 if side == 0 else nodes - 1
+                for i in range(count):
+                    functionals[i, j, e] = model.probability[k] * model.walls[side, i, k]
+                mass[j, e] = 1.0
+    widest = np.full(elements, np.inf)
+    return Mesh(cells.first, left, width, widest, inverse, mass[:0], mass, drift, functionals)
+
+
+@_part
+def _narrowest(mesh: Mesh) -> float:
+    """Width below which positions lose their digits."""
+    return 1e-13 * max(1.0, np.abs(mesh.left).max())  # type: ignore[no-any-return]
+
+
+# --- adaptation ----------------------------------------------------------------------------------
+
+DROP = -2
+MERGE = -1
+KEEP = 0
+SPLIT = 1
+
+# An element of this mass, relative to its width and the largest density, counts as one of mass 1.
+_HEIGHT = 4.0
+# An element is split before it leaves as much unresolved as it may.
+SPLIT_SHARE = 0.3
+# A union of elements may change the density by this share of what an element may leave unresolved.
+_UNION = 0.05
+# Elements are merged where they leave this share of what they may unresolved.
+_MERGE = 0.01
+# The extent grows when an end element carries, and shrinks when it carries less than, these shares
+# of the mass that an element may leave unresolved.
+_GROW = 0.3
+_TRIM = 0.03
+_FEWEST = 4
+# Cells that one growth may add at one end; they widen, so that they reach anywhere.
+_MOST_NEW = 512
+
+
+@_part
+def _importance(mesh: Mesh, model: Model, u: Array, lift: float, out: Array) -> None:
+    """How often an element's mass counts, so that one tolerance guards all that is promised.
+
+    Once for the L¹ error; by its share in guarded functionals far out; and where the density is
+    low, so that ripples stay small against it (`lift` times) or against its maximum.
+    """
+    last = u.shape[0] - 1
+    sizes = np.zeros(model.rule.size)
+    peak = 1e-300
+    for j in range(u.shape[0]):
+        for e in range(u.shape[1]):
+            peak = max(peak, u[j, e] * mesh.inverse[e])
+    for i in range(sizes.size):
+        if model.rule[i] == GUARDED:
+            for j in range(u.shape[0]):
+                for e in range(u.shape[1]):
+                    sizes[i] += abs(mesh.functionals[i, j, e] * u[j, e])
+            sizes[i] = max(sizes[i], 1e-300)
+    for k in range(mesh.first.size - 1):
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            lowest = u[0, e]
+            for j in range(1, u.shape[0]):
+                lowest = min(lowest, u[j, e])
+            lowest *= mesh.inverse[e]
+            value = max(1.0, _HEIGHT / (max(lift * lowest, peak) * mesh.width[e]))
+            value *= model.relevance[k]
+            for i in range(sizes.size):
+                if model.rule[i] == GUARDED:
+                    f = mesh.functionals[i]
+                    far = max(abs(f[0, e] / mesh.mass[0, e]), abs(f[last, e] / mesh.mass[last, e]))
+                    value = max(value, far / sizes[i])
+            out[e] = value * mesh.inverse[e]
+
+
+@_part
+def _tail(u: Array, e: int, width: float, modes: Array) -> float:
+    """Mass carried by the two highest Legendre modes of element e: what it barely resolves."""
+    largest = 0.0
+    for r in range(modes.shape[0]):
+        coefficient = 0.0
+        for j in range(u.shape[0]):
+            coefficient += modes[r, j] * u[j, e]
+        largest = max(largest, abs(coefficient))
+    return largest * width
+
+
+@_kernel
+def mark(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    cells: Cells,
+    mesh: Mesh,
+    u: Array,
+    bounds: tuple[float, float],
+    marks: Array,
+    ends: Array,
+) -> Indices:
+    """Choose an action per element; bounds = (split above, merge below).
+
+    `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) the mass scale of the
+    outermost elements, 0 at a wall.
+    """
+    split_above, merge_below = bounds
+    importance, unresolved = marks[0], marks[1]
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, importance)
+    narrowest = _narrowest(mesh)
+    action = np.zeros(cells.bins.size, np.int64)
+    width = mesh.width
+    for k in range(cells.first.size - 1):
+        begin, end = cells.first[k], cells.first[k + 1]
+        for e in range(begin, end):
+            unresolved[e] = importance[e] * _tail(u, e, width[e], ref.modes)
+            if width[e] <= narrowest:
+                unresolved[e] = 0.0
+            elif unresolved[e] > split_above or width[e] > mesh.widest[e]:
+                action[e] = SPLIT
+            elif unresolved[e] < merge_below and 2.0 * width[e] <= mesh.widest[e]:
+                action[e] = MERGE
+        for side in range(2):
+            e = begin if side == 0 else end - 1
+            peak = 0.0
+            for j in range(u.shape[0]):
+                peak = max(peak, abs(u[j, e]))
+            ends[side, k] = importance[e] * peak * width[e]
+            if _at_wall(bins, cells, e, side):
+                ends[side, k] = 0.0
+        for e in range(begin, end):
+            # Mass on its way out of a fine element must not fall into a coarse one.
+            if unresolved[e] > split_above:
+                if e > begin and width[e - 1] > 1.5 * width[e]:
+                    action[e - 1] = SPLIT
+                if e + 1 < end and width[e + 1] > 1.5 * width[e]:
+                    action[e + 1] = SPLIT
+        for e in range(begin, end):
+            if action[e] == MERGE:
+                other = e + 1 if cells.index[e] % 2 == 0 else e - 1
+                if other < begin or other >= end or not _twins(cells, action, e, other):
+                    action[e] = KEEP
+    return action
+
+
+@_part
+def _twins(cells: Cells, action: Indices, e: int, other: int) -> bool:
+    """Whether two neighbours are halves of one cell and both to be merged (or just made KEEP)."""
+    same = cells.bins[e] == cells.bins[other] and cells.level[e] == cells.level[other]
+    halves = cells.index[e] // 2 == cells.index[other] // 2
+    return bool(same and halves and action[other] == MERGE)
+
+
+@_part
+def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
+    """Whether the outer end of element e is an end of the line that the equation lives on."""
+    b = cells.bins[e]
+    if side == 0:
+        return bool(b == 0 and np.isfinite(bins.lower[0]) and cells.index[e] == 0)
+    last = bins.upper.size - 1
+    return bool(
+        b == last and np.isfinite(bins.upper[last]) and cells.index[e] + 1 == 2 ** cells.level[e]
+    )
+
+
+@_part
+def _union(ref: Reference, u: Array, e: int, width: float, out: Array) -> float:
+    """Put the union of elements e, e + 1 into `out`; return the L¹ change.
+
+    It keeps mass, first and second moment, so that adaptation disturbs neither m nor q.
+    """
+    n = u.shape[0]
+    defect_0, defect_1, defect_2 = 0.0, 0.0, 0.0
+    for j in range(n):
+        value = 0.0
+        for i in range(n):
+            value += ref.merge[j, i] * u[i, e] + ref.merge[j, n + i] * u[i, e + 1]
+        out[j] = value
+        defect_0 -= ref.weights[j] * value
+        defect_1 -= ref.weights[j] * value * ref.nodes[j]
+        defect_2 -= ref.weights[j] * value * ref.nodes[j] ** 2
+        for child in range(2):
+            part = 0.5 * ref.weights[j] * u[j, e + child]
+            xi = 0.5 * (ref.nodes[j] - 1.0) + child
+            defect_0 += part
+            defect_1 += part * xi
+            defect_2 += part * xi * xi
+    fix = ref.restore
+    for j in range(n):
+        out[j] += defect_0 * fix[j, 0] + defect_1 * fix[j, 1] + defect_2 * fix[j, 2]
+    change = 0.0
+    for child in range(2):
+        for j in range(n):
+            value = 0.0
+            for i in range(n):
+                value += ref.halves[child, j, i] * out[i]
+            change += 0.5 * width * ref.weights[j] * abs(value - u[j, e + child])
+    return change
+
+
+@_kernel
+def regrid(
+    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+) -> tuple[Cells, Array]:
+    """Carry out `action`; return the new cells and density.
+
+    Splitting is exact. A union keeps the moments up to the second and both end values; it happens
+    only where it changes the density, and leaves unresolved, less than `most`. Dropped elements are
+    empty, see `_trim`.
+    """
+    n, elements = u.shape
+    room = elements + (action == SPLIT).sum()
+    new_u = np.empty((n, room))
+    new = np.empty((3, room), np.int64)
+    first = np.zeros_like(cells.first)
+    joined = np.empty((n, 1))
+    importance = marks[0]
+    count = 0
+    for k in range(first.size - 1):
+        e = cells.first[k]
+        while e < cells.first[k + 1]:
+            b, level, index = cells.bins[e], cells.level[e], cells.index[e]
+            if action[e] == DROP:
+                e += 1
+                continue
+            if action[e] == SPLIT:
+                for child in range(2):
+                    for j in range(n):
+                        value = 0.0
+                        for i in range(n):
+                            value += ref.halves[child, j, i] * u[i, e]
+                        new_u[j, count] = value
+                    new[0, count], new[1, count], new[2, count] = b, level + 1, 2 * index + child
+                    count += 1
+                # Interpolation rounds; shared vertices must agree to the last bit.
+                new_u[0, count - 2] = u[0, e]
+                new_u[n - 1, count - 1] = u[n - 1, e]
+                new_u[0, count - 1] = new_u[n - 1, count - 2]
+                e += 1
+                continue
+            if action[e] == MERGE and index % 2 == 0:
+                change = _union(ref, u, e, width[e], joined[:, 0])
+                change = max(change, _tail(joined, 0, 2 * width[e], ref.modes))
+                if change * max(importance[e], importance[e + 1]) < most:
+                    for j in range(n):
+                        new_u[j, count] = joined[j, 0]
+                    new_u[0, count] = u[0, e]
+                    new_u[n - 1, count] = u[n - 1, e + 1]
+                    new[0, count], new[1, count], new[2, count] = b, level - 1, index // 2
+                    count += 1
+                    e += 2
+                    continue
+            for j in range(n):
+                new_u[j, count] = u[j, e]
+            new[0, count], new[1, count], new[2, count] = b, level, index
+            count += 1
+            e += 1
+        first[k + 1] = count
+    changed = Cells(new[0, :count].copy(), new[1, :count].copy(), new[2, :count].copy(), first)
+    return changed, new_u[:, :count].copy()
+
+
+# --- extent --------------------------------------------------------------------------------------
+
+
+@_part
+def _level(bins: Bins, b: int, width: float) -> int:
+    """Level of the cells of bin b that are at most about `width` wide."""
+    level = math.ceil(math.log2(bins.span[b] / width))
+    return max(level, 0) if _inner(bins, b) else level
+
+
+@_part
+def _inner(bins: Bins, b: int) -> bool:
+    return bool(np.isfinite(bins.lower[b]) and np.isfinite(bins.upper[b]))
+
+
+@_part
+def _beyond(
+    bins: Bins, cells: Cells, e: int, outward: int, reach: float, free: bool, out: Indices
+) -> int:
+    """Cells next to element e on the side `outward` (±1), widening until they span `reach`.
+
+    A `free` mesh moves with the drift: its lattice is not bound to the ends of the bin.
+    """
+    b, level, index = cells.bins[e], cells.level[e], cells.index[e]
+    spanned = 0.0
+    count = 0
+    while (count == 0 or spanned < reach) and count < out.shape[1]:
+        width = bins.span[b] * 2.0 ** (-level)
+        edge = bins.origin[b] + (index + (1 if outward > 0 else 0)) * width
+        bound = bins.upper[b] if outward > 0 else bins.lower[b]
+        if not free and abs(edge - bound) < 0.5 * width:
+            if b + outward < 0 or b + outward >= bins.span.size:
+                break
+            b += outward
+            level = _level(bins, b, width)
+            last = 2**level - 1 if _inner(bins, b) else -1
+            index = 0 if outward > 0 else last
+        else:
+            index += outward
+            # Widen where the dyadic lattice allows it and there is still far to go.
+            while (
+                (index if outward > 0 else index + 1) % 2 == 0
+                and 2.0 * width <= reach - spanned
+                and (free or level > 0 or not _inner(bins, b))
+            ):
+                index, level, width = index // 2, level - 1, 2.0 * width
+        out[0, count], out[1, count], out[2, count] = b, level, index
+        spanned += bins.span[b] * 2.0 ** (-level)
+        count += 1
+    return count
+
+
+@_part
+def _grow(
+    ref: Reference,
+    bins: Bins,
+    cells: Cells,
+    detached: NDArray[np.bool_],
+    u: Array,
+    reach: Array,
+    ends: Array,
+    limit: float,
+) -> tuple[Cells, Array]:
+    """Add empty elements that span `reach` (2, K) to the domains where `ends` exceeds `limit`."""
+    n, classes = u.shape[0], cells.first.size - 1
+    extra = np.empty((2 * classes, 3, _MOST_NEW), np.int64)
+    counts = np.zeros(2 * classes, np.int64)
+    for k in range(classes):
+        for side in range(2):
+            if ends[side, k] <= limit:
+                continue
+            outward = 1 if side else -1
+            e = cells.first[k + 1] - 1 if side else cells.first[k]
+            counts[2 * k + side] = _beyond(
+                bins, cells, e, outward, reach[side, k], detached[k], extra[2 * k + side]
+            )
+    total = cells.bins.size + counts.sum()
+    new, new_u = np.empty((3, total), np.int64), np.zeros((n, total))
+    first = np.zeros_like(cells.first)
+    at = 0
+    for k in range(classes):
+        begin, end = cells.first[k], cells.first[k + 1]
+        at += counts[2 * k]
+        for i in range(counts[2 * k]):
+            new[:, at - 1 - i] = extra[2 * k, :, i]
+        if counts[2 * k] > 0:
+            _continue(ref, u[0, begin], 0, new_u[:, at - 1])
+        new[0, at : at + end - begin] = cells.bins[begin:end]
+        new[1, at : at + end - begin] = cells.level[begin:end]
+        new[2, at : at + end - begin] = cells.index[begin:end]
+        new_u[:, at : at + end - begin] = u[:, begin:end]
+        at += end - begin
+        for i in range(counts[2 * k + 1]):
+            new[:, at + i] = extra[2 * k + 1, :, i]
+        if counts[2 * k + 1] > 0:
+            _continue(ref, u[n - 1, end - 1], 1, new_u[:, at])
+        at += counts[2 * k + 1]
+        first[k + 1] = at
+    return Cells(new[0].copy(), new[1].copy(), new[2].copy(), first), new_u
+
+
+@_part
+def _continue(ref: Reference, end_value: float, side: int, out: Array) -> None:
+    """An element of mass zero that continues the density's end value on that side."""
+    node = 0 if side else out.size - 1
+    for j in range(out.size):
+        out[j] = -ref.restore[j, 0] * ref.weights[node] * end_value
+    out[node] += end_value
+
+
+@_part
+def _trim(
+    ref: Reference,
+    bins: Bins,
+    cells: Cells,
+    mesh: Mesh,
+    u: Array,
+    importance: Array,
+    most: float,
+    action: Indices,
+) -> None:
+    """Mark end elements to drop that, like their neighbour, carry nothing.
+
+    What little they held moves one element inward, so that no mass is lost.
+    """
+    for k in range(cells.first.size - 1):
+        begin, end = cells.first[k], cells.first[k + 1]
+        left = end - begin
+        for side in range(2):
+            at = end - 1 if side else begin
+            inner = at - 1 if side else at + 1
+            if left < _FEWEST or action[at] == DROP or _at_wall(bins, cells, at, side):
+                continue
+            if np.abs(u[:, at]).max() * importance[at] * mesh.width[at] >= most:
+                continue
+            if np.abs(u[:, inner]).max() * importance[inner] * mesh.width[inner] >= most:
+                continue
+            held = (ref.weights * u[:, at]).sum() * (mesh.width[at] / mesh.width[inner])
+            for j in range(u.shape[0]):
+                u[j, inner] += held * ref.restore[j, 0]
+            for e in (at, inner):
+                # A cell whose half goes, or takes in what the half held, stays as it is.
+                other = e + 1 if cells.index[e] % 2 == 0 else e - 1
+                if begin <= other < end and action[other] == MERGE:
+                    action[other] = KEEP
+                action[e] = KEEP
+            action[at] = DROP
+            left -= 2
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+# How accurately a functional is wanted: not at all, relative to its own size, relative to the mean
+# of its absolute value, and the latter with its tails guarded by the mesh.
+UNWATCHED = -1
+SIGNED = 0
+ABSOLUTE = 1
+GUARDED = 2
+
+# Why the loop came back.
+REACHED = 0
+REFRESH = 1
+ATTACH = 2
+TICK = 3
+STUCK = 4
+CROWDED = 5
+FOREIGN = 6
+
+# Entries of `Control.clock`.
+TIME = 0
+STEP = 1
+TOLERATED = 2
+LAST_MINIMUM = 3
+ROW = 4
+STEPS = 5
+REJECTED = 6
+REFINED = 7
+MOST_UNKNOWNS = 8
+TIME_ERROR = 9
+ROUNDING = 10
+REGRIDS = 11
+TRIES = 12
+LOGGED = 13
+CLOCK_SIZE = 14
+
+# Accepted steps between attempts to merge elements.
+_STEPS_PER_MERGE = 4
+# After so many refinements in a row the step is at fault, not the mesh.
+_MOST_REFINEMENTS = 12
+# Errors of one step, as estimated, in units of rtol. The estimate is that of the embedded fourth
+# order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
+_STEP_FUNCTIONAL = 4.0
+_STEP_L1 = 20.0
+# A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
+_CLEAR_STEPS = 10.0
+# A ratio that shortens the next step by a little more than half.
+_TOO_LONG = 32.0
+
+
+class Control(NamedTuple):
+    """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K)."""
+
+    clock: Array
+    sizes: Array
+    atoms: Array
+
+
+class Limits(NamedTuple):
+    """What the loop obeys.
+
+    `until` is where to land, `chunk` the number of tries after which to come back; `resolution` the
+    mass an element may leave unresolved; `negative` the least density accepted, relative to the
+    largest.
+    """
+
+    until: float
+    rtol: float
+    resolution: float
+    negative: float
+    chunk: int
+    most_tries: float
+    most_unknowns: int
+
+
+@_kernel
+def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
+    """Scratch memory for a mesh with room for `size` elements."""
+    nodes, terms = mesh.mass.shape[0], mesh.drift.shape[0]
+    count, classes = mesh.functionals.shape[0], mesh.first.size - 1
+    return Work(
+        np.empty((STAGES, nodes, size)),
+        np.empty((nodes, size)),
+        np.empty((nodes, size)),
+        np.empty((nodes, size)),
+        np.empty((rank + 1, nodes, size)),
+        np.empty(terms + 1),
+        np.empty((nodes, nodes, size)),
+        np.empty(size),
+        np.empty(size + classes),
+        np.empty((classes, max(3 + 2 * count, rank * rank))),
+        np.empty((nodes, size)),
+        np.empty(3 + 2 * count),
+    )
+
+
+@_part
+def _measure(model: Model, mesh: Mesh, u: Array, out: Array) -> None:
+    """out = functionals of the density, offsets included."""
+    for i in range(out.size):
+        out[i] = model.offset[i] + _dot(mesh.functionals[i], u, 0, u.shape[1])
+
+
+@_part
+def _judge(model: Model, mesh: Mesh, work: Work, sizes: Array, rtol: float) -> tuple[float, float]:
+    """Error of the step in units of what is allowed, and that of functional 0; grows `sizes`."""
+    count = sizes.size
+    worst = work.report[0] / (_STEP_L1 * rtol)
+    first = 0.0
+    for i in range(count):
+        if model.rule[i] == UNWATCHED:
+            continue
+        size = abs(work.report[3 + count + i])
+        if model.rule[i] != SIGNED:
+            size = 0.0
+            for j in range(work.new.shape[0]):
+                for e in range(work.new.shape[1]):
+                    size += abs(mesh.functionals[i, j, e] * work.new[j, e])
+        sizes[i] = max(sizes[i], size)
+        relative = work.report[3 + i] / max(sizes[i], 1e-300)
+        if i == 0:
+            first = relative
+        worst = max(worst, relative / (_STEP_FUNCTIONAL * rtol))
+    return worst, first
+
+
+@_part
+def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
+    """Whether a step is to be rejected for negative density.
+
+    A shorter step cures ripples of time stepping. Those that it does not lessen come from the mesh;
+    they are let pass, at their size, until they are gone.
+    """
+    if minimum >= min(lowest, 1.2 * clock[TOLERATED]):
+        if minimum > 0.5 * clock[TOLERATED]:
+            clock[TOLERATED] = 0.0
+        clock[LAST_MINIMUM] = 0.0
+        return False
+    if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
+        clock[TOLERATED] = minimum
+        clock[LAST_MINIMUM] = 0.0
+        return False
+    clock[LAST_MINIMUM] = minimum
+    return True
+
+
+@_part
+def _extremes(mesh: Mesh, u: Array) -> tuple[float, float]:
+    """Least and largest density."""
+    low, high = np.inf, -np.inf
+    for j in range(u.shape[0]):
+        for e in range(u.shape[1]):
+            value = u[j, e] * mesh.inverse[e]
+            low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@_part
+def _domain(bins: Bins, cells: Cells, motion: Motion, k: int) -> tuple[float, float]:
+    """Ends of the domain of class k."""
+    e = cells.first[k]
+    low = bins.origin[cells.bins[e]] + cells.index[e] * bins.span[cells.bins[e]] * 2.0 ** (
+        -cells.level[e]
+    )
+    e = cells.first[k + 1] - 1
+    high = bins.origin[cells.bins[e]] + (cells.index[e] + 1) * bins.span[cells.bins[e]] * 2.0 ** (
+        -cells.level[e]
+    )
+    return low + motion.shift[k], high + motion.shift[k]
+
+
+@_part
+def _stir(model: Model, diffusivity: float, step: float, k: int) -> float:
+    """How far diffusion carries mass in a step, tails included."""
+    return 4.0 * math.sqrt(2.0 * abs(diffusivity) * model.scale[k] * step)
+
+
+@_part
+def _velocity(c: Array, speed: Array, k: int) -> float:
+    total = 0.0
+    for i in range(speed.shape[0]):
+        total += c[i] * speed[i, k]
+    return total
+
+
+@_part
+def _keep_inside(
+    bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, step: float
+) -> float:
+    """The step to try, in which no moving mesh leaves its bin; −1 if one has to be attached."""
+    for k in range(motion.shift.size):
+        if not motion.detached[k]:
+            continue
+        b = cells.bins[cells.first[k]]
+        low, high = _domain(bins, cells, motion, k)
+        below, above = low - bins.lower[b] - model.blur, bins.upper[b] - high - model.blur
+        margin = 2.0 * _stir(model, c[-1], step, k)
+        if min(below, above) < margin:
+            return -1.0
+        speed = _velocity(c, motion.speed, k)
+        ahead = above if speed > 0 else below
+        if ahead < np.inf and speed != 0.0:
+            # Come closer, but end near enough for the next step to attach the mesh.
+            step = min(step, 0.9 * (ahead - margin) / abs(speed) + 1e-3 * step)
+    return step
+
+
+@_part
+def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, step: float) -> bool:
+    """Set those meshes moving whose mass lies inside one bin of constant drift, clear of its ends.
+
+    There only diffusion is left in the frame of the drift: far travel, inward or for ever, then
+    costs neither steps nor accuracy.
+    """
+    moved = False
+    for k in range(motion.shift.size):
+        b = cells.bins[cells.first[k]]
+        if motion.detached[k] or not np.isfinite(model.flat[:, k, b]).all():
+            continue
+        if cells.bins[cells.first[k + 1] - 1] != b:
+            continue
+        speed = _velocity(c, model.flat[:, :, b], k)
+        stir = _stir(model, c[-1], step, k)
+        reach = stir + _CLEAR_STEPS * step * abs(speed)
+        low, high = _domain(bins, cells, motion, k)
+        below, above = low - bins.lower[b] - model.blur, bins.upper[b] - high - model.blur
+        if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
+            motion.detached[k] = moved = True
+            motion.speed[:, k] = model.flat[:, k, b]
+    return moved
+
+
+@_part
+def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array) -> None:
+    """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice."""
+    time, dt = when
+    c = np.empty(motion.speed.shape[0] + 1)
+    near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
+    for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
+        evaluate_law(law, time + share * dt, present, c)
+        for k in range(motion.shift.size):
+            if motion.detached[k]:
+                motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
+
+
+@_part
+def _refine(
+    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+) -> tuple[Cells, Array]:
+    """Split where `action` says so, twice where one split will not do."""
+    needy = np.zeros(action.size, np.int64)
+    severe = np.zeros(action.size, np.int64)
+    for e in range(action.size):
+        if action[e] == SPLIT:
+            needy[e] = SPLIT
+            severe[e] = 1 if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most else 0
+    halved, finer = regrid(ref, cells, u, marks, width, needy, 0.0)
+    if severe.sum() == 0:
+        return halved, finer
+    again = np.zeros(halved.bins.size, np.int64)
+    at = 0
+    for e in range(action.size):
+        if severe[e] == 1:
+            again[at] = again[at + 1] = SPLIT
+        at += 1 + needy[e]
+    return regrid(ref, halved, finer, marks, width, again, 0.0)  # type: ignore[no-any-return]
+
+
+@_part
+def _absorb(bins: Bins, cells: Cells, u: Array, gained: Array) -> None:
+    """Take what the atoms gained out of the nodes at absorbing walls, into `gained` (2, K)."""
+    for k in range(cells.first.size - 1):
+        if bins.absorbing[0] != 0.0:
+            gained[0, k] = u[0, cells.first[k]]
+            u[0, cells.first[k]] = 0.0
+        if bins.absorbing[1] != 0.0:
+            gained[1, k] = u[-1, cells.first[k + 1] - 1]
+            u[-1, cells.first[k + 1] - 1] = 0.0
+
+
+@_part
+def _fill_atoms(model: Model, mesh: Mesh, atoms: Array, gained: Array) -> None:
+    """Add to the atoms, and to the offsets what the functionals see of them."""
+    last = mesh.mass.shape[0] - 1
+    for k in range(mesh.first.size - 1):
+        for i in range(model.offset.size):
+            f = mesh.functionals[i]
+            model.offset[i] += f[0, mesh.first[k]] * gained[0, k]
+            model.offset[i] += f[last, mesh.first[k + 1] - 1] * gained[1, k]
+        for side in range(2):
+            atoms[side, k] += gained[side, k]
+
+
+@_part
+def _reach(model: Model, mesh: Mesh, c: Array, step: float) -> Array:
+    """How far beyond its ends (2, K) mass may come in a few steps."""
+    out = np.empty((2, mesh.first.size - 1))
+    last = mesh.mass.shape[0] - 1
+    for k in range(out.shape[1]):
+        for side in range(2):
+            e = mesh.first[k + 1] - 1 if side else mesh.first[k]
+            drift = 0.0
+            for i in range(mesh.drift.shape[0]):
+                drift += c[i] * mesh.drift[i, last if side else 0, e]
+            outward = drift if side else -drift
+            out[side, k] = _stir(model, c[-1], step, k) + 3.0 * step * max(0.0, outward)
+    return out
+
+
+@_part
+def _lengthen(clock: Array, step: float, ratio: float) -> None:
+    """Choose the next step after one of this length and error ratio."""
+    factor = min(6.0, max(0.2, 0.85 * max(ratio, 1e-12) ** (-1.0 / ORDER)))
+    if ratio > 1.0 or step >= clock[STEP] or factor < 1.0:
+        clock[STEP] = step * factor
+
+
+@_kernel
+def march(
+    scheme: int,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion, Mesh, Array],
+    control: Control,
+    limits: Limits,
+    log: Array,
+) -> tuple[int, tuple[Cells, Motion, Mesh, Array]]:
+    """Take error-controlled steps until `limits.until` is reached or Python is needed.
+
+    Returns why it came back (REACHED …) and the grid. After REFRESH the cells have changed and the
+    mesh has to be made anew by whoever knows the coefficients. `log` gets a row (time, functionals)
+    an accepted step.
+    """
+    cells, motion, mesh, u = grid
+    clock = control.clock
+    rank = law.gain.shape[1]
+    present = np.empty(model.offset.size)
+    c = np.empty(mesh.drift.shape[0] + 1)
+    work = _workspace(mesh, rank, u.shape[1])
+    _measure(model, mesh, u, present)
+    # One way out: every return of so many arrays would be compiled on its own.
+    why = TICK
+    for _ in range(limits.chunk):
+        left = limits.until - clock[TIME]
+        if left < 1e-15 * limits.until:
+            # Two requested times that differ by rounding are one.
+            clock[TIME] = limits.until
+            why = REACHED
+            break
+        step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
+        if evaluate_law(law, clock[TIME], present, c) != 0:
+            why = FOREIGN
+            break
+        if motion.detached.any():
+            step = _keep_inside(bins, model, cells, motion, c, step)
+            if step < 0.0:
+                why = ATTACH
+                break
+        if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
+            why = STUCK
+            break
+        clock[TRIES] += 1.0
+        if work.new.shape[1] != u.shape[1]:
+            work = _workspace(mesh, rank, u.shape[1])
+        when = (clock[TIME], step)
+        status = _step(scheme, ref, bins, model, law, mesh, work, u, when, present)
+        if status == 2:
+            why = FOREIGN
+            break
+        if status == 1:
+            clock[REJECTED] += 1.0
+            clock[STEP] = 0.1 * step
+            continue
+        sizes = control.sizes.copy()
+        ratio, relative = _judge(model, mesh, work, sizes, limits.rtol)
+        lowest, highest = _extremes(mesh, u)
+        lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
+        if ratio <= 1.0 and _ripples(clock, work.report[1], lowest):
+            ratio = _TOO_LONG
+        if ratio > 1.0:
+            clock[REJECTED] += 1.0
+            _lengthen(clock, step, ratio)
+            continue
+        new = work.new.copy()
+        gained = np.zeros((2, cells.first.size - 1))
+        _absorb(bins, cells, new, gained)
+        changed = False
+        if scheme == 0:
+            verdict, cells, u, changed = _adapt(
+                ref, bins, model, (cells, motion, mesh, u), new, c, step, clock, limits
+            )
+            if verdict != KEEP:
+                if u.size > limits.most_unknowns:
+                    why = CROWDED
+                    break
+                if clock[ROW] % _MOST_REFINEMENTS == 0.0:
+                    # A mesh that is never fine enough chases ripples of a step that is too long.
+                    _lengthen(clock, step, _TOO_LONG)
+                if model.drift.shape[0] == 0:
+                    why = REFRESH
+                    break
+                mesh = place(ref, bins, model, cells, motion)
+                _measure(model, mesh, u, present)
+                continue
+        else:
+            u = new
+        clock[ROW] = 0.0
+        control.sizes[:] = sizes
+        _fill_atoms(model, mesh, control.atoms, gained)
+        if motion.detached.any():
+            _move(law, motion, when, present)
+            changed = True
+        clock[TIME] = limits.until if step == left else clock[TIME] + step
+        if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
+            changed = _detach(bins, model, cells, motion, c, step) or changed
+        _lengthen(clock, step, ratio)
+        clock[STEPS] += 1.0
+        clock[TIME_ERROR] += relative
+        clock[ROUNDING] += work.report[2]
+        clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(u.size))
+        row = int(clock[LOGGED])
+        log[row, 0] = clock[TIME]
+        log[row, 1:] = work.report[3 + present.size :]
+        clock[LOGGED] += 1.0
+        if changed and model.drift.shape[0] == 0:
+            why = REFRESH
+            break
+        if changed:
+            mesh = place(ref, bins, model, cells, motion)
+        _measure(model, mesh, u, present)
+    return why, (cells, motion, mesh, u)
+
+
+@_part
+def _adapt(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    grid: tuple[Cells, Motion, Mesh, Array],
+    new: Array,
+    c: Array,
+    step: float,
+    clock: Array,
+    limits: Limits,
+) -> tuple[int, Cells, Array, bool]:
+    """Judge the density `new` reached by a step: take it over, adapted, or prepare for a retry.
+
+    Returns KEEP with cells and density where it was taken over, and whether cells changed; SPLIT if
+    the mesh was refined or extended under the old density because `new` is unresolved on it or has
+    reached its end.
+    """
+    cells, motion, mesh, old = grid
+    merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
+    marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
+    bounds = (SPLIT_SHARE * limits.resolution, _MERGE * limits.resolution if merge else 0.0)
+    action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
+    if ends.max() > limits.resolution or marks[1].max() > limits.resolution:
+        clock[REFINED] += 1.0
+        clock[ROW] += 1.0
+        if ends.max() > limits.resolution:
+            reach = _reach(model, mesh, c, step)
+            limit = _GROW * limits.resolution
+            cells, old = _grow(ref, bins, cells, motion.detached, old, reach, ends, limit)
+        else:
+            cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
+        return SPLIT, cells, old, True
+    growing = ends.max() > _GROW * limits.resolution
+    if merge and not growing:
+        _trim(ref, bins, cells, mesh, new, marks[0], _TRIM * limits.resolution, action)
+    changed = bool(action.any())
+    if changed:
+        clock[REGRIDS] += 1.0
+        union = _UNION * limits.resolution
+        cells, new = regrid(ref, cells, new, marks, mesh.width, action, union)
+    if growing:
+        reach = _reach(model, mesh, c, step)
+        limit = _GROW * limits.resolution
+        cells, new = _grow(ref, bins, cells, motion.detached, new, reach, ends, limit)
+    return KEEP, cells, new, changed or growing

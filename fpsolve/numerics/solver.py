@@ -1,0 +1,215 @@
+"""`Solver`: a density on its mesh, advanced from one time to the next by the compiled loop."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.errors import SolveError
+from fpsolve.numerics import kernels
+from fpsolve.numerics.attach import attach
+from fpsolve.numerics.element import Element, reference_element
+from fpsolve.numerics.equation import Equation
+from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
+
+__all__ = ["Ending", "Solver", "kernel_reference"]
+
+Array = NDArray[np.float64]
+
+# Tries after which the compiled loop comes back for signals and progress: about 10 ms of work.
+_CHUNK_WORK = 200_000
+_MOST_UNKNOWNS = 3_000_000
+_MOST_TRIES = 30_000
+
+
+class Ending(enum.Enum):
+    """How a stretch of integration ended; the text names the cure."""
+
+    REACHED = ""
+    STUCK = "the step size fell below rounding; loosen rtol"
+    TRIES = f"{_MOST_TRIES} steps were not enough; loosen rtol or ask for times in between"
+    CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
+
+
+def kernel_reference(element: Element) -> Reference:
+    """The reference element as kernels take it."""
+    return Reference(
+        element.nodes,
+        element.weights,
+        element.derivative,
+        element.weak,
+        element.stiffness,
+        np.ascontiguousarray(element.legendre[-2:]),
+        element.halves,
+        element.merge,
+        element.restore,
+    )
+
+
+class Solver:
+    """Densities of all classes, changed in place.
+
+    Parameters
+    ----------
+    equation : Equation
+        What is solved.
+    order : int
+        Polynomial degree.
+    rtol : float
+        Tolerance; functionals get errors of some rtol, densities of some 10 rtol in L¹.
+    resolution : float
+        Mass that the highest modes of an element may carry.
+    cells : Cells
+        Where the density starts.
+    time : float
+        Where it starts.
+
+    Attributes
+    ----------
+    log : list of ndarray
+        Rows (time, functionals) of the accepted steps, in pieces.
+    """
+
+    scheme = 0
+
+    def __init__(
+        self,
+        equation: Equation,
+        *,
+        order: int,
+        rtol: float,
+        resolution: float,
+        cells: Cells,
+        time: float = 0.0,
+    ) -> None:
+        self.equation = equation
+        self.element = reference_element(order)
+        self.reference = kernel_reference(self.element)
+        self.rtol, self.resolution = rtol, resolution
+        self.negative = 0.5 * rtol
+        self.model = equation.model()
+        classes, terms = equation.probability.size, equation.terms
+        self.motion = Motion(
+            np.zeros(classes), np.zeros((terms, classes)), np.zeros(classes, np.bool_)
+        )
+        self.control = Control(
+            np.zeros(kernels.CLOCK_SIZE), np.zeros(equation.offset.size), np.zeros((2, classes))
+        )
+        self.control.clock[kernels.TIME] = time
+        self.log: list[Array] = []
+        self.cells = cells
+        self.u = np.zeros((order + 1, cells.bins.size))
+        self.place()
+
+    def place(self) -> None:
+        """Make the mesh anew after the cells have changed."""
+        self.mesh: Mesh = self.equation.place(self.reference, self.model, self.cells, self.motion)
+
+    @property
+    def time(self) -> float:
+        """Present time (dimensionless)."""
+        return float(self.control.clock[kernels.TIME])
+
+    @property
+    def step(self) -> float:
+        """Step to try next (dimensionless)."""
+        return float(self.control.clock[kernels.STEP])
+
+    @property
+    def moments(self) -> Array:
+        """Functionals of the present density, offsets included, shape (F,)."""
+        return np.asarray(
+            self.model.offset + (self.mesh.functionals * self.u).sum(axis=(1, 2)), dtype=np.float64
+        )
+
+    @property
+    def x(self) -> Array:
+        """Positions of the nodes, shape (p + 1, E)."""
+        return self.mesh.left + 0.5 * self.mesh.width * (1.0 + self.element.nodes[:, None])
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """Class of each element, shape (E,)."""
+        return np.repeat(np.arange(self.cells.first.size - 1), np.diff(self.cells.first))
+
+    def start_clock(self, law: Law) -> None:
+        """Choose the first step and the sizes relative to which functionals are right."""
+        moments = self.moments
+        sizes = np.where(self.model.rule == kernels.SIGNED, np.abs(moments), 0.0)
+        absolute = np.abs(self.mesh.functionals * self.u).sum(axis=(1, 2))
+        self.control.sizes[:] = np.where(self.model.rule >= kernels.ABSOLUTE, absolute, sizes)
+        c = np.empty(self.equation.terms + 1)
+        kernels.evaluate_law(law, self.time, moments, c)
+        speed = np.abs(np.tensordot(c[:-1], self.mesh.drift, 1)).max()
+        finest = self.mesh.width.min()
+        stir = c[-1] * self.model.scale.max()
+        self.control.clock[kernels.STEP] = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+        self.log.append(np.append(self.time, moments)[None])
+
+    def advance(
+        self, law: Law, until: float, tick: Callable[[float], None] | None = None
+    ) -> Ending:
+        """Integrate to `until`, landing on it, under one law."""
+        clock = self.control.clock
+        clock[kernels.TRIES] = 0.0
+        while clock[kernels.TIME] < until:
+            chunk = max(4, min(256, _CHUNK_WORK // self.u.size))
+            log = np.empty((chunk, 1 + self.model.offset.size))
+            clock[kernels.LOGGED] = 0.0
+            limits = Limits(
+                until,
+                self.rtol,
+                self.resolution,
+                self.negative,
+                chunk,
+                float(_MOST_TRIES),
+                _MOST_UNKNOWNS,
+            )
+            why, grid = kernels.march(
+                self.scheme,
+                self.reference,
+                self.equation.bins,
+                self.model,
+                law,
+                (self.cells, self.motion, self.mesh, self.u),
+                self.control,
+                limits,
+                log,
+            )
+            self.cells, self.motion, self.mesh, self.u = grid
+            self.log.append(log[: int(clock[kernels.LOGGED])])
+            if why == kernels.REFRESH:
+                self.place()
+            elif why == kernels.ATTACH:
+                attach(self, law)
+            elif why == kernels.STUCK:
+                return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
+            elif why == kernels.CROWDED:
+                return Ending.CROWDED
+            elif why == kernels.FOREIGN:
+                raise SolveError(
+                    "the coefficients could not be evaluated", time=self.time, step=self.step
+                )
+            if tick is not None:
+                tick(self.time)
+        if self.log[-1].size and self.log[-1][-1, 0] == until:
+            # Adaptation and the order of a sum move functionals by rounding: one value a time.
+            self.log[-1][-1, 1:] = self.moments
+        return Ending.REACHED
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters and estimates of the loop."""
+        clock = self.control.clock
+        return {
+            "steps": int(clock[kernels.STEPS]),
+            "rejected": int(clock[kernels.REJECTED]),
+            "refined": int(clock[kernels.REFINED]),
+            "most_unknowns": int(clock[kernels.MOST_UNKNOWNS]),
+            "time_error": float(clock[kernels.TIME_ERROR]),
+            "rounding": float(clock[kernels.ROUNDING]),
+            "regrids": int(clock[kernels.REGRIDS]),
+        }
