@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fpsolve.macro.stationary import StationaryState as StationaryState
     from fpsolve.macro.stationary import stationary_states as stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
+    from fpsolve.numerics.mckean_vlasov import LineTrajectory as LineTrajectory
+    from fpsolve.numerics.mckean_vlasov import McKeanVlasov as McKeanVlasov
+    from fpsolve.numerics.mckean_vlasov import solve_mckean_vlasov as solve_mckean_vlasov
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.particles.trajectory import ParticleTrajectory as ParticleTrajectory
@@ -90,7 +93,9 @@ _HOME = {
     "Fluctuations": "fpsolve.studies.fluctuations",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
+    "LineTrajectory": "fpsolve.numerics.mckean_vlasov",
     "MacroTrajectory": "fpsolve.macro.trajectory",
+    "McKeanVlasov": "fpsolve.numerics.mckean_vlasov",
     "OptimalRange": "fpsolve.studies.optimal_range",
     "OrderParameters": "fpsolve.reduction",
     "ParameterError": "fpsolve.errors",
@@ -139,6 +144,7 @@ _HOME = {
     "simulate_sde": "fpsolve.particles.sde",
     "simulate_ste": "fpsolve.particles.ste",
     "small_rate_limit": "fpsolve.macro.small_rate",
+    "solve_mckean_vlasov": "fpsolve.numerics.mckean_vlasov",
     "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fpsolve import (
     GaussianInitial,
+    ParameterError,
     Problem,
     SolveError,
     StepQuantizer,
@@ -292,3 +294,35 @@ def test_schemes_agree(task):
 @given(loud_tasks())
 def test_schemes_agree_at_length(task):
     check_schemes(*task)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "cure"),
+    [
+        ({"learning_rate": 1e300}, ParameterError, "at most 1e\\+150"),
+        ({"batch_size": 10**20}, SolveError, "lower batch_size"),
+        ({"initial": GaussianInitial(0.2, 0.0, 0.8)}, SolveError, "give the initial weights"),
+    ],
+)
+def test_what_cannot_be_solved_is_refused_at_once(change, error, cure):
+    problem = Problem(
+        **{
+            "weight_quantizer": UniformQuantizer(2, 1.0),
+            "input_quantizer": None,
+            "learning_rate": 0.1,
+            **change,
+        }
+    )
+    with pytest.raises(error, match=cure):
+        solve_pde(problem, [0.0, 10.0])
+
+
+def test_the_smallest_times_and_the_largest_ridge():
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0), input_quantizer=None, learning_rate=0.1
+    )
+    early = solve_pde(problem, [0.0, 5e-324]).order_parameters.generalization_error
+    assert early[1] == pytest.approx(early[0], rel=1e-12)
+    # The bin of level 0 confines all: w ends at a threshold, and is 0 when quantized.
+    held = solve_pde(replace(problem, ridge=1e12), [1.0]).order_parameters
+    assert held.generalization_error[0] == pytest.approx(1.0, abs=1e-6)

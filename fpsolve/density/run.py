@@ -18,13 +18,14 @@ from fpsolve.density.start import gaussian_start, point_frame, point_moments
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.density.walls import FrozenStart, frozen_start, initial_frame, walled_start
-from fpsolve.errors import SolveError
+from fpsolve.errors import ParameterError, SolveError
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
 from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.solver import Ending, Solver
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Run", "State", "begin"]
@@ -40,6 +41,9 @@ _MOST_DEFECT = 1e-10
 _LEAST_DIFFUSION = 0.2
 _LEAST_SPREAD = 10.0
 _LEAST_RTOL = 1e-6
+_LARGEST_RATE = 1e150
+# Layers D/|a| at thresholds thinner than this share of a bin are refused.
+_FINEST_LAYER = 1e-16
 
 
 @dataclass
@@ -70,8 +74,16 @@ class State:
 def begin(problem: Problem, times: Array, work: float, order: int, cells: int | None) -> State:
     """Return the state at the start of a run with tolerance `work`; `cells` ask for SG."""
     dynamics = problem.dynamics
+    _check_size(problem)
     positive = times[times > 0]
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
+    if not start.deviation.all():
+        raise SolveError(
+            "a point mass with generalization error 0 never spreads; "
+            "give the initial weights a variance or the labels noise",
+            time=0.0,
+            step=0.0,
+        )
     least = _least_diffusivity(problem, work, float(times[-1]))
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
@@ -100,6 +112,31 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
     return State(solver, least, foreign, frozen, before)
+
+
+def _check_size(problem: Problem) -> None:
+    """Refuse coefficients that overflow, and layers finer than positions can be told apart."""
+    largest = problem.learning_rate
+    if isinstance(largest, Schedule):
+        largest = largest.largest
+    if largest > _LARGEST_RATE:
+        allowed = f"must be at most {_LARGEST_RATE:g}, or its square overflows"
+        raise ParameterError("learning_rate", problem.learning_rate, allowed)
+    dynamics, quantizer = problem.dynamics, problem.weight_quantizer
+    if quantizer is None or quantizer.temperature > 0 or quantizer.rounding != "nearest":
+        return
+    levels, rate = quantizer.levels, dynamics.rate(0.0)[0]
+    drift = dynamics.kappa * dynamics.w_star - np.outer(levels, dynamics.sigma2 + problem.ridge)
+    speed = rate * float(np.abs(drift).max())
+    heat = float((dynamics.diffusivity(0.0, dynamics.offset()) * dynamics.sigma2).max())
+    if 0 < heat < _FINEST_LAYER * narrowest_bin(problem) * speed:
+        raise SolveError(
+            f"diffusion is so weak that the density is {heat / speed:.1g} wide at thresholds, "
+            "finer than can be told apart; lower batch_size, or raise learning_rate "
+            "or noise_variance",
+            time=0.0,
+            step=0.0,
+        )
 
 
 def _foreign(problem: Problem) -> ForeignLaw:

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 _CHUNK_WORK = 200_000
 _MOST_UNKNOWNS = 3_000_000
 _MOST_TRIES = 30_000
+_INSTANT = 1e-290
 
 
 class Ending(enum.Enum):
@@ -156,6 +157,9 @@ class Solver:
         """Integrate to `until`, landing on it, under one law."""
         clock = self.control.clock
         clock[kernels.TRIES] = 0.0
+        if 0.0 < until - clock[kernels.TIME] < _INSTANT:
+            # Nothing moves in so short a time, and steps of it would be subnormal.
+            clock[kernels.TIME] = until
         while clock[kernels.TIME] < until:
             chunk = max(4, min(256, _CHUNK_WORK // self.u.size))
             log = np.empty((chunk, 1 + self.model.offset.size))
