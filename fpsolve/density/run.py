@@ -230,13 +230,12 @@ class Run:
 
     def trajectory(self) -> DensityTrajectory:
         """What has been reached, checked."""
-        solver = self.state.solver
         defect = max(f.mass_defect() for f in self.frames)
         minimum = min(f.lowest() for f in self.frames)
         # Written so that NaN fails too.
         if not defect < _MOST_DEFECT:
             raise self._failed(f"the density lost its mass by {defect:.2g}; tighten rtol")
-        if not minimum >= -max(self.rtol, solver.rtol) / float(solver.model.relevance.min()):
+        if not minimum >= -self.rtol:
             raise self._failed(
                 f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol"
             )

@@ -721,7 +721,7 @@ def _end_step(
                 new[j, e] -= share * abs(new[j, e] - u[j, e])
                 smallest = min(smallest, new[j, e] * mesh.inverse[e])
         part = work.parts[k]
-        part[0], part[1] = model.relevance[k] * norm, model.relevance[k] * smallest
+        part[0], part[1] = model.relevance[k] * norm, smallest
         part[2] = abs(gained)
         for i in range(count):
             part[3 + i] = _dot(mesh.functionals[i], error, begin, end)
@@ -903,8 +903,8 @@ def _importance(mesh: Mesh, model: Model, u: Array, lift: float, out: Array) -> 
             for j in range(1, u.shape[0]):
                 lowest = min(lowest, u[j, e])
             lowest *= mesh.inverse[e]
-            value = max(1.0, _HEIGHT / (max(lift * lowest, peak) * mesh.width[e]))
-            value *= model.relevance[k]
+            ripple = _HEIGHT / (max(lift * lowest, peak) * mesh.width[e])
+            value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
                 if model.rule[i] == GUARDED:
                     f = mesh.functionals[i]
