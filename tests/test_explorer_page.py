@@ -155,6 +155,9 @@ def test_the_link_reproduces_the_page(address, browser):
     with window(browser, address) as page:
         choose(page, "start from", "two signs")
         eventually(page, lambda: "teacher" in page.url and "ridge=0.3" in page.url)
+        # What is kept is what is shown: wait for the curves, not for the link alone.
+        shown = final_error("two signs")
+        eventually(page, lambda: abs(error_path(page)[1][-1] - shown) < 1e-6)
         page.get_by_text("keep these curves").click()
         eventually(page, lambda: "kept=" in page.url)
         choose(page, "start from", "Fig. 8: the closure fails")

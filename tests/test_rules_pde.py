@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from reference_rules import PROBLEMS, reference
 
-from fpsolve import solve_pde
+from fpsolve import (
+    GaussianInitial,
+    ParameterError,
+    Problem,
+    Schedule,
+    SolveError,
+    Surrogate,
+    UniformQuantizer,
+    simulate_sde,
+    solve_pde,
+)
 
 # The figures are right to this share; that of q(0) is truncated at 1.3e-6.
 FIGURES_ERROR = 1.5e-6
@@ -22,3 +32,46 @@ def test_every_rule_keeps_the_promise(name, rtol):
         limit = 10 * rtol * max(np.abs(figures).max(), 1e-300) + FIGURES_ERROR
         assert np.abs(found - figures).max() < limit, column
     assert result.stats["mass_defect"] < 1e-12
+
+
+def combined(**changes):
+    common = {"input_quantizer": None, "learning_rate": 0.1, "ridge": 0.5}
+    return Problem(**{"weight_quantizer": UniformQuantizer(2, 1.0), **common, **changes})
+
+
+COMBINED = {
+    "frozen-momentum": combined(surrogate=Surrogate(), momentum=0.5, noise_variance=0.1),
+    "clip-dampening": combined(weight_clip=0.8, dampening=0.1),
+    "stochastic-leaky-decay": combined(
+        weight_quantizer=UniformQuantizer(3, 1.0, rounding="stochastic"),
+        weight_decay=0.2,
+        surrogate=Surrogate(slope=0.3),
+    ),
+    "warm-up-from-a-point": combined(
+        learning_rate=Schedule.linear(0.0, 0.1, duration=5.0), initial=GaussianInitial(0.1, 0.0)
+    ),
+    "all-beyond-the-wall": combined(
+        weight_clip=0.7, initial=GaussianInitial(4.0, 0.04), noise_variance=0.2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMBINED)
+def test_rules_combine_as_in_the_limiting_particles(name):
+    """5000 particles a run, 4 runs: 5 standard errors, and the 1 % that their steps may cost."""
+    problem, times = COMBINED[name], [1.0, 6.0, 20.0]
+    density = solve_pde(problem, times, rtol=1e-5).order_parameters
+    cloud = simulate_sde(problem, times, particles=5_000, runs=4, seed=3).order_parameters
+    for field in ("generalization_error", "m", "q"):
+        runs = getattr(cloud, field)
+        error = runs.std(axis=0, ddof=1) / 2
+        size = np.abs(getattr(density, field)).max()
+        difference = np.abs(runs.mean(axis=0) - getattr(density, field))
+        assert (difference < 5 * error + 0.01 * size).all(), field
+
+
+def test_what_the_density_cannot_follow_is_refused():
+    with pytest.raises(ParameterError, match="simulate_ste"):
+        solve_pde(combined(surrogate=Surrogate.triangular(2.0)), [1.0])
+    with pytest.raises(SolveError, match="widen weight_clip"):
+        solve_pde(combined(weight_clip=0.5, initial=GaussianInitial(4.0, 0.04)), [1.0])

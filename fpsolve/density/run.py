@@ -105,6 +105,13 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
         walled = walled_start(problem, start, work, float(moments[0]))
+        if walled.beyond.any() and not float(moments[0]) > 0:
+            raise SolveError(
+                "with all weights beyond the walls the generalization error is 0, and what is put "
+                "on a wall never spreads; widen weight_clip or give the labels noise",
+                time=0.0,
+                step=0.0,
+            )
         if walled.beyond.any():
             initial, time = walled, start.time + walled.time
             before = before or (time, frame, moments)

@@ -97,6 +97,12 @@ def solve_pde(
     if scheme not in SCHEMES:
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
     problem.dynamics.check_horizon(float(requested[-1]))
+    if problem.surrogate is not None and problem.surrogate.is_triangular:
+        allowed = (
+            "vanishes at its ends, where the density has no limit that can be solved for; "
+            "use Surrogate(bound, slope), or simulate_ste"
+        )
+        raise ParameterError("surrogate", problem.surrogate, allowed)
     by_choice = scheme == "auto" and order is None and cells is None
     if by_choice and problem.weight_quantizer is None and _is_papers(problem):
         return _solve_gaussian(problem, requested, rtol)
