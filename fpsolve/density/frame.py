@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -197,10 +197,7 @@ class Frame:
         """Least average over p equal parts of an element, relative to the largest."""
         if not self.left.size:
             return 0.0
-        p = self.order
-        points = np.linspace(-1.0, 1.0, p + 1)
-        primitive = np.polynomial.legendre.legval(points, self._primitive).T
-        parts = 0.5 * p * np.diff(primitive, axis=0)
+        parts = _equal_parts(self.order) @ self._primitive
         return float(parts.min() / parts.max())
 
     def expectation(self, function: Callable[[Array], Array]) -> Array:
@@ -244,6 +241,14 @@ class Frame:
         values, elements, order = self.count, self.left.size, self.order
         text = f"Frame({values} teacher values, {elements} elements of order {order}"
         return f"{text} on [{low:.4g}, {high:.4g}], mass in atoms {self.atom_masses().max():.3g})"
+
+
+@lru_cache(maxsize=32)
+def _equal_parts(order: int) -> Array:
+    """Legendre coefficients of an antiderivative to averages over `order` equal parts."""
+    points = np.linspace(-1.0, 1.0, order + 1)
+    values = np.polynomial.legendre.legvander(points, order + 1)
+    return np.asarray(0.5 * order * np.diff(values, axis=0))
 
 
 def _readonly(values: ArrayLike, dtype: Any) -> NDArray[Any]:

@@ -185,6 +185,7 @@ class Run:
     state: State
     frames: list[AnyFrame] = field(default_factory=list)
     moments: list[Array] = field(default_factory=list)
+    _kept: Law | None = None
 
     def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
         """Integrate to `time` and keep the density there."""
@@ -204,7 +205,10 @@ class Run:
         self.moments.append(solver.moments)
 
     def _law(self, time: float) -> Law:
-        return law_of(self.problem, time, self.state.least, self.state.foreign)
+        """The law from `time` on; without a schedule it is one and the same."""
+        if self._kept is None or isinstance(self.problem.learning_rate, Schedule):
+            self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
+        return self._kept
 
     @property
     def last(self) -> OrderParameters:

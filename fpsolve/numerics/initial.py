@@ -69,9 +69,10 @@ def start_solver(
         cells=Cells(columns[0], columns[1], columns[2], np.array(first, np.int64)),
         time=time,
     )
+    speed = _break_speeds(solver, law)
     while True:
         solver.u = _sample(solver, initial)
-        action = _where_to_split(solver, law)
+        action = _where_to_split(solver, law, speed)
         if not (action == kernels.SPLIT).any():
             break
         marks = np.zeros((2, solver.u.shape[1]))
@@ -124,7 +125,7 @@ def _squared_shape(solver: Solver) -> Array:
     return np.asarray(squared)
 
 
-def _where_to_split(solver: Solver, law: Law) -> NDArray[np.int64]:
+def _where_to_split(solver: Solver, law: Law, speed: Array) -> NDArray[np.int64]:
     """Split where the start is unresolved or a break's layer is about to form."""
     equation, mesh = solver.equation, solver.mesh
     marks = np.empty((2, solver.u.shape[1]))
@@ -146,9 +147,7 @@ def _where_to_split(solver: Solver, law: Law) -> NDArray[np.int64]:
     c = np.empty(equation.terms + 1)
     kernels.evaluate_law(law, solver.time, solver.moments, c)
     k = solver.classes
-    sides = [_speed(equation, c, k, nearest, breaks[nearest])]
-    sides.append(_speed(equation, c, k, nearest + 1, breaks[nearest]))
-    layer = _LAYERS * c[-1] * equation.scale[k] / np.maximum(np.maximum(*sides), 1e-300)
+    layer = _LAYERS * c[-1] * equation.scale[k] / np.maximum(speed[k, nearest], 1e-300)
     reached = np.abs(solver.u).max(axis=0) * np.minimum(layer, mesh.width) > solver.resolution
     reached &= equation.relevance[k] >= 1.0
     narrowest = _NARROWEST * max(1.0, float(np.abs(mesh.left).max()))
@@ -157,14 +156,21 @@ def _where_to_split(solver: Solver, law: Law) -> NDArray[np.int64]:
     return np.asarray(action)
 
 
-def _speed(
-    equation: Equation, c: Array, k: NDArray[np.int64], b: NDArray[np.int64], at: Array
-) -> Array:
-    """|drift|/h² of classes k at points, continued from bins b."""
-    own, shape = equation.drift[:, k, b], equation.shape[b]
-    h = shape[:, 0] + at * (shape[:, 1] + at * shape[:, 2])
-    values = own[..., 0] + at * (own[..., 1] + at * own[..., 2])
-    return np.asarray(np.abs(c[:-1] @ values) / h**2)
+def _break_speeds(solver: Solver, law: Law) -> Array:
+    """|drift|/h² of each class at each break (K, B − 1), from the side where it is larger."""
+    equation = solver.equation
+    at = equation.bins.upper[:-1]
+    if equation.fields is not None or at.size == 0:
+        return np.empty((0, 0))
+    c = np.empty(equation.terms + 1)
+    kernels.evaluate_law(law, solver.time, solver.moments, c)
+    sides = []
+    for side in (slice(None, -1), slice(1, None)):
+        own, shape = equation.drift[:, :, side], equation.shape[side]
+        h = shape[:, 0] + at * (shape[:, 1] + at * shape[:, 2])
+        values = own[..., 0] + at * (own[..., 1] + at * own[..., 2])
+        sides.append(np.abs(np.tensordot(c[:-1], values, 1)) / h**2)
+    return np.asarray(np.maximum(sides[0], sides[1]))
 
 
 def _fix_mass(solver: Solver, initial: Initial) -> None:
