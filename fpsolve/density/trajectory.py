@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.cell_frame import CellFrame
+from fpsolve.density.frame import Frame
 from fpsolve.density.view import AnyFrame, shared_edges
 from fpsolve.display import Shown, span
 from fpsolve.errors import ParameterError
@@ -104,6 +105,13 @@ class DensityTrajectory(Shown):
         An atom counts in the cell that holds it. Computed when first asked for, then kept.
         """
         return np.stack([f.cell_averages(self.edges) for f in self.frames])
+
+    @property
+    def smooth_density(self) -> Array:
+        """The same without point masses, (T, K, N): what can be drawn beside a histogram."""
+        held = [f.atoms.cell_masses(self.edges) if isinstance(f, Frame) else 0 for f in self.frames]
+        width = np.diff(self.edges)
+        return np.stack([d - h / width for d, h in zip(self.density, held, strict=True)])
 
     @property
     def centers(self) -> Array:

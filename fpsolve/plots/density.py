@@ -129,7 +129,7 @@ def _draw_into(
             label = rf"$\tau = {trajectory.times[behind]:g}$"
             lines = panel.plot(
                 trajectory.centers,
-                trajectory.density[behind, _named(trajectory)].T,
+                trajectory.smooth_density[behind, _named(trajectory)].T,
                 color="0.7",
                 lw=1,
             )
@@ -146,20 +146,22 @@ def draw_density(
     axes: Axes, trajectory: DensityTrajectory, index: int, *, legend: bool = True
 ) -> None:
     """Draw the densities at one time into `axes`, thresholds dotted, names in its legend."""
-    teacher = trajectory.problem.teacher
+    teacher, densities = trajectory.problem.teacher, trajectory.smooth_density[index]
     draw_thresholds(axes, trajectory.problem.weight_quantizer)
     if teacher.values.size > 1:
-        every = teacher.probabilities @ trajectory.density[index]
+        every = teacher.probabilities @ densities
         axes.fill_between(trajectory.centers, every, color="0.85", lw=0, label="all weights")
     for number, k in enumerate(_named(trajectory)):
         axes.plot(
             trajectory.centers,
-            trajectory.density[index, k],
+            densities[k],
             color=COLORS[number % len(COLORS)],
             lw=1.6,
             label=f"$w^* = {teacher.values[k]:.3g}$",
         )
-    axes.set_title(rf"$\tau = {trajectory.times[index]:g}$")
+    frozen = trajectory.frozen[index]
+    aside = f", {100 * frozen:.0f} % frozen" if frozen > 0 else ""
+    axes.set_title(rf"$\tau = {trajectory.times[index]:g}${aside}")
     axes.set_ylim(bottom=0)
     tidy(axes)
     if legend and len(axes.get_legend_handles_labels()[1]) > 1:

@@ -311,7 +311,7 @@ def _draw_histogram(
             axes.stairs(heights, bars, fill=True, color=color, alpha=0.3, label=own)
             peak = max(peak, float(heights.max()))
         if density is not None and i is not None:
-            curve = density.density[i, k]
+            curve = density.smooth_density[i, k]
             axes.plot(density.centers, curve, color=color, lw=1.6, label=label)
             peak = max(peak, float(curve.max()))
     axes.set_title(rf"$\tau = {particles.times[j] if density is None else density.times[i]:g}$")
