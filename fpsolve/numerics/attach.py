@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
@@ -13,6 +12,7 @@ from fpsolve.numerics.element import Element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_width, cover
+from fpsolve.numerics.polynomials import PiecewisePolynomial
 
 __all__ = ["attach"]
 
@@ -66,34 +66,17 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
         [bins.origin[b] + index * w for (b, _, index), w in zip(cells, size, strict=True)]
     )
     x = start + 0.5 * size * (1.0 + element.nodes[:, None])
-    u = _evaluate(left, width, element.legendre @ old, x)
+    moved = PiecewisePolynomial(element.order, left, width, old)
+    u = moved.pdf(x)
     u[0, 1:] = u[-1, :-1]
     edges = np.append(start, start[-1] + size[-1])
-    exact = np.diff(_cumulative(left, width, element.primitive @ old, edges))
+    exact = np.diff(moved.cdf(edges))
     defect = exact - 0.5 * size * (element.weights @ u)
     u += element.restore[:, :1] * (2.0 * defect / size)
     _replace(solver, k, own, cells, u)
     motion.shift[k] = 0.0
     motion.speed[:, k] = 0.0
     motion.detached[k] = False
-
-
-def _evaluate(left: Array, width: Array, modes: Array, x: Array) -> Array:
-    """Density at points x from Legendre coefficients (p + 1, E), zero outside the elements."""
-    at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, left.size - 1)
-    xi = 2.0 * (x - left[at]) / width[at] - 1.0
-    values = (np.moveaxis(legendre.legvander(xi, modes.shape[0] - 1), -1, 0) * modes[:, at]).sum(0)
-    return np.where((x < left[0]) | (x > left[-1] + width[-1]), 0.0, values)
-
-
-def _cumulative(left: Array, width: Array, primitive: Array, x: Array) -> Array:
-    """Mass below points x, from Legendre coefficients of the antiderivatives (p + 2, E)."""
-    whole = 0.5 * width * primitive.sum(axis=0)
-    below = np.concatenate([[0.0], np.cumsum(whole)])
-    at = np.clip(np.searchsorted(left, x, side="right") - 1, 0, left.size - 1)
-    xi = np.clip(2.0 * (x - left[at]) / width[at] - 1.0, -1.0, 1.0)
-    basis = np.moveaxis(legendre.legvander(xi, primitive.shape[0] - 1), -1, 0)
-    return np.asarray(below[at] + 0.5 * width[at] * (basis * primitive[:, at]).sum(axis=0))
 
 
 def _cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
