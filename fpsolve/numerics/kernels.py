@@ -71,11 +71,13 @@ Indices = NDArray[np.int64]
 # Kernels are called from Python; parts of them are not, and need no wrapper, which would take as
 # long to compile as they do. Parts make no arrays: without counting of references they compile in a
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
-# slices, each of which brings functions of its own.
+# slices, each of which brings functions of its own. What has one caller and is given all groups
+# becomes a part of that caller before it is compiled.
 _kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
 _maker: Any = njit(  # type: ignore[call-overload]
     cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
+_inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 _part: Any = njit(  # type: ignore[call-overload]
     cache=True,
     nogil=True,
@@ -205,6 +207,7 @@ class Work(NamedTuple):
     parts: Array
     new: Array
     report: Array
+    sizes: Array
     spare: Array
 
 
@@ -266,9 +269,7 @@ def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
 
 
 @_part
-def _law_slopes(
-    law: Law, time: float, dt: float, moments: Array, spare: Array, out: Array
-) -> int:
+def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, out: Array) -> int:
     """out[i] = ∂(c, D)/∂M_i, out[r] = ∂(c, D)/∂t at (time, moments); shape (r + 1, J + 1)."""
     rank, count = out.shape[0] - 1, out.shape[1]
     if law.address == 0:
@@ -311,7 +312,7 @@ def _law_slopes(
 
 @_part
 def _any(values: Array) -> bool:
-    for value in values:
+    for value in values:  # noqa: SIM110 # a generator does not compile
         if value != 0.0:
             return True
     return False
@@ -323,6 +324,14 @@ def _sum(values: Array) -> float:
     for value in values:
         total += value
     return total
+
+
+@_part
+def _largest(values: Array) -> float:
+    largest = 0.0
+    for value in values:
+        largest = max(largest, value)
+    return largest
 
 
 # --- the semi-discrete operator ------------------------------------------------------------------
@@ -765,25 +774,21 @@ def _end_step(
 
 
 @_part
-def _report(work: Work, offset: Array) -> bool:
-    """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals.
-
-    Return whether all is finite.
-    """
+def _report(work: Work, offset: Array) -> None:
+    """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals."""
     parts, report, count = work.parts, work.report, offset.size
     report[0], report[1], report[2] = parts[0, 0], parts[0, 1], parts[0, 2]
     for k in range(1, parts.shape[0]):
-        report[0] = max(report[0], parts[k, 0])
+        # Only a comparison of this form keeps a NaN.
+        report[0] = parts[k, 0] if not parts[k, 0] <= report[0] else report[0]
         report[1] = min(report[1], parts[k, 1])
         report[2] = max(report[2], parts[k, 2])
     for i in range(count):
         report[3 + i] = abs(_sum(parts[:, 3 + i]))
         report[3 + count + i] = offset[i] + _sum(parts[:, 3 + count + i])
-    # A comparison with NaN is false: the sum is what notices.
-    return math.isfinite(_sum(report)) and math.isfinite(_sum(parts[:, 0]))
 
 
-@_kernel
+@_inlined
 def _step(
     scheme: int,
     ref: Reference,
@@ -798,7 +803,7 @@ def _step(
 ) -> int:
     """Advance `u`, whose functionals are `present`, by dt into `work.new`; when = (time, dt).
 
-    Returns 0, 1 if the result is not finite, or 2 if a foreign law failed.
+    Returns 0, or 1 if a foreign law failed.
     """
     time, dt = when
     rank = law.gain.shape[1]
@@ -806,9 +811,9 @@ def _step(
     c, slopes = np.empty(terms), np.empty((rank + 1, terms))
     moments = present[:rank].copy()
     if evaluate_law(law, time, moments, c) != 0:
-        return 2
+        return 1
     if _law_slopes(law, time, dt, moments, work.spare, slopes) != 0:
-        return 2
+        return 1
     _begin_step(scheme, ref, bins, model, mesh, work, u, (c, slopes), dt)
     column, bend, scratch = np.empty((rank, rank)), np.empty((rank, rank)), np.empty((rank, rank))
     for i in range(rank):
@@ -823,8 +828,8 @@ def _step(
             moments[j] = present[j]
             for r in range(s):
                 moments[j] += STAGE_WEIGHTS[s, r] * gains[r, j]
-        if evaluate_law(law, time + NODES[s] * dt, moments, c):
-            return 2
+        if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
+            return 1
         nudge = NUDGES[s] * dt if moving else 0.0
         _take_stage(scheme, ref, bins, model, mesh, work, u, (s, correction, c, dt, nudge))
         for j in range(rank):
@@ -835,7 +840,8 @@ def _step(
             for i in range(rank):
                 gains[s, j] += column[j, i] * correction[i]
     _end_step(scheme, model, mesh, work, u, correction)
-    return 0 if _report(work, model.offset) else 1
+    _report(work, model.offset)
+    return 0
 
 
 # --- geometry ------------------------------------------------------------------------------------
@@ -925,9 +931,7 @@ _MOST_NEW = 512
 
 
 @_part
-def _importance(
-    mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, out: Array
-) -> None:
+def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, out: Array) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
@@ -1323,7 +1327,8 @@ SIGNED = 0
 ABSOLUTE = 1
 GUARDED = 2
 
-# Why the loop came back.
+# Why the loop came back; GO if it has no reason to.
+GO = -1
 REACHED = 0
 REFRESH = 1
 ATTACH = 2
@@ -1388,7 +1393,7 @@ class Limits(NamedTuple):
     most_unknowns: int
 
 
-@_kernel
+@_maker
 def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     """Scratch memory for a mesh with room for `size` elements."""
     nodes, terms = mesh.mass.shape[0], mesh.drift.shape[0]
@@ -1405,6 +1410,7 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         np.empty((classes, max(3 + 2 * count, rank * rank))),
         np.empty((nodes, size)),
         np.empty(3 + 2 * count),
+        np.empty(count),
         np.empty((3, max(terms + 1, rank))),
     )
 
@@ -1417,25 +1423,37 @@ def _measure(model: Model, mesh: Mesh, u: Array, out: Array) -> None:
 
 
 @_part
-def _judge(model: Model, mesh: Mesh, work: Work, sizes: Array, rtol: float) -> tuple[float, float]:
-    """Error of the step in units of what is allowed, and that of functional 0; grows `sizes`."""
-    count = sizes.size
-    worst = work.report[0] / (_STEP_L1 * rtol)
-    first = 0.0
+def _judge(
+    scheme: int, model: Model, mesh: Mesh, work: Work, u: Array, control: Control, limits: Limits
+) -> tuple[float, float]:
+    """Error of the step from `u` in units of what is allowed, and that of functional 0.
+
+    The error is ∞ where the result is not finite. `work.sizes` gets what `control.sizes` will be.
+    """
+    count, report, sizes = control.sizes.size, work.report, work.sizes
+    # A sum with NaN is NaN, which a largest value may hide.
+    if not math.isfinite(_sum(report)):
+        return np.inf, 0.0
+    worst, first = report[0] / (_STEP_L1 * limits.rtol), 0.0
     for i in range(count):
+        sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
             continue
-        size = abs(work.report[3 + count + i])
+        size = abs(report[3 + count + i])
         if model.rule[i] != SIGNED:
             size = 0.0
             for j in range(work.new.shape[0]):
                 for e in range(work.new.shape[1]):
                     size += abs(mesh.functionals[i, j, e] * work.new[j, e])
         sizes[i] = max(sizes[i], size)
-        relative = work.report[3 + i] / max(sizes[i], 1e-300)
+        relative = report[3 + i] / max(sizes[i], 1e-300)
         if i == 0:
             first = relative
-        worst = max(worst, relative / (_STEP_FUNCTIONAL * rtol))
+        worst = max(worst, relative / (_STEP_FUNCTIONAL * limits.rtol))
+    lowest, highest = _extremes(mesh, u)
+    lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
+    if worst <= 1.0 and _ripples(control.clock, report[1], lowest):
+        worst = _TOO_LONG
     return worst, first
 
 
@@ -1547,9 +1565,7 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
 
 
 @_part
-def _move(
-    law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array
-) -> None:
+def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> None:
     """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice."""
     time, dt = when
     near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
@@ -1632,6 +1648,68 @@ def _lengthen(clock: Array, step: float, ratio: float) -> None:
         clock[STEP] = step * factor
 
 
+@_inlined
+def _next_step(
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion],
+    clock: Array,
+    limits: Limits,
+    present: Array,
+    c: Array,
+) -> tuple[int, float]:
+    """GO and the length of the step to try, or why there is none; `c` gets (c, D) at its start."""
+    cells, motion = grid
+    left = limits.until - clock[TIME]
+    if left < 1e-15 * limits.until:
+        # Two requested times that differ by rounding are one.
+        clock[TIME] = limits.until
+        return REACHED, 0.0
+    step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
+    if evaluate_law(law, clock[TIME], present, c) != 0:
+        return FOREIGN, 0.0
+    if _any(motion.detached):
+        step = _keep_inside(bins, model, cells, motion, c, step)
+        if step < 0.0:
+            return ATTACH, 0.0
+    if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
+        return STUCK, 0.0
+    clock[TRIES] += 1.0
+    return GO, step
+
+
+@_part
+def _reject(clock: Array, step: float, ratio: float) -> None:
+    clock[REJECTED] += 1.0
+    if ratio == np.inf:
+        clock[STEP] = 0.1 * step
+    else:
+        _lengthen(clock, step, ratio)
+
+
+@_part
+def _enter(
+    work: Work, control: Control, taken: tuple[float, float, float], until: float, log: Array
+) -> None:
+    """Keep the books of an accepted step; taken = (length, error ratio, error of functional 0)."""
+    clock, (step, ratio, relative) = control.clock, taken
+    clock[ROW] = 0.0
+    clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
+    _lengthen(clock, step, ratio)
+    clock[STEPS] += 1.0
+    clock[TIME_ERROR] += relative
+    clock[ROUNDING] += work.report[2]
+    clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(work.new.size))
+    for i in range(control.sizes.size):
+        control.sizes[i] = work.sizes[i]
+    row, ahead = int(clock[LOGGED]), work.report.size - control.sizes.size
+    log[row, 0] = clock[TIME]
+    for i in range(control.sizes.size):
+        log[row, 1 + i] = work.report[ahead + i]
+    clock[LOGGED] += 1.0
+
+
 @_kernel
 def march(
     scheme: int,
@@ -1651,113 +1729,54 @@ def march(
     an accepted step.
     """
     cells, motion, mesh, u = grid
-    clock = control.clock
-    rank = law.gain.shape[1]
-    present = np.empty(model.offset.size)
-    c = np.empty(mesh.drift.shape[0] + 1)
-    work = _workspace(mesh, rank, u.shape[1])
+    clock, foreign = control.clock, model.drift.shape[0] == 0
+    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
+    gained = np.zeros((2, cells.first.size - 1))
+    work = _workspace(mesh, law.gain.shape[1], u.shape[1])
     _measure(model, mesh, u, present)
     # One way out: every return of so many arrays would be compiled on its own.
-    why = TICK
+    why = GO
     for _ in range(limits.chunk):
-        left = limits.until - clock[TIME]
-        if left < 1e-15 * limits.until:
-            # Two requested times that differ by rounding are one.
-            clock[TIME] = limits.until
-            why = REACHED
+        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, present, c)
+        if why != GO:
             break
-        step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
-        if evaluate_law(law, clock[TIME], present, c) != 0:
-            why = FOREIGN
-            break
-        if _any(motion.detached):
-            step = _keep_inside(bins, model, cells, motion, c, step)
-            if step < 0.0:
-                why = ATTACH
-                break
-        if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
-            why = STUCK
-            break
-        clock[TRIES] += 1.0
         if work.new.shape[1] != u.shape[1]:
-            work = _workspace(mesh, rank, u.shape[1])
+            work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        status = _step(scheme, ref, bins, model, law, mesh, work, u, when, present)
-        if status == 2:
+        if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
-        if status == 1:
-            clock[REJECTED] += 1.0
-            clock[STEP] = 0.1 * step
-            continue
-        sizes = control.sizes.copy()
-        ratio, relative = _judge(model, mesh, work, sizes, limits.rtol)
-        lowest, highest = _extremes(mesh, u)
-        lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
-        if ratio <= 1.0 and _ripples(clock, work.report[1], lowest):
-            ratio = _TOO_LONG
+        ratio, relative = _judge(scheme, model, mesh, work, u, control, limits)
         if ratio > 1.0:
-            clock[REJECTED] += 1.0
-            _lengthen(clock, step, ratio)
+            _reject(clock, step, ratio)
             continue
         new = work.new.copy()
-        gained = np.zeros((2, cells.first.size - 1))
         _absorb(bins, cells, new, gained)
-        changed = False
+        verdict, changed = KEEP, False
         if scheme == 0:
             verdict, cells, u, changed = _adapt(
                 ref, bins, model, (cells, motion, mesh, u), new, c, step, clock, limits
             )
-            if verdict != KEEP:
-                if u.size > limits.most_unknowns:
-                    why = CROWDED
-                    break
-                if clock[ROW] % _MOST_REFINEMENTS == 0.0:
-                    # A mesh that is never fine enough chases ripples of a step that is too long.
-                    _lengthen(clock, step, _TOO_LONG)
-                if model.drift.shape[0] == 0:
-                    why = REFRESH
-                    break
-                mesh = place(ref, bins, model, cells, motion)
-                _measure(model, mesh, u, present)
-                continue
         else:
             u = new
-        clock[ROW] = 0.0
-        for i in range(sizes.size):
-            control.sizes[i] = sizes[i]
-        _fill_atoms(model, mesh, control.atoms, gained)
-        if _any(motion.detached):
-            _move(law, motion, when, present, work.spare[0])
-            changed = True
-        clock[TIME] = limits.until if step == left else clock[TIME] + step
-        if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
-            changed = _detach(bins, model, cells, motion, c, step) or changed
-        _lengthen(clock, step, ratio)
-        clock[STEPS] += 1.0
-        clock[TIME_ERROR] += relative
-        clock[ROUNDING] += work.report[2]
-        clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(u.size))
-        row = int(clock[LOGGED])
-        log[row, 0] = clock[TIME]
-        for i in range(present.size):
-            log[row, 1 + i] = work.report[3 + present.size + i]
-        clock[LOGGED] += 1.0
-        if changed and model.drift.shape[0] == 0:
+        if verdict == KEEP:
+            _fill_atoms(model, mesh, control.atoms, gained)
+            if _any(motion.detached):
+                _move(law, motion, when, present, work.spare[0])
+                changed = True
+            if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
+                changed = _detach(bins, model, cells, motion, c, step) or changed
+            _enter(work, control, (step, ratio, relative), limits.until, log)
+        elif u.size > limits.most_unknowns:
+            why = CROWDED
+            break
+        if changed and foreign:
             why = REFRESH
             break
         if changed:
             mesh = place(ref, bins, model, cells, motion)
         _measure(model, mesh, u, present)
-    return why, (cells, motion, mesh, u)
-
-
-@_part
-def _largest(values: Array) -> float:
-    largest = 0.0
-    for value in values:
-        largest = max(largest, value)
-    return largest
+    return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
 @_maker
@@ -1788,6 +1807,9 @@ def _adapt(
     if outermost > limits.resolution or _largest(marks[1]) > limits.resolution:
         clock[REFINED] += 1.0
         clock[ROW] += 1.0
+        if clock[ROW] % _MOST_REFINEMENTS == 0.0:
+            # A mesh that is never fine enough chases ripples of a step that is too long.
+            _lengthen(clock, step, _TOO_LONG)
         if outermost > limits.resolution:
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
