@@ -14,6 +14,8 @@ from fpsolve._version import __version__
 if TYPE_CHECKING:
     # `X as X` tells type checkers that X is public here; one line a name.
     from fpsolve.comparison.compare import compare as compare
+    from fpsolve.comparison.fluctuations import Fluctuations as Fluctuations
+    from fpsolve.comparison.fluctuations import fluctuations as fluctuations
     from fpsolve.comparison.verdict import Comparison as Comparison
     from fpsolve.density.solve import solve_pde as solve_pde
     from fpsolve.density.trajectory import DensityTrajectory as DensityTrajectory
@@ -66,8 +68,6 @@ if TYPE_CHECKING:
     from fpsolve.studies.events import find_minimum as find_minimum
     from fpsolve.studies.events import find_plateau as find_plateau
     from fpsolve.studies.flip_rate import flip_rate as flip_rate
-    from fpsolve.studies.fluctuations import Fluctuations as Fluctuations
-    from fpsolve.studies.fluctuations import fluctuations as fluctuations
     from fpsolve.studies.learning_rates import BestRate as BestRate
     from fpsolve.studies.learning_rates import BestSchedule as BestSchedule
     from fpsolve.studies.learning_rates import best_rate as best_rate
@@ -90,7 +90,7 @@ _HOME = {
     "Comparison": "fpsolve.comparison.verdict",
     "DensityTrajectory": "fpsolve.density.trajectory",
     "FixedPoint": "fpsolve.macro.fixed_points",
-    "Fluctuations": "fpsolve.studies.fluctuations",
+    "Fluctuations": "fpsolve.comparison.fluctuations",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
     "LineTrajectory": "fpsolve.numerics.mckean_vlasov",
@@ -120,7 +120,7 @@ _HOME = {
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",
     "flip_rate": "fpsolve.studies.flip_rate",
-    "fluctuations": "fpsolve.studies.fluctuations",
+    "fluctuations": "fpsolve.comparison.fluctuations",
     "isotropic_fixed_points": "fpsolve.macro.fixed_points",
     "load": "fpsolve.store.files",
     "macroscopic_rates": "fpsolve.reduction",

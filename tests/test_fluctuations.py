@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import cumulative_trapezoid
 
 import fpsolve
-from fpsolve import GaussianInitial, ParameterError, Problem, Teacher, UniformQuantizer
+from fpsolve import (
+    GaussianInitial,
+    ParameterError,
+    Problem,
+    Schedule,
+    SolveError,
+    Surrogate,
+    Teacher,
+    UniformQuantizer,
+)
 
 # d·Var ε_g at τ = 2, 6, 20 from an independent solution of the adjoint equation.
 TIMES, REFERENCE = [2.0, 6.0, 20.0], [1.998, 0.626695, 0.238744]
@@ -25,9 +34,20 @@ def test_variances_are_those_of_an_independent_solution() -> None:
     assert found.error < 0.01
 
 
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_alignment_of_unquantized_weights_has_a_closed_form(batch_size: int) -> None:
-    """There φ = w*w·exp(−η(S+λ)(T−τ)): φ'' = 0, and every average follows from m(τ), ε_g(τ)."""
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"batch_size": 4},
+        {"weight_decay": 0.4},
+        {"momentum": 0.5, "learning_rate": 0.05},
+        {"learning_rate": Schedule.cosine(0.3, 0.02, duration=7.0)},
+        {"learning_rate": Schedule.steps([0.3, 0.05], times=[2.5])},
+    ],
+    ids=["plain", "batches", "decay", "momentum", "cosine", "steps"],
+)
+def test_alignment_of_unquantized_weights_has_a_closed_form(rule: dict[str, object]) -> None:
+    """φ = w*w·exp(−∫η(S+λ+γ)): φ'' = 0, and every average follows from m(τ), ε_g(τ)."""
     case = problem(
         None,
         input_quantizer=UniformQuantizer(3, 1.5),
@@ -35,22 +55,51 @@ def test_alignment_of_unquantized_weights_has_a_closed_form(batch_size: int) -> 
         noise_variance=0.2,
         teacher=Teacher([-0.5, 1.5], [0.4, 0.6]),
         initial=GaussianInitial(variance=0.7, overlap=0.3),
-        batch_size=batch_size,
+        **rule,
     )
-    end, eta = 7.0, case.learning_rate
-    pull = case.sigma2 + case.ridge
-    tau = np.linspace(0, end, 2001)
+    tau = np.linspace(0, 7.0, 4001)
     path = fpsolve.solve_ode(case, tau).order_parameters
+    eta = np.array([case.dynamics.rate(t)[0] for t in tau])
+    pull = case.sigma2 + case.ridge + case.weight_decay
+    passed = cumulative_trapezoid(eta, tau, initial=0.0)
+    kept = np.exp(-pull * (passed[-1] - passed))
+    own = eta**2 * case.sigma2 * path.generalization_error / case.batch_size * case.rho
+    shared = eta * (case.sigma2 * path.m - case.kappa * case.rho)
+    noise = kept**2 * (own + shared**2 / case.batch_size)
+    truth = kept[0] ** 2 * case.rho * case.initial.variance + np.trapezoid(noise, tau)
+    assert fpsolve.fluctuations(case, [7.0]).m[0] == pytest.approx(truth, rel=0.01)
 
-    def integrand(t: float) -> float:
-        m, error = np.interp(t, tau, path.m), np.interp(t, tau, path.generalization_error)
-        shared = eta * (case.sigma2 * m - case.kappa * case.rho)
-        own = 2 * float(case.diffusivity(error)) * case.rho
-        return float(np.exp(-2 * eta * pull * (end - t)) * (own + shared**2 / batch_size))
 
-    initial = case.rho * case.initial.variance * np.exp(-2 * eta * pull * end)
-    truth = initial + quad(integrand, 0, end, limit=200, epsabs=1e-9)[0]
-    assert fpsolve.fluctuations(case, [end]).m[0] == pytest.approx(truth, rel=0.01)
+RULES = {
+    "leaky": {"surrogate": Surrogate(0.6, slope=0.3)},
+    "clipped weights": {"weight_clip": 1.0},
+    "dampening": {"dampening": 0.2, "weight_decay": 0.1},
+    "two input scales": {
+        "teacher": Teacher([1.0, 0.5], [0.5, 0.5], input_scale=[1.0, 2.0]),
+        "batch_size": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_runs_of_other_rules_scatter_as_promised(name: str) -> None:
+    """200 runs at d = 300: mean square of the scores that the promise makes uncorrelated."""
+    case, runs, times = problem(3, ridge=0.5, **RULES[name]), 200, [2.0, 8.0]
+    found, names = fpsolve.fluctuations(case, times), ("m", "q", "m_psi", "generalization_error")
+    at = [found.names.index(n) for n in names]
+    size = len(times) * len(names)
+    promised = found.covariance[:, at][:, :, :, at].reshape(size, size)
+    ste = fpsolve.simulate_ste(
+        case, times, dimension=300, runs=runs, seed=23, dense_times=times
+    ).order_parameters
+    values = np.array([getattr(ste, n) for n in names]).transpose(1, 2, 0).reshape(runs, size)
+    scale = np.sqrt(np.diag(promised))
+    weights, vectors = np.linalg.eigh(promised / np.outer(scale, scale))
+    kept = weights >= 0.05
+    scores = np.sqrt(300) * (values - values.mean(axis=0)) / scale @ vectors[:, kept]
+    square = np.square(scores / np.sqrt(weights[kept])).sum() / (runs - 1) / kept.sum()
+    # χ² of (runs − 1) × directions; 1/d terms of two or three per cent beside it.
+    assert abs(square - 1) < 4.5 * np.sqrt(2 / (runs - 1) / kept.sum()) + 0.03
 
 
 def test_at_the_start_they_are_those_of_independent_draws() -> None:
@@ -107,7 +156,10 @@ def test_bad_arguments_are_named() -> None:
         fpsolve.fluctuations(problem(2), [1.0], rtol=0.5)
     with pytest.raises(ParameterError, match="times"):
         fpsolve.fluctuations(problem(2), [3.0, 1.0])
-    with pytest.raises(ParameterError, match="weight_decay"):
-        fpsolve.fluctuations(problem(2, weight_decay=0.1), [1.0])
+    with pytest.raises(ParameterError, match="surrogate"):
+        fpsolve.fluctuations(problem(2, surrogate=Surrogate(1.0)), [1.0])
+    frozen = problem(None, initial=GaussianInitial(variance=0.0, overlap=1.0))
+    with pytest.raises(SolveError, match="vanishes"):
+        fpsolve.fluctuations(frozen, [1.0])
     with pytest.raises(ParameterError, match="name"):
         fpsolve.fluctuations(problem(2), [1.0]).variance("kappa")

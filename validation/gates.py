@@ -40,6 +40,8 @@ class Gate:
         Bounds, infinite where there is none.
     reason : str
         Where the bounds come from.
+    noise : float
+        Standard error of `value` in independent repetitions; 0 for what is not drawn.
     """
 
     name: str
@@ -47,26 +49,60 @@ class Gate:
     low: float
     high: float
     reason: str
+    noise: float = 0.0
 
     @property
     def holds(self) -> bool:
         """Whether the value is a number within its bounds."""
         return bool(self.low <= self.value <= self.high)
 
+    @property
+    def seen(self) -> float:
+        """By how much the measured number must be off to turn the gate red, with 95 per cent.
+
+        From the truth in the middle of two bounds; from where it is, of one bound.
+        """
+        sure = -float(stats.norm.ppf(0.05)) * self.noise
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return 0.5 * (self.high - self.low) + sure
+        bound = self.low if math.isfinite(self.low) else self.high
+        return abs(bound - self.value) + sure
+
+    @property
+    def relative(self) -> float:
+        """`seen` over the truth in the middle of two bounds, NaN of one bound or a truth of 0."""
+        middle = 0.5 * (self.low + self.high) if math.isfinite(self.high - self.low) else 0.0
+        tiny = abs(middle) <= 1e-12 * max(abs(self.low), abs(self.high), 1e-300)
+        return math.nan if tiny else self.seen / abs(middle)
+
     @classmethod
-    def at_most(cls, name: str, value: float, bound: float, reason: str) -> Gate:
+    def at_most(
+        cls, name: str, value: float, bound: float, reason: str, *, noise: float = 0.0
+    ) -> Gate:
         """Return a gate with an upper bound alone."""
-        return cls(name, float(value), -math.inf, float(bound), reason)
+        return cls(name, float(value), -math.inf, float(bound), reason, float(noise))
 
     @classmethod
-    def at_least(cls, name: str, value: float, bound: float, reason: str) -> Gate:
+    def at_least(
+        cls, name: str, value: float, bound: float, reason: str, *, noise: float = 0.0
+    ) -> Gate:
         """Return a gate with a lower bound alone."""
-        return cls(name, float(value), float(bound), math.inf, reason)
+        return cls(name, float(value), float(bound), math.inf, reason, float(noise))
 
     @classmethod
-    def near(cls, name: str, value: float, truth: float, tolerance: float, reason: str) -> Gate:
+    def near(
+        cls,
+        name: str,
+        value: float,
+        truth: float,
+        tolerance: float,
+        reason: str,
+        *,
+        noise: float = 0.0,
+    ) -> Gate:
         """Return a gate around a truth."""
-        return cls(name, float(value), float(truth - tolerance), float(truth + tolerance), reason)
+        low, high = float(truth - tolerance), float(truth + tolerance)
+        return cls(name, float(value), low, high, reason, float(noise))
 
 
 @dataclass(frozen=True)

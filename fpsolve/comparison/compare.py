@@ -13,6 +13,9 @@ times the independent one: the drift does not increase with w, so trajectories c
 noise contributes 2∫D dτ at most to Var w. What this leaves out (fluctuations of D itself) is
 looked for between the runs: where their distribution functions differ by more than φ allows, the
 larger factor is used.
+
+For order parameters no bound is needed: `fluctuations` knows their variance over runs to leading
+order in 1/d, dependence included, for every rule that leaves no weight frozen.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from fpsolve.comparison.distances import binned_l1, kolmogorov_smirnov, wasserstein
+from fpsolve.comparison.fluctuations import fluctuations
 from fpsolve.comparison.law import Law
 from fpsolve.comparison.moments import expected_order_parameters
 from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
@@ -33,7 +37,7 @@ from fpsolve.comparison.verdict import (
     OrderParameterComparison,
 )
 from fpsolve.density.trajectory import DensityTrajectory
-from fpsolve.errors import ParameterError
+from fpsolve.errors import ParameterError, SolveError
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.problem.checks import finite
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
@@ -46,6 +50,8 @@ Array = NDArray[np.float64]
 _QUANTILES = np.arange(1, 32) / 32
 # Bound on the inflation of noise that comes from training alone.
 _TRAINING = 2.0
+# Teacher values for which, and accuracy to which, variances over runs are computed.
+_MOST_CLASSES, _RTOL = 32, 0.05
 
 
 def compare(
@@ -82,6 +88,8 @@ def compare(
     hides while runs ≪ d; with more runs, or with more particles than the Euler step of
     `simulate_sde` deserves, the comparison will see that difference. Times within half a step of
     each other are the same. What `solve_pde` promises for its own error, 10·rtol, is no difference.
+    Standard errors of order parameters are those of `fluctuations` for up to 32 teacher values,
+    where the adjoint equation exists and runs have initial weights of their own; else the bound φ.
     Sources: `distances`, and the head of this module.
     """
     rate = finite("false_alarm_rate", false_alarm_rate, above=0.0)
@@ -97,14 +105,15 @@ def compare(
     present = [k for k, members in enumerate(classes) if members.any()]
     alpha = rate / (len(pairs) * (3 * len(present) + len(ORDER_PARAMETER_NAMES)))
     start = initial_weights(particles)
+    known = _variances(density, particles, [i for i, _ in pairs])
     densities: list[DensityComparison] = []
     order_parameters: list[OrderParameterComparison] = []
-    for i, j in pairs:
+    for n, (i, j) in enumerate(pairs):
         rows = [_compare_class(density, particles, i, j, k, classes[k], alpha) for k in present]
         densities += rows
         inflation = max(row.inflation for row in rows)
         order_parameters += _compare_order_parameters(
-            density, particles, i, j, inflation, start, alpha
+            density, particles, i, j, inflation, start, alpha, {k: v[n] for k, v in known.items()}
         )
     return Comparison(tuple(densities), tuple(order_parameters), rate)
 
@@ -127,6 +136,27 @@ def _common_times(
         allowed = "must share at least one time > 0 with the density; solve both at the same times"
         raise ParameterError("particles", particles.times.tolist(), allowed)
     return pairs
+
+
+def _variances(
+    density: DensityTrajectory, particles: ParticleTrajectory, indices: list[int]
+) -> dict[str, Array]:
+    """Return d·Var of the order parameters over runs that is known to a twentieth, by name.
+
+    Empty where it is not: for particles of the limiting equation, which share no residual, runs
+    that share their initial weights, frozen weights, layers too thin for the adjoint's cells.
+    """
+    problem = particles.problem
+    shared = particles.stats.get("shared_initial") or particles.stats.get("kind") != "ste"
+    if shared or problem.teacher.values.size > _MOST_CLASSES:
+        return {}
+    times, where = np.unique(density.times[indices], return_inverse=True)
+    try:
+        found = fluctuations(problem, times, rtol=_RTOL)
+    except (ParameterError, SolveError):
+        return {}
+    names = [n for n in found.names if n != "s" or found.stats["error_of_s"] <= _RTOL]
+    return {name: found.variance(name)[where] * (1 + _RTOL) for name in names}
 
 
 def _independent_runs(particles: ParticleTrajectory) -> int:
@@ -206,9 +236,12 @@ def _between_runs(law: Law, runs: list[Array]) -> float:
 
 def _compare_order_parameters(
     density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int, inflation: float,
-    start: Array | None, alpha: float,
+    start: Array | None, alpha: float, known: dict[str, float],
 ) -> list[OrderParameterComparison]:  # fmt: skip
-    """Compare means over runs, in the way that has the smaller standard error."""
+    """Compare means over runs, in the way that has the smaller standard error.
+
+    `known` holds d·Var over runs; where it does not, the bound φ stands for it.
+    """
     quantile = -float(ndtri(0.5 * alpha))
     coordinates = _independent_runs(particles) * particles.weights.shape[2]
     expected = expected_order_parameters(density, i, particles)
@@ -221,7 +254,7 @@ def _compare_order_parameters(
     for name in ORDER_PARAMETER_NAMES:
         mean = float(getattr(particles.order_parameters, name)[:, j].mean())
         value, variance, skewness = expected[name]
-        difference, noise = mean - value, inflation * variance
+        difference, noise = mean - value, known.get(name, inflation * variance)
         if strata is not None and max(inflation, _TRAINING) * strata[1][name] < noise:
             # All of this noise comes from training, so all of it may be doubled.
             noise = max(inflation, _TRAINING) * strata[1][name]

@@ -1,9 +1,11 @@
 """Compiled march of a density and of the adjoint of its linearization, on fixed cells.
 
-Cells i = 0 … N−1 with faces i + ½ between neighbours; class k has drift a[k, i] on the face
-between i and i + 1. The flux there is F = c₊ μ_i − c₋ μ_{i+1}, c± = D/δ ± a/2, with δ the distance
-of centres: second order in δ and in the time step where the density is smooth, whatever aδ/D is,
-since a fitted flux would be an upwind one wherever the drift carries a broad density.
+Cells i = 0 … N−1 with faces i + ½ between neighbours. What is continuous where the surrogate h
+jumps is v = h² μ; its drift is a/h², and a cell of width Δw holds the mass v Δw/h². Class k has
+the drift a = η·drift[k, i] of v on the face between i and i + 1. The flux there is
+F = c₊ v_i − c₋ v_{i+1}, c± = D/δ ± a/2, with δ the distance of centres: second order in δ and in
+the time step where the density is smooth, whatever aδ/D is, since a fitted flux would be an upwind
+one wherever the drift carries a broad density.
 Where the drift turns at a face and aδ/D is large, the layer there is thinner than a cell, and the
 flux is the fitted one (Scharfetter & Gummel 1969): c± = (D/δ) B(∓aδ/D), B(x) = x/(eˣ − 1).
 """
@@ -22,13 +24,16 @@ Array = NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
-def _rates(drift: Array, delta: Array, diffusivity: float, right: Array, left: Array) -> None:
-    """Fill c₊ (`right`) and c₋ (`left`) of every face."""
+def _rates(
+    drift: Array, rate: float, delta: Array, diffusivity: float, right: Array, left: Array
+) -> None:
+    """Fill c₊ (`right`) and c₋ (`left`) of every face; the drift is rate·drift."""
     last = delta.size - 1
     for i in range(delta.size):
-        a, d = drift[i], delta[i]
-        turn = max(abs(a - drift[max(i - 1, 0)]), abs(a - drift[min(i + 1, last)]))
-        if abs(a) * d <= 2.0 * diffusivity or turn <= 0.1 * abs(a):
+        a, d = rate * drift[i], delta[i]
+        before, after = rate * drift[max(i - 1, 0)], rate * drift[min(i + 1, last)]
+        turn = max(abs(a - before), abs(a - after))
+        if abs(a) * d <= 2.0 * diffusivity or turn <= 0.45 * abs(a):
             left[i] = diffusivity / d - 0.5 * a
             right[i] = diffusivity / d + 0.5 * a
         elif abs(a) * d >= 700.0 * diffusivity:
@@ -58,6 +63,8 @@ def march_density(
     offset: float,
     unit_diffusivity: Array,
     weights: Array,
+    sigma2: Array,
+    rate: Array,
     steps: Array,
     implicit: Array,
     diffusivity: Array,
@@ -69,6 +76,7 @@ def march_density(
     mass : ndarray, shape (M + 1, K, N)
         Conditional cell masses at the M + 1 times; the first is given.
     widths : ndarray, shape (N,)
+        Widths over h².
     delta : ndarray, shape (N − 1,)
         Distances of cell centres.
     drift : ndarray, shape (K, N − 1)
@@ -76,13 +84,15 @@ def march_density(
         ε_g = Σ p_k error_form·mass + offset.
     offset : float
     unit_diffusivity : ndarray, shape (M,)
-        D/ε_g in every step.
-    weights : ndarray, shape (K,)
-        p_k.
+        D/(S ε_g) in every step.
+    weights, sigma2 : ndarray, shape (K,)
+        p_k and S_k.
+    rate : ndarray, shape (M,)
+        η in every step.
     steps, implicit : ndarray, shape (M,)
         Step sizes, and θ of the θ-method: ½ is Crank–Nicolson, 1 backward Euler.
     diffusivity : ndarray, shape (M,)
-        Filled: D(τ) in the middle of every step, ε_g extrapolated from the two times before it.
+        Filled: D/S in the middle of every step, ε_g extrapolated from the two times before it.
     """
     count, cells = drift.shape[0], widths.size
     right, left = np.empty(cells - 1), np.empty(cells - 1)
@@ -97,7 +107,7 @@ def march_density(
         before, gap = error, h
         diffusivity[n] = unit_diffusivity[n] * max(middle, 0.0)
         for k in range(count):
-            _rates(drift[k], delta, diffusivity[n], right, left)
+            _rates(drift[k], rate[n], delta, sigma2[k] * diffusivity[n], right, left)
             old, new = mass[n, k], mass[n + 1, k]
             for i in range(cells):
                 rhs[i] = old[i]
@@ -194,10 +204,11 @@ def march_adjoint(
     kick: Array,
     unit_diffusivity: Array,
     weights: Array,
+    sigma2: Array,
+    rate: Array,
     steps: Array,
     implicit: Array,
     diffusivity: Array,
-    rate: Array,
     first: Array,
     curvature: Array,
     mean: Array,
@@ -208,16 +219,14 @@ def march_adjoint(
     ----------
     phi : ndarray, shape (K, N, F)
         Functionals at the last time; overwritten by those at the first.
-    mass, widths, delta, drift, error_form, unit_diffusivity, weights, steps, diffusivity
-        As in `march_density`.
+    mass, widths, delta, drift, error_form, unit_diffusivity, weights, sigma2, rate, steps
+        As in `march_density`; so is `diffusivity`.
     kick : ndarray, shape (K, N)
-        S ψ − κ w*, the mean of ψ_x times the residual's field.
+        h (S ψ − κ w*), the mean of h ψ_x times the residual's field.
     implicit : ndarray, shape (M,)
         θ of the adjoint's steps.
-    rate : ndarray, shape (M,)
-        η in every step.
     first, curvature, mean : ndarray, shape (M, F)
-        Filled in the middle of each step: η E[φ'(Sψ − κw*)], E φ'' and E[φ ℓ].
+        Filled in the middle of each step: η E[h φ'(Sψ − κw*)], E[S h² φ''] and E[φ ℓ].
     """
     count, cells, functionals = phi.shape
     right, left = np.empty(cells - 1), np.empty(cells - 1)
@@ -233,9 +242,9 @@ def march_adjoint(
         for k in range(count):
             for i in range(cells):
                 density[k, i] = 0.5 * (mass[n, k, i] + mass[n + 1, k, i]) / widths[i]
-            _curvature(phi[k], density[k], delta, weights[k] * unit, before)
+            _curvature(phi[k], density[k], delta, weights[k] * sigma2[k] * unit, before)
         for k in range(count):
-            _rates(drift[k], delta, diffusivity[n], right, left)
+            _rates(drift[k], rate[n], delta, sigma2[k] * diffusivity[n], right, left)
             _explicit(phi[k], right, left, widths, (1.0 - theta) * h, columns[k])
             for i in range(cells):
                 part = (1.0 - theta) * h * error_form[k, i]
@@ -243,7 +252,7 @@ def march_adjoint(
                     columns[k, i, f] += part * before[f]
                 columns[k, i, functionals] = theta * h * error_form[k, i]
             _solve_columns(right, left, widths, theta * h, diagonal, columns[k])
-            _curvature(columns[k], density[k], delta, weights[k] * unit, after)
+            _curvature(columns[k], density[k], delta, weights[k] * sigma2[k] * unit, after)
         share = after / (1.0 - after[functionals])
         first[n] = 0.0
         curvature[n] = 0.0
@@ -255,7 +264,7 @@ def march_adjoint(
                     columns[k, i, f] = 0.5 * (new + phi[k, i, f])
                     phi[k, i, f] = new
             now = columns[k]
-            _curvature(now, density[k], delta, weights[k], curvature[n])
+            _curvature(now, density[k], delta, weights[k] * sigma2[k], curvature[n])
             scale = weights[k]
             _record(
                 now, density[k], widths, delta, kick[k], error_form[k], scale, first[n], mean[n]

@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from fpsolve.comparison.fluctuation_kernel import march_adjoint, march_density
 from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
-from fpsolve.studies.fluctuation_kernel import march_adjoint, march_density
 
 __all__ = ["Fluctuations", "fluctuations"]
 
 Array = NDArray[np.float64]
 
-# Functionals of the density whose adjoints are solved. ε_g follows from m_ψ and q_ψ, s from the
-# mean square of w − m w*/ρ, which would lose all digits as a difference of m's and q's variations.
-_NAMES = ("m", "q", "m_psi", "q_psi", "r_psi", "spread")
+# Functionals of the density whose adjoints are solved, those of `Fluctuations.names` but for the
+# last, from which s follows: the mean square of w − m w*/ρ, which would lose all digits as a
+# difference of m's and q's variations.
+_NAMES = ("m", "q", "m_psi", "q_psi", "r_psi", "generalization_error", "spread")
 _MOST_CELLS = 20_000
 # Cells in a bin, and growth of cells and of steps with the distance to where they are smallest.
 _PER_BIN, _GROWTH, _STEP_GROWTH = 8, 0.4, 0.2
@@ -56,7 +57,7 @@ class Fluctuations:
     error: float
     stats: dict[str, Any]
 
-    names = (*_NAMES[:-1], "generalization_error", "s")
+    names = (*_NAMES[:-1], "s")
 
     def variance(self, name: str) -> Array:
         """Return d times the variance of an order parameter, shape (T,)."""
@@ -116,12 +117,13 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     Parameters
     ----------
     problem : Problem
-        What is trained.
+        What is trained, by any rule that leaves no weight frozen: a surrogate must be positive
+        everywhere.
     times : array_like, shape (T,)
         Times τ ≥ 0, strictly increasing (dimensionless).
     rtol : float, default 1e-2
         Relative accuracy of the variances: meshes are refined until a finer one changes them
-        by less than thrice that, and what is returned is extrapolated from the two.
+        by less than six times that, and what is returned is extrapolated from the two.
 
     Returns
     -------
@@ -132,24 +134,34 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     ParameterError
         Naming the argument, its value and what is allowed.
     SolveError
-        If the accuracy needs more cells than memory should hold.
+        If the accuracy needs more cells than memory should hold, or ε_g vanishes.
 
     Notes
     -----
-    With φ the adjoint, −∂_τφ = aφ' + Dφ'' + E[(∂D/∂ε_g)φ''] ℓ, φ_T = f, ℓ = Sψ² − 2κw*ψ,
+    With φ the adjoint, −∂_τφ = aφ' + h²Dφ'' + E[(∂D/∂ε_g) h²φ''] ℓ, φ_T = f, ℓ = Sψ² − 2κw*ψ,
 
-        d Var X_f = Σ p_k Var(φ_0|k) + ∫ 2E(Dφ'²) + (α² − 4αβ + 2β²)/B dτ,
-        α = η E[φ'(Sψ − κw*)],  β = E[Dφ''].
+        d Var X_f = Σ p_k Var(φ_0|k) + ∫ 2E(h²Dφ'²) + (α² − 4αβ + 2β²)/B dτ,
+        α = η E[hφ'(Sψ − κw*)],  β = E[h²Dφ''].
 
-    Since d/dτ E φ² = 2E(Dφ'²) − 2(β/ε_g) E[φℓ], the integral of φ'², singular at T where f jumps,
-    is written as E f² − E φ_0² + 2∫(β/ε_g) E[φℓ] dτ.
+    The second bracket is there because all coordinates of a step share one residual r: with F
+    the field of hφ', (r, F) is Gaussian. Momentum is η/(1 − β) here as in the limit itself: the
+    weights' own velocity holds O(1/d) of a mean. Since d/dτ E φ² = 2E(h²Dφ'²) − 2(β/ε_g) E[φℓ],
+    the integral of φ'², singular at T where f jumps, is written as E f² − E φ_0² +
+    2∫(β/ε_g) E[φℓ] dτ.
     """
     rtol = finite("rtol", rtol, above=0.0)
     if rtol > 0.1:
         raise ParameterError("rtol", rtol, "must be at most 0.1")
-    _refuse_rules(problem)
+    _refuse(problem)
     solved = solve_pde(problem, times, rtol=1e-4)
     times = solved.times
+    if not solved.order_parameters.generalization_error.min() > 0:
+        raise SolveError(
+            "the error vanishes, and with it the diffusion: nothing varies from run to run there; "
+            "add noise_variance, or end the times before",
+            time=float(times[-1]),
+            step=0.0,
+        )
     coarse, error = _solve(problem, solved, 0), np.inf
     while coarse.cells < _MOST_CELLS:
         fine = _solve(problem, solved, coarse.level + 1)
@@ -180,17 +192,19 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     )
 
 
-def _refuse_rules(problem: Problem) -> None:
-    """Raise where the finite machine's shared residual acts otherwise than the formula has it."""
-    plain = {"surrogate": None, "weight_clip": None, "momentum": 0.0, "weight_decay": 0.0}
-    for name, value in {**plain, "dampening": 0.0}.items():
-        if getattr(problem, name) != value:
-            raise ParameterError(name, getattr(problem, name), f"must be {value} for fluctuations")
-    if isinstance(problem.learning_rate, Schedule):
-        raise ParameterError("learning_rate", problem.learning_rate, "must be constant here")
-    quantizer = problem.weight_quantizer
-    if quantizer is not None and quantizer.rounding != "nearest":
-        raise ParameterError("rounding", quantizer.rounding, "must be 'nearest' for fluctuations")
+def _refuse(problem: Problem) -> None:
+    """Raise where weights freeze, or where a subclass has coefficients of its own."""
+    walls = problem.dynamics.walls
+    if walls is not None and walls.kind == "absorb":
+        allowed = "must be positive everywhere for fluctuations; give it a slope above 0"
+        raise ParameterError("surrogate", problem.surrogate, allowed)
+    for name in ("ridge", "noise_variance"):
+        if isinstance(getattr(problem, name), Schedule):
+            allowed = "must be a number for fluctuations; of the schedules they know the rate's"
+            raise ParameterError(name, getattr(problem, name), allowed)
+    if not problem.dynamics.is_standard:
+        allowed = "must have the coefficients of fpsolve.Problem for fluctuations"
+        raise ParameterError("problem", type(problem).__name__, allowed)
 
 
 def _diagonal(covariance: Array) -> Array:
@@ -209,38 +223,53 @@ class _Level:
     steps: int
 
 
-def _complete(problem: Problem, solved: Any, covariance: Array) -> Array:
-    """Return the covariance of the order parameters: δε_g = Sδq_ψ − 2κδm_ψ, δs = δ(s²)/2s."""
-    s, count = solved.order_parameters.s, len(_NAMES)
-    slope = np.zeros((s.size, count + 1, count))
-    slope[:, : count - 1, : count - 1] = np.eye(count - 1)
-    slope[:, count - 1, _NAMES.index("q_psi")] = problem.sigma2
-    slope[:, count - 1, _NAMES.index("m_psi")] = -2 * problem.kappa
-    slope[:, count, _NAMES.index("spread")] = np.divide(0.5, s, out=np.zeros_like(s), where=s > 0)
-    return np.asarray(np.einsum("taf,tfug,ubg->taub", slope, covariance, slope, optimize=True))
+def _complete(solved: Any, covariance: Array) -> Array:
+    """Return the covariance of the order parameters: δs = δ(s²)/2s, the others as they are."""
+    s = solved.order_parameters.s
+    factor = np.ones((s.size, len(_NAMES)))
+    factor[:, -1] = np.divide(0.5, s, out=np.zeros_like(s), where=s > 0)
+    return np.asarray(covariance * factor[:, :, None, None] * factor)
+
+
+def _rate_span(problem: Problem, solved: Any) -> tuple[float, float]:
+    """Return the smallest positive and the largest η up to the last time."""
+    times = np.linspace(0.0, solved.times[-1], 65)
+    rates = np.array([problem.dynamics.rate(float(tau))[0] for tau in times])
+    return float(rates[rates > 0].min()), float(rates.max())
 
 
 def _scales(problem: Problem, solved: Any) -> tuple[float, float]:
-    """Return the smallest diffusivity and the largest drift within the range of ψ."""
-    diffusivity = problem.diffusivity(solved.order_parameters.generalization_error.min())
+    """Return the smallest D/η² and the largest |a|/η within the range of ψ."""
+    dynamics = problem.dynamics
+    error = float(solved.order_parameters.generalization_error.min())
     quantizer = problem.weight_quantizer
     w = solved.edges[[0, -1]] if quantizer is None else np.asarray(quantizer.levels)
-    speed = np.abs(problem.drift(w, problem.teacher.values[:, None])).max()
-    return max(float(diffusivity), 0.0), float(speed)
+    unit = 0.5 / problem.batch_size * float(dynamics.sigma2.min())
+    return max(unit * error, 0.0), float(np.abs(_drift(problem, w)).max())
+
+
+def _drift(problem: Problem, w: Array) -> Array:
+    """Return the drift a/η of every class at the points, shape (K, P)."""
+    dynamics = problem.dynamics
+    bins = dynamics.bins(w)
+    return np.array([dynamics.fields(w, bins, k).drift[0] for k in range(dynamics.w_star.size)])
 
 
 def _mesh(problem: Problem, solved: Any, level: int) -> Array:
-    """Return cell edges, thresholds among them, refined towards thresholds; shape (N + 1,)."""
+    """Return cell edges, breaks among them, refined towards breaks; shape (N + 1,)."""
     low, high = float(solved.edges[0]), float(solved.edges[-1])
-    quantizer = problem.weight_quantizer
-    inner = np.empty(0) if quantizer is None else np.asarray(quantizer.thresholds)
+    if problem.dynamics.walls is not None:
+        low, high = problem.dynamics.walls.low, problem.dynamics.walls.high
+    inner = problem.dynamics.breaks
     # An end of the range may be a threshold up to rounding.
     near = 1e-9 * (high - low)
     inner = inner[(inner > low + near) & (inner < high - near)]
     cuts = np.concatenate([[low], inner, [high]])
     spread = float(np.sqrt(problem.initial.variance)) or 1.0
     diffusivity, speed = _scales(problem, solved)
-    layer = max(diffusivity / speed if speed > 0 else spread, 1e-3 * spread / _PER_BIN)
+    slowest = _rate_span(problem, solved)[0]
+    layer = slowest * diffusivity / speed if speed > 0 else spread
+    layer = max(layer, 1e-3 * spread / _PER_BIN)
     edges = [np.array([low])]
     for left, right in pairwise(cuts):
         widest = min(right - left, spread) / _PER_BIN
@@ -266,12 +295,13 @@ def _divide(x: Array, density: Array, level: int) -> Array:
 
 def _time_grid(problem: Problem, solved: Any, level: int) -> list[Array]:
     """Return the times from one event to the next, fine behind 0 and around each output time."""
-    rate, pull = problem.dynamics.rate()[0], float(problem.dynamics.restoring[0])
+    dynamics, fastest = problem.dynamics, _rate_span(problem, solved)[1]
     diffusivity, speed = _scales(problem, solved)
-    # A layer's own time, within reason.
-    slow = 0.01 / (rate * pull)
+    # A layer's own time, D/a², within reason.
+    slow = 0.01 / (fastest * float(dynamics.restoring.max()))
     scale = float(np.clip(0.05 * diffusivity / speed**2 if speed > 0 else slow, 0.01 * slow, slow))
-    events = np.union1d([0.0], solved.times)
+    jumps = dynamics.landing_points(float(solved.times[-1]))
+    events = np.unique(np.concatenate([[0.0], solved.times, jumps]))
     pieces = []
     for left, right in pairwise(events):
         t = left + (right - left) * 0.5 * (1 - np.cos(np.linspace(0, np.pi, 2001)))
@@ -291,6 +321,7 @@ def _initial_mass(problem: Problem, edges: Array) -> Array:
     # A point between two centres is shared so that its mean is kept.
     centers = 0.5 * (edges[1:] + edges[:-1])
     mass = np.zeros((values.size, centers.size))
+    means = np.clip(means, centers[0], centers[-1])
     for row, at in zip(mass, means[:, 0], strict=True):
         i = int(np.clip(np.searchsorted(centers, at) - 1, 0, centers.size - 2))
         share = float(np.clip((at - centers[i]) / (centers[i + 1] - centers[i]), 0, 1))
@@ -300,43 +331,54 @@ def _initial_mass(problem: Problem, edges: Array) -> Array:
 
 def _functionals(problem: Problem, edges: Array, aligned: Array) -> Array:
     """Return the functionals of `_NAMES` as cell averages, shape (T, K, N, F); aligned = m(τ)."""
-    w = 0.5 * (edges[1:] + edges[:-1])
+    dynamics, w = problem.dynamics, 0.5 * (edges[1:] + edges[:-1])
     square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
-    psi = problem.quantize(w)
-    star = problem.teacher.values[:, None]
-    shift = star * (aligned / problem.rho if problem.rho > 0 else 0 * aligned)[:, None, None]
-    rows = (star * w, square, star * psi, psi**2, w * psi, square - 2 * shift * w)
+    bins, star = dynamics.bins(w), dynamics.w_star[:, None]
+    of = [dynamics.fields(w, bins, k).functionals for k in range(star.size)]
+    loss, m, _, m_psi, q_psi, r_psi = np.moveaxis(np.array(of), 1, 0)
+    along = problem.teacher.square
+    shift = star * (aligned / along if along > 0 else 0 * aligned)[:, None, None]
+    rows = (m, square, m_psi, q_psi, r_psi, loss, square - 2 * shift * w)
     shape = (aligned.size, star.size, w.size)
     return np.stack([np.broadcast_to(row, shape) for row in rows], axis=3)
 
 
 def _face_drift(problem: Problem, edges: Array) -> Array:
-    """Return the mean drift between neighbouring centres, shape (K, N − 1).
+    """Return the mean a/(ηh²) between neighbouring centres, shape (K, N − 1).
 
     From the middle of either half cell, which is exact across a threshold.
     """
     width = np.diff(edges)
-    star = problem.teacher.values[:, None]
-    before = problem.drift(edges[1:-1] - 0.25 * width[:-1], star) * width[:-1]
-    after = problem.drift(edges[1:-1] + 0.25 * width[1:], star) * width[1:]
-    return (before + after) / (width[:-1] + width[1:])
+    inner = edges[1:-1]
+    sides = []
+    for w, share in (
+        (inner - 0.25 * width[:-1], width[:-1]),
+        (inner + 0.25 * width[1:], width[1:]),
+    ):
+        sides.append(_drift(problem, w) / np.square(problem.dynamics.shape(w)) * share)
+    return np.asarray((sides[0] + sides[1]) / (width[:-1] + width[1:]))
 
 
 def _solve(problem: Problem, solved: Any, level: int) -> _Level:
     """Return covariances of the functionals on one mesh: one march forward, one backward."""
+    dynamics = problem.dynamics
     edges = _mesh(problem, solved, level)
+    center, shape = 0.5 * (edges[1:] + edges[:-1]), dynamics.shape(0.5 * (edges[1:] + edges[:-1]))
     width = np.diff(edges)
-    delta = 0.5 * (width[1:] + width[:-1])
+    delta, volume = 0.5 * (width[1:] + width[:-1]), width / np.square(shape)
     drift = _face_drift(problem, edges)
-    probability = np.asarray(problem.teacher.probabilities, dtype=np.float64)
-    psi = problem.quantize(0.5 * (edges[1:] + edges[:-1]))
-    reached = problem.kappa * problem.teacher.values[:, None]
-    kick, error_form = problem.sigma2 * psi - reached, problem.sigma2 * psi**2 - 2 * reached * psi
+    form = _functionals(problem, edges, solved.order_parameters.m)
+    error_form = np.ascontiguousarray(form[0, :, :, _NAMES.index("generalization_error")])
+    sigma2 = np.ascontiguousarray(dynamics.sigma2)
+    reached = (dynamics.kappa * dynamics.w_star)[:, None]
+    kick = shape * (sigma2[:, None] * problem.quantize(center) - reached)
     pieces = _time_grid(problem, solved, level)
     grid = np.concatenate([[0.0], *[piece[1:] for piece in pieces]])
     steps = np.diff(grid)
     ends = np.searchsorted(grid, solved.times)
-    unit = np.full(steps.size, float(problem.diffusivity(1.0)))
+    rate = np.array([dynamics.rate(tau)[0] for tau in (grid[1:] - 0.5 * steps).tolist()])
+    unit = np.square(rate) / (2 * problem.batch_size)
+    probability = np.ascontiguousarray(dynamics.probability)
     mass = np.empty((grid.size, probability.size, width.size))
     mass[0] = _initial_mass(problem, edges)
     diffusivity = np.empty(steps.size)
@@ -344,10 +386,9 @@ def _solve(problem: Problem, solved: Any, level: int) -> _Level:
     implicit = np.full(steps.size, 0.5)
     implicit[:2] = 1.0
     march_density(
-        *(mass, width, delta, drift, error_form, problem.rho + problem.noise_variance),
-        *(unit, probability, steps, implicit, diffusivity),
+        *(mass, volume, delta, drift, error_form, dynamics.offset(), unit),
+        *(probability, sigma2, rate, steps, implicit, diffusivity),
     )
-    form = _functionals(problem, edges, solved.order_parameters.m)
     backward = _Backward(probability, mass, ends, form)
     begin = np.union1d([0], ends)[::-1]
     for end, start in pairwise(begin):
@@ -355,18 +396,17 @@ def _solve(problem: Problem, solved: Any, level: int) -> _Level:
         part = slice(start, end)
         theta = np.full(end - start, 0.5)
         theta[-2:] = 1.0
-        rate = np.full(end - start, problem.dynamics.rate()[0])
         backward.march(
-            *(mass[start : end + 1], width, delta, drift, error_form, kick, unit[part]),
-            *(probability, steps[part], theta, diffusivity[part], rate),
+            *(mass[start : end + 1], volume, delta, drift, error_form, kick, unit[part]),
+            *(probability, sigma2, rate[part], steps[part], theta, diffusivity[part]),
         )
     if solved.times[0] == 0:
         backward.join(0)
     error = np.einsum("k,tkn,kn->t", probability, mass[ends], error_form)
     return _Level(
         level,
-        _complete(problem, solved, backward.covariance(problem, steps, unit, diffusivity)),
-        error + problem.rho + problem.noise_variance,
+        _complete(solved, backward.covariance(problem, steps, unit, diffusivity)),
+        error + dynamics.offset(),
         width.size,
         steps.size,
     )
@@ -397,7 +437,7 @@ class _Backward:
 
     def march(self, mass: Array, *arguments: Array) -> None:
         """March over one piece of time and keep its records, zero for what has not joined."""
-        steps = arguments[-4]
+        steps = arguments[-3]
         found = [np.zeros((steps.size, self.overlap.shape[0])) for _ in range(3)]
         own = [np.empty((steps.size, self.phi.shape[2])) for _ in range(3)]
         march_adjoint(self.phi, mass, *arguments, *own)
