@@ -30,7 +30,7 @@ _CRUDE = 0.05
 _TEMPERATURES = 1.5
 _SMOOTH = 9.0
 _KINDS = {"constant": 0.0, "linear": 1.0, "cosine": 2.0, "exponential": 3.0}
-_RULES = {"loss": kernels.SIGNED, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
+_RULES = {"loss": kernels.DRIVING, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
 
 
 def narrowest_bin(problem: Problem) -> float:

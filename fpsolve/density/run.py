@@ -36,11 +36,10 @@ Array = NDArray[np.float64]
 _RESOLUTION = 5.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
-# Diffusion is held at these multiples of the tolerance: of D for an untrained ε_g, and of the
-# diffusivity that crosses the narrowest bin within the horizon; see `_least_diffusivity`.
-_LEAST_DIFFUSION = 0.2
-_LEAST_SPREAD = 10.0
-_LEAST_RTOL = 1e-6
+# Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
+# one; where it is small, ε_g is known to this share of that level.
+_LEAST_ERROR = 0.02
+_IDLE = 40.0
 _LARGEST_RATE = 1e150
 # Layers D/|a| at thresholds thinner than this share of a bin are refused.
 _FINEST_LAYER = 1e-16
@@ -84,7 +83,7 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
             time=0.0,
             step=0.0,
         )
-    least = _least_diffusivity(problem, work, float(times[-1]))
+    least = _least_diffusivity(problem, work)
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
     before = None
@@ -119,6 +118,8 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
+    floor = least / float(dynamics.diffusivity(start.time, 1.0))
+    solver.idle, solver.rest = floor / (_IDLE * work), floor
     return State(solver, least, foreign, frozen, before)
 
 
@@ -161,21 +162,19 @@ def _foreign(problem: Problem) -> ForeignLaw:
     return ForeignLaw(coefficients, terms=terms, rank=1)
 
 
-def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
+def _least_diffusivity(problem: Problem, rtol: float) -> float:
     """Level at which D is held where ε_g → 0, for its layers become thinner than any mesh.
 
-    It moves ε_g, and the density over the whole horizon, by less than the tolerance.
+    Until ε_g is so small it is followed relative to itself; from then on D is held, but no longer
+    than it takes all weights to come to rest, see `numerics.rest`.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
     most = problem.rho
     if quantizer is not None:
         most = max(float(np.square(quantizer.levels).max()), most)
     most = max(most, problem.initial.variance + problem.initial.mean**2)
-    natural = dynamics.offset(0.0) + float(dynamics.sigma2.max()) * most
-    return min(
-        _LEAST_DIFFUSION * min(rtol, _LEAST_RTOL) * float(dynamics.diffusivity(0.0, natural)),
-        _LEAST_SPREAD * rtol * narrowest_bin(problem) ** 2 / max(horizon, 1e-300),
-    )
+    natural = _LEAST_ERROR * rtol * float(dynamics.sigma2.max()) * most
+    return float(dynamics.diffusivity(0.0, max(natural, 0.0)))
 
 
 @dataclass

@@ -943,7 +943,9 @@ _MOST_NEW = 512
 
 
 @_part
-def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, out: Array) -> None:
+def _importance(
+    mesh: Mesh, model: Model, u: Array, lift: float, idle: float, sizes: Array, out: Array
+) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
@@ -960,6 +962,8 @@ def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, o
             for j in range(u.shape[0]):
                 for e in range(u.shape[1]):
                     sizes[i] += abs(mesh.functionals[i, j, e] * u[j, e])
+        elif model.rule[i] == DRIVING:
+            sizes[i] = max(idle, abs(model.offset[i] + _dot(mesh.functionals[i], u, 0, u.shape[1])))
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = u[0, e]
@@ -969,7 +973,7 @@ def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, o
             ripple = _HEIGHT / (max(lift * lowest, peak) * mesh.width[e])
             value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
-                if model.rule[i] == GUARDED:
+                if model.rule[i] >= GUARDED:
                     f = mesh.functionals[i]
                     far = max(abs(f[0, e] / mesh.mass[0, e]), abs(f[last, e] / mesh.mass[last, e]))
                     value = max(value, far / sizes[i])
@@ -996,19 +1000,19 @@ def mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float],
+    bounds: tuple[float, float, float],
     marks: Array,
     ends: Array,
 ) -> Indices:
-    """Choose an action per element; bounds = (split above, merge below).
+    """Choose an action per element; bounds = (split above, merge below, `Limits.idle`).
 
     `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) the mass scale of the
     outermost elements, 0 at a wall.
     """
-    split_above, merge_below = bounds
+    split_above, merge_below, idle = bounds
     importance, unresolved = marks[0], marks[1]
     sizes = np.empty(model.rule.size)
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, sizes, importance)
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, idle, sizes, importance)
     narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
@@ -1246,9 +1250,9 @@ def _grow(
             counts[2 * k + side] = _beyond(
                 bins, cells, e, outward, reach[side, k], detached[k], extra[2 * k + side]
             )
-    total = cells.bins.size
+    total = int(cells.bins.size)
     for count in counts:
-        total += count
+        total += int(count)
     new, new_u = np.empty((3, total), np.int64), np.zeros((n, total))
     first = np.zeros_like(cells.first)
     at = 0
@@ -1287,7 +1291,7 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
     peak = 0.0
     for j in range(u.shape[0]):
         peak = max(peak, abs(u[j, e]))
-    return peak * importance[e] * mesh.width[e]
+    return peak * importance[e] * mesh.width[e]  # type: ignore[no-any-return]
 
 
 @_part
@@ -1333,11 +1337,13 @@ def _trim(
 # --- the loop ------------------------------------------------------------------------------------
 
 # How accurately a functional is wanted: not at all, relative to its own size, relative to the mean
-# of its absolute value, and the latter with its tails guarded by the mesh.
+# of its absolute value, the latter with its tails guarded by the mesh; and, for what drives the
+# law, relative to its present size but for what is too small to matter, see `Limits.idle`.
 UNWATCHED = -1
 SIGNED = 0
 ABSOLUTE = 1
 GUARDED = 2
+DRIVING = 3
 
 # Why the loop came back; GO if it has no reason to.
 GO = -1
@@ -1348,6 +1354,7 @@ TICK = 3
 STUCK = 4
 CROWDED = 5
 FOREIGN = 6
+REST = 7
 
 # Entries of `Control.clock`.
 TIME = 0
@@ -1364,7 +1371,8 @@ ROUNDING = 10
 REGRIDS = 11
 TRIES = 12
 LOGGED = 13
-CLOCK_SIZE = 14
+ASK = 14
+CLOCK_SIZE = 15
 
 # Accepted steps between attempts to merge elements.
 _STEPS_PER_MERGE = 4
@@ -1393,13 +1401,16 @@ class Limits(NamedTuple):
 
     `until` is where to land, `chunk` the number of tries after which to come back; `resolution` the
     mass an element may leave unresolved; `negative` the least density accepted, relative to the
-    largest.
+    largest; `idle` the size below which a driving functional needs no relative accuracy;
+    `rest` the size of functional 0 below which to ask whether all is at rest.
     """
 
     until: float
     rtol: float
     resolution: float
     negative: float
+    idle: float
+    rest: float
     chunk: int
     most_tries: float
     most_unknowns: int
@@ -1452,12 +1463,14 @@ def _judge(
         if model.rule[i] == UNWATCHED:
             continue
         size = abs(report[3 + count + i])
-        if model.rule[i] != SIGNED:
+        if model.rule[i] == ABSOLUTE or model.rule[i] == GUARDED:
             size = 0.0
             for j in range(work.new.shape[0]):
                 for e in range(work.new.shape[1]):
                     size += abs(mesh.functionals[i, j, e] * work.new[j, e])
         sizes[i] = max(sizes[i], size)
+        if model.rule[i] == DRIVING:
+            sizes[i] = min(sizes[i], max(size, limits.idle))
         relative = report[3 + i] / max(sizes[i], 1e-300)
         if i == 0:
             first = relative
@@ -1678,6 +1691,8 @@ def _next_step(
         # Two requested times that differ by rounding are one.
         clock[TIME] = limits.until
         return REACHED, 0.0
+    if present[0] < limits.rest and clock[STEPS] >= clock[ASK]:
+        return REST, 0.0
     step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
     if evaluate_law(law, clock[TIME], present, c) != 0:
         return FOREIGN, 0.0
@@ -1812,7 +1827,8 @@ def _adapt(
     cells, motion, mesh, old = grid
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
-    bounds = (SPLIT_SHARE * limits.resolution, _MERGE * limits.resolution if merge else 0.0)
+    merge_below = _MERGE * limits.resolution if merge else 0.0
+    bounds = (SPLIT_SHARE * limits.resolution, merge_below, limits.idle)
     action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))

@@ -15,6 +15,7 @@ from fpsolve.numerics.attach import attach
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
+from fpsolve.numerics.rest import at_rest
 
 __all__ = ["Ending", "Solver", "kernel_reference"]
 
@@ -27,6 +28,8 @@ _MOST_TRIES = 30_000
 _INSTANT = 1e-290
 # First step relative to a time of start that is not 0.
 _LEAST_STEP = 1e-8
+# Accepted steps between questions whether all is at rest.
+_STEPS_PER_QUESTION = 5.0
 
 
 class Ending(enum.Enum):
@@ -94,6 +97,7 @@ class Solver:
         self.reference = kernel_reference(self.element)
         self.rtol, self.resolution = rtol, resolution
         self.negative = 0.5 * rtol
+        self.idle, self.rest = np.inf, -np.inf
         self.model = equation.model()
         classes, terms = equation.probability.size, equation.terms
         self.motion = Motion(
@@ -104,6 +108,7 @@ class Solver:
         )
         self.control.clock[kernels.TIME] = time
         self.log: list[Array] = []
+        self.rested = np.inf
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
         self.place()
@@ -161,6 +166,7 @@ class Solver:
         """Integrate to `until`, landing on it, under one law."""
         clock = self.control.clock
         clock[kernels.TRIES] = 0.0
+        steady = law.address == 0 and not law.segments[:, 0].any()
         if 0.0 < until - clock[kernels.TIME] < _INSTANT:
             # Nothing moves in so short a time, and steps of it would be subnormal.
             clock[kernels.TIME] = until
@@ -173,6 +179,8 @@ class Solver:
                 self.rtol,
                 self.resolution,
                 self.negative,
+                self.idle,
+                self.rest if steady else -np.inf,
                 chunk,
                 float(_MOST_TRIES),
                 _MOST_UNKNOWNS,
@@ -194,6 +202,13 @@ class Solver:
                 self.place()
             elif why == kernels.ATTACH:
                 attach(self, law)
+            elif why == kernels.REST:
+                clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
+                if at_rest(self, law):
+                    clock[kernels.ASK] = clock[kernels.STEPS]
+                    self.rested = min(self.rested, self.time)
+                    clock[kernels.TIME] = until
+                    self.log.append(np.append(until, self.moments)[None])
             elif why == kernels.STUCK:
                 return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
             elif why == kernels.CROWDED:
