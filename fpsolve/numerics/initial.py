@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.attach import cells_like
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import cover
@@ -28,7 +29,8 @@ class Initial(Protocol):
     """Initial conditional densities.
 
     `support(k)` is an interval that holds class k, `scale(k)` a width at which to look first;
-    `pdf(k, x)` its density, and `masses(k, left, right)` its exact masses between points.
+    `pdf(k, x)` its density, and `masses(k, left, right)` its exact masses between points. One that
+    is smooth on elements only has `elements(k)` too, their left ends and widths.
     """
 
     def support(self, k: int) -> tuple[float, float]: ...
@@ -56,8 +58,11 @@ def start_solver(
     cells: list[tuple[int, int, int]] = []
     first = [0]
     for k in range(equation.probability.size):
-        low, high = initial.support(k)
-        own = cover(equation.bins, low, high, initial.scale(k))
+        if hasattr(initial, "elements"):
+            own = cells_like(equation.bins, *initial.elements(k))
+        else:
+            low, high = initial.support(k)
+            own = cover(equation.bins, low, high, initial.scale(k))
         cells += own
         first.append(len(cells))
     columns = np.ascontiguousarray(np.array(cells, np.int64).T)
