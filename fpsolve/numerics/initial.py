@@ -12,7 +12,7 @@ from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import cells_like
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
-from fpsolve.numerics.lattice import cover
+from fpsolve.numerics.lattice import cover, cover_to_walls
 from fpsolve.numerics.solver import Solver
 
 __all__ = ["Initial", "default_order", "start_solver"]
@@ -57,12 +57,13 @@ def start_solver(
     """Return a solver at `time` that holds `initial` on a mesh that resolves it."""
     cells: list[tuple[int, int, int]] = []
     first = [0]
+    laid = cover_to_walls if equation.bins.absorbing.any() else cover
     for k in range(equation.probability.size):
         if hasattr(initial, "elements"):
-            own = cells_like(equation.bins, *initial.elements(k))
+            own = cells_like(equation.bins, *_to_walls(equation, *initial.elements(k)))
         else:
             low, high = initial.support(k)
-            own = cover(equation.bins, low, high, initial.scale(k))
+            own = laid(equation.bins, low, high, initial.scale(k))
         cells += own
         first.append(len(cells))
     columns = np.ascontiguousarray(np.array(cells, np.int64).T)
@@ -88,6 +89,17 @@ def start_solver(
     _fix_mass(solver, initial)
     solver.start_clock(law)
     return solver
+
+
+def _to_walls(equation: Equation, left: Array, width: Array) -> tuple[Array, Array]:
+    """Elements, with one more on either side where a wall absorbs, up to it."""
+    bins = equation.bins
+    begin, end = left[0], left[-1] + width[-1]
+    if bins.absorbing[0] and begin > bins.lower[0]:
+        left, width = np.insert(left, 0, bins.lower[0]), np.insert(width, 0, begin - bins.lower[0])
+    if bins.absorbing[1] and end < bins.upper[-1]:
+        left, width = np.append(left, end), np.append(width, bins.upper[-1] - end)
+    return left, width
 
 
 def _owned(solver: Solver) -> list[slice]:
