@@ -16,6 +16,7 @@ from fpsolve import (
     Problem,
     SolveError,
     StepQuantizer,
+    Surrogate,
     Teacher,
     UniformQuantizer,
     macroscopic_rates,
@@ -326,3 +327,22 @@ def test_the_smallest_times_and_the_largest_ridge():
     # The bin of level 0 confines all: w ends at a threshold, and is 0 when quantized.
     held = solve_pde(replace(problem, ridge=1e12), [1.0]).order_parameters
     assert held.generalization_error[0] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-6, 1e-2])
+def test_weights_that_never_meet_an_absorbing_wall_do_not_know_of_it(variance):
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=0.2,
+        initial=GaussianInitial(0.5, variance),
+        noise_variance=0.1,
+        batch_size=100,
+    )
+    times = [1e-6, 1e-4, 0.01, 0.1]
+    free = solve_pde(problem, times, rtol=1e-7)
+    walled = solve_pde(replace(problem, surrogate=Surrogate(30.0)), times, rtol=1e-7)
+    for name in ("generalization_error", "m", "q"):
+        one, two = (getattr(r.order_parameters, name) for r in (free, walled))
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-6 * np.abs(one).max())
+    assert np.abs(walled.frozen).max() < 1e-7

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
-from fpsolve.numerics.lattice import cover
+from fpsolve.numerics.lattice import cover, cover_to_walls
 from fpsolve.numerics.solver import Solver
 
 __all__ = ["Initial", "default_order", "start_solver"]
@@ -55,9 +55,10 @@ def start_solver(
     """Return a solver at `time` that holds `initial` on a mesh that resolves it."""
     cells: list[tuple[int, int, int]] = []
     first = [0]
+    laid = cover_to_walls if equation.bins.absorbing.any() else cover
     for k in range(equation.probability.size):
         low, high = initial.support(k)
-        own = cover(equation.bins, low, high, initial.scale(k))
+        own = laid(equation.bins, low, high, initial.scale(k))
         cells += own
         first.append(len(cells))
     columns = np.ascontiguousarray(np.array(cells, np.int64).T)
