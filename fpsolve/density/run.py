@@ -19,7 +19,13 @@ from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
-from fpsolve.density.walls import FrozenStart, frozen_start, initial_frame, walled_start
+from fpsolve.density.walls import (
+    FrozenStart,
+    frozen_start,
+    initial_frame,
+    points_on_walls,
+    walled_start,
+)
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
@@ -44,6 +50,8 @@ _LEAST_DIFFUSION = 0.2
 _LEAST_SPREAD = 10.0
 _LEAST_RTOL = 1e-6
 _LARGEST_RATE = 1e150
+# Deviations below this share of the position are lost in rounding.
+_NARROWEST = 1e-15
 # Layers D/|a| at thresholds thinner than this share of a bin are refused.
 _FINEST_LAYER = 1e-16
 
@@ -87,13 +95,8 @@ def begin(
     _check_size(problem)
     positive = times[times > 0]
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
-    if not start.deviation.all():
-        raise SolveError(
-            "a point mass with generalization error 0 never spreads; "
-            "give the initial weights a variance or the labels noise",
-            time=0.0,
-            step=0.0,
-        )
+    if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
+        raise SolveError(_why_point(problem), time=0.0, step=0.0)
     least = _least_diffusivity(problem, work, float(times[-1]))
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
@@ -112,6 +115,8 @@ def begin(
     if walls is not None and walls.kind == "absorb":
         frozen = frozen_start(problem, start, order)
         equation.offset[:] += frozen.functionals
+    elif walls is not None and before is not None:
+        initial = points_on_walls(problem, start)
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
         error = float(moments[0] + dynamics.added_noise(start.time))
@@ -125,7 +130,7 @@ def begin(
             )
         if walled.beyond.any():
             initial, time = walled, start.time + walled.time
-            before = before or (time, frame, moments)
+            before = (time, frame, moments)
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
@@ -148,6 +153,28 @@ def _begin_from(
         equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
     )
     return State(solver, least, foreign, frozen)
+
+
+def _why_point(problem: Problem) -> str:
+    """Why a point mass stays one, or narrower than positions can be told apart."""
+    dynamics = problem.dynamics
+    if not float(point_moments(problem)[0] + dynamics.added_noise(0.0)) > 0:
+        return (
+            "a point mass with generalization error 0 never spreads; "
+            "give the initial weights a variance or the labels noise"
+        )
+    weakest = int(dynamics.sigma2.argmin())
+    if dynamics.sigma2[weakest] > _NARROWEST * dynamics.sigma2.max():
+        return (
+            "weights that start at a point have spread less than rounding by the first requested "
+            "time; ask for later times, or give the initial weights a variance"
+        )
+    return (
+        f"weights that start at a point spread less than rounding, those of teacher value "
+        f"{dynamics.w_star[weakest]:.6g} first: the variance S of their quantized inputs is "
+        f"{dynamics.sigma2[weakest]:.3g}, so they never see noise; give the initial weights a "
+        "variance, or raise the input scale"
+    )
 
 
 def _check_size(problem: Problem) -> None:
