@@ -1372,7 +1372,8 @@ REGRIDS = 11
 TRIES = 12
 LOGGED = 13
 ASK = 14
-CLOCK_SIZE = 15
+RESTED = 15
+CLOCK_SIZE = 16
 
 # Accepted steps between attempts to merge elements.
 _STEPS_PER_MERGE = 4
