@@ -64,7 +64,7 @@ class State:
     solver : Solver
         The density on its mesh.
     least : float
-        Diffusivity below which D is held.
+        ε_g below which D is held.
     foreign : ForeignLaw or None
         Coefficients of a changed theory.
     frozen : FrozenStart or None
@@ -96,7 +96,7 @@ def begin(
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
         raise SolveError(_why_point(problem), time=0.0, step=0.0)
-    least = _heat(problem) * _least_error(problem, work)
+    least = _least_error(problem, work)
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
     before = None
@@ -133,8 +133,7 @@ def begin(
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
-    solver.rest = _least_error(problem, work)
-    solver.idle = solver.rest / (_IDLE * work)
+    solver.rest, solver.idle = least, least / (_IDLE * work)
     return State(solver, least, foreign, frozen, before)
 
 
@@ -143,7 +142,7 @@ def _begin_from(
 ) -> State:
     """The same from densities that another run has reached, which lie between the walls."""
     _check_size(problem)
-    least = _heat(problem) * _least_error(problem, work)
+    least = _least_error(problem, work)
     foreign = None if problem.dynamics.is_standard else _foreign(problem)
     law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
     walls = problem.dynamics.walls
@@ -153,8 +152,7 @@ def _begin_from(
     solver = start_solver(
         equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
     )
-    solver.rest = _least_error(problem, work)
-    solver.idle = solver.rest / (_IDLE * work)
+    solver.rest, solver.idle = least, least / (_IDLE * work)
     return State(solver, least, foreign, frozen)
 
 
@@ -234,17 +232,6 @@ def _least_error(problem: Problem, rtol: float) -> float:
     least = _LEAST_ERROR * rtol * float(dynamics.sigma2.max()) * most
     known = 0.0 if isinstance(problem.noise_variance, Schedule) else dynamics.floor
     return min(least, 0.5 * known) if known > 0 else least
-
-
-def _heat(problem: Problem) -> float:
-    """D per ε_g at the largest rate, without the factors S_k and h²."""
-    rate, dynamics = problem.learning_rate, problem.dynamics
-    if not isinstance(rate, Schedule):
-        return float(dynamics.diffusivity(0.0, 1.0))
-    _, start, duration, _, _ = rate.piece(0.0)
-    at = 0.0 if dynamics.rate(0.0)[0] > 0 else start + 0.5 * duration
-    unit = float(dynamics.diffusivity(at, 1.0)) / dynamics.rate(at)[0] ** 2
-    return unit * (dynamics.rate(at)[0] / float(rate(at)) * rate.largest) ** 2
 
 
 class Quality(NamedTuple):
@@ -379,7 +366,7 @@ class Run:
             "scheme": "scharfetter-gummel" if solver.scheme else "spectral-volume",
             "order": solver.element.order,
             "rtol": self.rtol,
-            "least_diffusivity": self.state.least,
+            "least_generalization_error": self.state.least,
             "mass_defect": quality.defect,
             "minimum": quality.minimum,
         }

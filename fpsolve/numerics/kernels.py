@@ -149,7 +149,7 @@ class Law(NamedTuple):
     rate(t)^power_i (base_i + Σ_j gain_ij M_j + Σ_l extra_il e_l(t)), with a rate and further
     functions e_l that are each one segment of a schedule: `segments` (1 + L, 5) has rows (kind,
     start, duration, initial, final), see `_rate`, the rate's first. Or, if `address` is not 0,
-    whatever the C function there writes. D is at least `least`.
+    whatever the C function there writes. D is at least `least`, times its power of the rate.
     """
 
     base: Array
@@ -271,7 +271,7 @@ def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
     rate, _ = _rate(law.segments[0], time)
     for i in range(out.size):
         out[i] *= rate ** law.power[i]
-    out[-1] = max(law.least, out[-1])
+    out[-1] = max(rate ** law.power[-1] * law.least, out[-1])
     return 0
 
 
@@ -293,11 +293,13 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, 
                 change += law.extra[i, j] * turn
             out[rank, i] = law.power[i] * rate ** (law.power[i] - 1.0) * slope * value
             out[rank, i] += rate ** law.power[i] * change
-            held = i == count - 1 and rate ** law.power[i] * value <= law.least
+            held = i == count - 1 and value <= law.least
         if held:
-            # Where diffusion is held at its least it follows nothing.
-            for i in range(rank + 1):
+            # Where diffusion is held at its least it follows the rate alone.
+            for i in range(rank):
                 out[i, count - 1] = 0.0
+            power = law.power[count - 1]
+            out[rank, count - 1] = power * rate ** (power - 1.0) * slope * law.least
         return 0
     above, below, point = spare[0, :count], spare[1, :count], spare[2, :rank]
     for j in range(rank):

@@ -11,7 +11,7 @@ from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Law
 
-__all__ = ["at_rest"]
+__all__ = ["at_rest", "dies_out", "settles"]
 
 Array = NDArray[np.float64]
 
@@ -43,19 +43,32 @@ class Solver(Protocol):
     def x(self) -> Array: ...
 
 
+def settles(law: Law) -> bool:
+    """Whether the law does not depend on time but through the functionals."""
+    return law.address == 0 and not law.segments[:, 0].any()
+
+
+def dies_out(law: Law) -> bool:
+    """Whether all that moves has a rate that falls exponentially for ever."""
+    exponential = law.segments[0, 0] == 3.0 and not law.segments[1:, 0].any()
+    return bool(law.address == 0 and exponential and (law.power >= 1.0).all())
+
+
 def at_rest(solver: Solver, law: Law) -> bool:
     """Whether neither drift nor the diffusion that is left moves what is promised any more.
 
-    The law must not depend on time. Weights at rest see no drift, or one that holds them where they
-    are. All others are on their way to the nearest place of rest; what D integrates to until they
-    are there bounds how far it spreads those at rest, whose density at the edge of their region
-    leaks and is pushed back.
+    Under a steady law weights at rest see no drift, or one that holds them where they are. All
+    others are on their way to the nearest place of rest; what D integrates to until they are there
+    bounds how far it spreads those at rest, whose density at the edge of their region leaks and is
+    pushed back. Under a rate that dies out exponentially nothing moves for longer than its time.
     """
     mesh, u = solver.mesh, solver.u
     c = np.empty(solver.equation.terms + 1)
     kernels.evaluate_law(law._replace(least=-np.inf), solver.time, solver.moments, c)
-    if not c[-1] < _DECAYING * law.least:
+    lasting = np.inf if settles(law) else float(law.segments[0, 2])
+    if lasting == np.inf and not c[-1] < _DECAYING * law.least:
         return False
+    heat = max(c[-1], law.least if lasting == np.inf else 0.0) * float(solver.model.scale.max())
     classes = np.repeat(np.arange(mesh.first.size - 1), np.diff(mesh.first))
     terms = c[:-1, None, None] * mesh.drift / mesh.inverse
     terms += (c[:-1, None] * solver.motion.speed)[:, classes][:, None]
@@ -64,9 +77,15 @@ def at_rest(solver: Solver, law: Law) -> bool:
     mass = np.abs((mesh.mass * u).sum(axis=0))
     second = float((mesh.mass * u * solver.x**2).sum(axis=0) @ solver.model.probability[classes])
     moved, delay, edge = 0.0, 0.0, 0.0
+    # Mass that may still pass any one point.
+    passing = float((np.abs(velocity) * np.abs(u) * mesh.inverse).max()) * lasting
+    if lasting < np.inf and passing > _SHARE * solver.rtol:
+        return False
     for k in range(mesh.first.size - 1):
         own = slice(int(mesh.first[k]), int(mesh.first[k + 1]))
         way, time = _ways(mesh.left[own], mesh.width[own], velocity[:, own], still[own])
+        way = np.minimum(way, lasting * np.abs(velocity[:, own]).max(axis=0))
+        time = np.minimum(time, lasting)
         weight = solver.model.relevance[k] * mass[own]
         moving = weight > 0
         moved = max(moved, float(weight[moving] @ way[moving]))
@@ -76,7 +95,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
         if border.size:
             edge = max(edge, float((u[-1, border] * mesh.inverse[border]).max()))
     reach = float(np.abs(solver.x[:, mass > 0]).max())
-    spread = law.least * float(solver.model.scale.max()) * delay * (2.0 + 2.0 * reach * edge)
+    spread = heat * (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
     allowed = _SHARE * solver.rtol
     return moved <= allowed * second**0.5 and spread <= allowed * second
 

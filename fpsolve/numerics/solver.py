@@ -15,7 +15,7 @@ from fpsolve.numerics.attach import attach
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
-from fpsolve.numerics.rest import at_rest
+from fpsolve.numerics.rest import at_rest, dies_out, settles
 
 __all__ = ["Ending", "Solver", "kernel_reference"]
 
@@ -164,7 +164,7 @@ class Solver:
     ) -> Ending:
         """Integrate to `until`, landing on it, under one law."""
         clock = self.control.clock
-        steady = law.address == 0 and not law.segments[:, 0].any()
+        rest = self.rest if settles(law) else np.inf if dies_out(law) else -np.inf
         if 0.0 < until - clock[kernels.TIME] < _INSTANT:
             # Nothing moves in so short a time, and steps of it would be subnormal.
             clock[kernels.TIME] = until
@@ -178,7 +178,7 @@ class Solver:
                 self.resolution,
                 self.negative,
                 self.idle,
-                self.rest if steady else -np.inf,
+                rest,
                 chunk,
                 float(_MOST_TRIES),
                 _MOST_UNKNOWNS,
