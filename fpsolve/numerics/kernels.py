@@ -929,6 +929,9 @@ SPLIT = 1
 
 # An element of this mass, relative to its width and the largest density, counts as one of mass 1.
 _HEIGHT = 4.0
+# By this factor its height counts more each time that the mesh has let a density become negative.
+_MORE_CARE = 3.0
+_MOST_CARE = 1000.0
 # An element is split before it leaves as much unresolved as it may.
 SPLIT_SHARE = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.
@@ -946,13 +949,21 @@ _MOST_NEW = 512
 
 @_part
 def _importance(
-    mesh: Mesh, model: Model, u: Array, lift: float, idle: float, sizes: Array, out: Array
+    mesh: Mesh,
+    model: Model,
+    u: Array,
+    lift: float,
+    needs: tuple[float, float],
+    sizes: Array,
+    out: Array,
 ) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
-    low, so that ripples stay small against it (`lift` times) or against its maximum.
+    low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
+    `Limits.idle` and what `clock[CARE]` asks for.
     """
+    idle, care = needs
     last = u.shape[0] - 1
     peak = 1e-300
     for j in range(u.shape[0]):
@@ -972,7 +983,7 @@ def _importance(
             for j in range(1, u.shape[0]):
                 lowest = min(lowest, u[j, e])
             lowest *= mesh.inverse[e]
-            ripple = _HEIGHT / (max(lift * lowest, peak) * mesh.width[e])
+            ripple = _HEIGHT * care / (max(lift * lowest, peak) * mesh.width[e])
             value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
                 if model.rule[i] >= GUARDED:
@@ -1002,19 +1013,19 @@ def mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float, float],
+    bounds: tuple[float, float, tuple[float, float]],
     marks: Array,
     ends: Array,
 ) -> Indices:
-    """Choose an action per element; bounds = (split above, merge below, `Limits.idle`).
+    """Choose an action per element; bounds = (split above, merge below, needs).
 
     `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) the mass scale of the
     outermost elements, 0 at a wall.
     """
-    split_above, merge_below, idle = bounds
+    split_above, merge_below, needs = bounds
     importance, unresolved = marks[0], marks[1]
     sizes = np.empty(model.rule.size)
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, idle, sizes, importance)
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, sizes, importance)
     narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
@@ -1375,7 +1386,8 @@ TRIES = 12
 LOGGED = 13
 ASK = 14
 RESTED = 15
-CLOCK_SIZE = 16
+CARE = 16
+CLOCK_SIZE = 17
 
 # Accepted steps between attempts to merge elements.
 _STEPS_PER_MERGE = 4
@@ -1490,7 +1502,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
     """Whether a step is to be rejected for negative density.
 
     A shorter step cures ripples of time stepping. Those that it does not lessen come from the mesh;
-    they are let pass, at their size, until they are gone.
+    they are let pass, at their size, until they are gone, but from now on the mesh takes more care.
     """
     if minimum >= min(lowest, 1.2 * clock[TOLERATED]):
         if minimum > 0.5 * clock[TOLERATED]:
@@ -1499,6 +1511,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
         return False
     if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
         clock[TOLERATED] = minimum
+        clock[CARE] = min(_MORE_CARE * clock[CARE], _MOST_CARE)
         clock[LAST_MINIMUM] = 0.0
         return False
     clock[LAST_MINIMUM] = minimum
@@ -1831,7 +1844,8 @@ def _adapt(
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
-    bounds = (SPLIT_SHARE * limits.resolution, merge_below, limits.idle)
+    needs = (limits.idle, clock[CARE])
+    bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))

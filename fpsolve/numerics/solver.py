@@ -107,6 +107,7 @@ class Solver:
             np.zeros(kernels.CLOCK_SIZE), np.zeros(equation.offset.size), np.zeros((2, classes))
         )
         self.control.clock[kernels.TIME] = time
+        self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
