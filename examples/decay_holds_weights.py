@@ -2,7 +2,7 @@
 Does weight decay hold weights that run away?
 =============================================
 
-A teacher beyond the range, |c| > ω, drives its weights off at a constant speed. Decoupled weight
+A teacher beyond the range, c > ω, drives its weights off at a constant speed. Decoupled weight
 decay γ stops them: once all are beyond the last threshold they are an Ornstein-Uhlenbeck process
 with mean (κw* − (S + λ)ω)/γ and variance ηSε_g/(2γ), and ε_g does not change.
 """

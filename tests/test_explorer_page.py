@@ -180,9 +180,16 @@ def test_presets_work(address, browser):
     with window(browser, address) as page:
         for name in list(PRESETS)[1:]:
             choose(page, "start from", name)
-            expected = final_error(name)
-            settled(page, PRESETS[name].get("horizon", 100.0))
-            eventually(page, lambda e=expected: abs(error_path(page)[1][-1] - e) < 1e-5)
+            expected, horizon = final_error(name), PRESETS[name].get("horizon", 100.0)
+
+            def shown(expected=expected, horizon=horizon):
+                tau, error = error_path(page)
+                near = abs(error[-1] - expected) < 1e-5 * max(1.0, expected)
+                return near and tau[-1] == pytest.approx(horizon)
+
+            eventually(page, shown)
+            message = page.locator(".message").all_inner_texts()
+            assert not any(text.strip() for text in message), (name, message)
 
 
 def test_the_link_reproduces_the_page(address, browser):
