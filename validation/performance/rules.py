@@ -1,8 +1,9 @@
 """What training rules cost: `python -m validation.performance.rules [--quick]`.
 
 Three questions, in one run on one thread: whether an option that changes nothing costs anything,
-what a schedule or a surrogate costs, and how time grows with the classes of coordinates. Solves that are compared
-take turns, and what counts is processor time, of the quickest: a busy machine slows all alike.
+what a schedule or a surrogate costs, and how time grows with the classes of coordinates. Solves
+that are compared take turns, and what counts is processor time, of the quickest: a busy machine
+slows all alike.
 """
 
 from __future__ import annotations
