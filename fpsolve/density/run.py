@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import equation_of, law_of, narrowest_bin
 from fpsolve.density.frame import Frame
+from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
 from fpsolve.density.trajectory import DensityTrajectory
@@ -34,7 +36,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.reduction import OrderParameters
 
-__all__ = ["Run", "State", "begin"]
+__all__ = ["Quality", "Run", "State", "begin", "reduced"]
 
 Array = NDArray[np.float64]
 
@@ -79,8 +81,16 @@ class State:
     before: tuple[float, Frame, Array] | None = None
 
 
-def begin(problem: Problem, times: Array, work: float, order: int, cells: int | None) -> State:
-    """Return the state at the start of a run with tolerance `work`; `cells` ask for SG."""
+def begin(
+    problem: Problem, times: Array, work: float, order: int, cells: int | None,
+    given: FrameStart | None = None,
+) -> State:  # fmt: skip
+    """Return the state at the start of a run with tolerance `work`; `cells` ask for SG.
+
+    It starts from the problem's initial law, or from the densities `given`.
+    """
+    if given is not None:
+        return _begin_from(problem, times, work, order, given)
     dynamics = problem.dynamics
     _check_size(problem)
     positive = times[times > 0]
@@ -125,6 +135,24 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
     return State(solver, least, foreign, frozen, before)
+
+
+def _begin_from(
+    problem: Problem, times: Array, work: float, order: int, given: FrameStart
+) -> State:
+    """The same from densities that another run has reached, which lie between the walls."""
+    _check_size(problem)
+    least = _least_diffusivity(problem, work, float(times[-1]))
+    foreign = None if problem.dynamics.is_standard else _foreign(problem)
+    law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
+    walls = problem.dynamics.walls
+    frozen = None
+    if walls is not None and walls.kind == "absorb":
+        frozen = FrozenStart.none(problem.teacher.values.size, order)
+    solver = start_solver(
+        equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
+    )
+    return State(solver, least, foreign, frozen)
 
 
 def _why_point(problem: Problem) -> str:
@@ -205,6 +233,40 @@ def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
     )
 
 
+class Quality(NamedTuple):
+    """The worst over the densities of a run so far.
+
+    Attributes
+    ----------
+    defect : float
+        Largest |mass − 1| of a conditional density.
+    minimum : float
+        Least density relative to the largest.
+    unresolved : float
+        Largest L¹ norm, over teacher values, of what the highest Legendre modes carry.
+    """
+
+    defect: float = 0.0
+    minimum: float = math.inf
+    unresolved: float = 0.0
+
+    @classmethod
+    def of(cls, frames: Sequence[AnyFrame]) -> Quality:
+        """The worst of some densities."""
+        quality = cls()
+        for frame in frames:
+            quality = quality.with_frame(frame)
+        return quality
+
+    def with_frame(self, frame: AnyFrame) -> Quality:
+        """The worst of these and one more; NaN stays."""
+        return Quality(
+            float(np.maximum(self.defect, frame.mass_defect())),
+            float(np.minimum(self.minimum, frame.lowest())),
+            float(np.maximum(self.unresolved, _unresolved(frame))),
+        )
+
+
 @dataclass
 class Run:
     """Reaches one requested time after another."""
@@ -215,6 +277,9 @@ class Run:
     state: State
     frames: list[AnyFrame] = field(default_factory=list)
     moments: list[Array] = field(default_factory=list)
+    # Of a run that goes on in the middle: when its law was taken, for that enters its last digits.
+    law_time: float | None = None
+    stop: float = 0.0
     _kept: Law | None = None
 
     def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
@@ -227,10 +292,13 @@ class Run:
         landings = self.problem.dynamics.landing_points(time)
         stops = [*landings[landings > solver.time].tolist(), time]
         for stop in stops:
-            law = self._law(solver.time)
+            self.law_time = solver.time if self.law_time is None else self.law_time
+            self.stop = stop
+            law = self._law(self.law_time)
             ending = solver.advance(law, stop, tick)
             if ending is not Ending.REACHED:
                 raise self._failed(self._why(ending))
+            self.law_time = None
         self.frames.append(self._frame())
         self.moments.append(solver.moments)
 
@@ -246,7 +314,7 @@ class Run:
     def last(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
         at = self.times[len(self.moments) - 1 : len(self.moments)]
-        return _reduced(self.problem, at, self.moments[-1][None])[0]
+        return reduced(self.problem, at, self.moments[-1][None])[0]
 
     def _frame(self) -> AnyFrame:
         solver = self.state.solver
@@ -274,41 +342,49 @@ class Run:
 
     def trajectory(self) -> DensityTrajectory:
         """What has been reached, checked."""
-        defect = max(f.mass_defect() for f in self.frames)
-        minimum = min(f.lowest() for f in self.frames)
-        # Written so that NaN fails too.
-        if not defect < _MOST_DEFECT:
-            raise self._failed(f"the density lost its mass by {defect:.2g}; tighten rtol")
-        if not minimum >= -self.rtol:
-            raise self._failed(
-                f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol"
-            )
-        return self._assemble(defect, minimum)
+        quality = Quality.of(self.frames)
+        self.judge(quality)
+        return self._assemble(quality)
 
-    def _assemble(self, defect: float, minimum: float) -> DensityTrajectory:
+    def judge(self, quality: Quality) -> None:
+        """Raise `SolveError` where the densities reached are not what they have to be."""
+        # Written so that NaN fails too.
+        if not quality.defect < _MOST_DEFECT:
+            raise self._failed(f"the density lost its mass by {quality.defect:.2g}; tighten rtol")
+        if not quality.minimum >= -self.rtol:
+            raise self._failed(
+                f"the density has ripples down to {quality.minimum:.2g} of its maximum; "
+                "tighten rtol"
+            )
+
+    def statistics(self, quality: Quality) -> dict[str, Any]:
+        """How the integration went."""
         solver = self.state.solver
-        log = np.concatenate(solver.log)
-        before = self.state.before
-        dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
         stats: dict[str, Any] = {
             **solver.statistics(),
             "scheme": "scharfetter-gummel" if solver.scheme else "spectral-volume",
             "order": solver.element.order,
             "rtol": self.rtol,
             "least_diffusivity": self.state.least,
-            "mass_defect": defect,
-            "minimum": minimum,
+            "mass_defect": quality.defect,
+            "minimum": quality.minimum,
         }
         if not solver.scheme:
-            stats["space_error"] = max(_unresolved(f) for f in self.frames)
+            stats["space_error"] = quality.unresolved
+        return stats
+
+    def _assemble(self, quality: Quality) -> DensityTrajectory:
+        log = np.concatenate(self.state.solver.log)
+        before = self.state.before
+        dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
         return DensityTrajectory(
             self.problem,
             self.times[: len(self.frames)],
             tuple(self.frames),
-            _reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
+            reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
             dense[:, 0],
-            _reduced(self.problem, dense[:, 0], dense[:, 1:]),
-            stats,
+            reduced(self.problem, dense[:, 0], dense[:, 1:]),
+            self.statistics(quality),
         )
 
     def _why(self, ending: Ending) -> str:
@@ -324,9 +400,7 @@ class Run:
         solver = self.state.solver
         partial = None
         if self.frames:
-            partial = self._assemble(
-                max(f.mass_defect() for f in self.frames), min(f.lowest() for f in self.frames)
-            )
+            partial = self._assemble(Quality.of(self.frames))
         return SolveError(message, time=solver.time, step=solver.step, partial=partial)
 
 
@@ -352,7 +426,7 @@ def _unresolved(frame: AnyFrame) -> float:
     return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
 
 
-def _reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:
+def reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:
     """Order parameters from rows of functionals at times, ε_g whole but for scheduled noise."""
     columns = dict(zip(FUNCTIONAL_NAMES, moments.T, strict=True))
     columns["loss"] = columns["loss"] - problem.dynamics.steady_offset

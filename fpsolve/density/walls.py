@@ -225,6 +225,12 @@ class FrozenStart:
     upper: list[tuple[Array, Array, Array]]
     functionals: Array
 
+    @classmethod
+    def none(cls, classes: int, order: int) -> FrozenStart:
+        """Nothing starts beyond the walls."""
+        nothing = (np.empty(0), np.empty(0), np.empty((order + 1, 0)))
+        return cls([nothing] * classes, [nothing] * classes, np.zeros(6))
+
 
 def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenStart:
     """Return what of `start` lies beyond the absorbing walls of `problem`."""
