@@ -33,7 +33,7 @@ def take(folder: Path, names: list[str]) -> None:
     command = [sys.executable, "-m", "fpsolve", "explore", "--no-browser"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = re.match(r"(http\S+)", server.stdout.readline())[1]
+        address = server.stdout.readline().split()[0]
         with sync_playwright() as play:
             chromium = shutil.which("chromium") or shutil.which("chromium-browser")
             browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
