@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from fpsolve.density.frame import Frame
 from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.explorer.results import FLIPS_OF
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.quantizer import StepQuantizer
 
 __all__ = ["Views"]
 
@@ -35,10 +37,10 @@ class Views:
     Attributes
     ----------
     sources : dict of ColumnDataSource
-        "density", "thresholds", "levels", "path", "closure", "stationary", "particles",
-        "occupancy", "kept_density", "kept_path", "now".
-    density, orders, occupancy : figure
-        Densities, order parameters, occupancies.
+        "density", "thresholds", "levels", "path", "orders", "closure", "stationary", "particles",
+        "occupancy", "kept_density", "kept_path", "now", "flips", "kept_flips".
+    density, orders, occupancy, flips : figure
+        Densities, order parameters, occupancies, flip rate.
     errors : dict of figure
         ε_g(τ) by its axes: "linear", "log τ", "log ε_g", "log both".
     """
@@ -49,6 +51,7 @@ class Views:
             "thresholds": ("w", "low", "high"),
             "levels": ("w", "y"),
             "path": ("tau", *_PATHS),
+            "orders": ("tau", *_PATHS),
             "closure": ("tau", *_PATHS),
             "stationary": ("tau", "error"),
             "particles": ("tau", "error"),
@@ -57,6 +60,8 @@ class Views:
             "kept_density": ("w", "all"),
             "kept_path": ("tau", *_PATHS),
             "now": ("tau", "error"),
+            "flips": ("tau", "rate"),
+            "kept_flips": ("tau", "rate"),
         }
         self.sources = {
             name: ColumnDataSource({c: [] for c in names}, name=name)
@@ -73,6 +78,7 @@ class Views:
         }
         self.orders = self._orders()
         self.occupancy = self._occupancy()
+        self.flips = self._flips()
 
     # --- figures ---------------------------------------------------------------------------------
 
@@ -143,7 +149,7 @@ class Views:
         for color, name in zip(COLORS, _PATHS[1:], strict=True):
             label = name.replace("_psi", "_ψ")
             common = {"color": color, "line_width": 2}
-            shape.line("tau", name, source=self.sources["path"], legend_label=label, **common)
+            shape.line("tau", name, source=self.sources["orders"], legend_label=label, **common)
             shape.line("tau", name, source=self.sources["closure"], line_dash="dashed", **common)
         _legend(shape)
         # Curves fill this picture: its legend lies below it.
@@ -169,10 +175,27 @@ class Views:
         _legend(shape)
         return shape
 
+    def _flips(self) -> Any:
+        shape = figure(
+            height=260,
+            sizing_mode="stretch_width",
+            x_range=self._taus["linear"],
+            y_range=Range1d(0, 1),
+            x_axis_label="τ",
+            y_axis_label=f"flips of a weight in a step, d = {FLIPS_OF}",
+            toolbar_location=None,
+        )
+        shape.line("tau", "rate", source=self.sources["kept_flips"], color=_GREY, line_width=2,
+                   line_dash="dotdash", legend_label="kept")  # fmt: skip
+        shape.line("tau", "rate", source=self.sources["flips"], color=COLORS[0], line_width=2.4,
+                   legend_label="flip rate")  # fmt: skip
+        _legend(shape)
+        return shape
+
     # --- data ------------------------------------------------------------------------------------
 
     def show_time(self, result: DensityTrajectory, index: int) -> None:
-        """Draw the densities and occupancies at requested time number `index`."""
+        """Draw the densities at requested time number `index`."""
         time, frame = float(result.times[index]), result.frames[index]
         low, high = self._reach(result, time)
         w = _points(frame, low, high)
@@ -184,7 +207,10 @@ class Views:
             data[f"part{i}"] = (
                 law.probabilities[parts[i]] * frame.pdf(parts[i], w) if shown else w * np.nan
             )
-        top = float(data["all"].max()) * 1.05 or 1.0
+        own = float(data["all"].max())
+        # What is kept is seen whole unless it would dwarf what is shown.
+        kept = float(np.max(self.sources["kept_density"].data["all"], initial=0.0))
+        top = 1.05 * max(own, min(kept, 3 * own)) or 1.0
         self.sources["density"].data = data
         self.density.x_range.update(start=low, end=high)
         self.density.y_range.update(start=0, end=top)
@@ -197,7 +223,6 @@ class Views:
         }  # fmt: skip
         inside = levels[(levels > low) & (levels < high)]
         self.sources["levels"].data = {"w": inside, "y": np.full(inside.size, 0.015 * top)}
-        self._show_occupancy(result, time)
         state = result.order_parameters
         error = float(state.generalization_error[index])
         self.sources["now"].data = {"tau": [max(time, 1e-12)], "error": [error]}
@@ -214,8 +239,10 @@ class Views:
         margin = 0.06 * (high - low) or 0.5
         return float(low - margin), float(high + margin)
 
-    def _show_occupancy(self, result: DensityTrajectory, time: float) -> None:
-        quantizer = result.problem.weight_quantizer
+    def show_occupancy(self, result: DensityTrajectory, index: int) -> None:
+        """Draw the share of each level at requested time number `index`."""
+        time = float(result.times[index])
+        quantizer = _sharp(result.problem)
         if quantizer is None:
             self.sources["occupancy"].data = {"level": [], "share": [], "width": []}
             return
@@ -232,20 +259,40 @@ class Views:
         self.occupancy.y_range.update(start=0, end=float(min(1.0, 1.15 * share.max())))
 
     def show_paths(self, result: DensityTrajectory) -> None:
-        """Draw ε_g and the order parameters at every step of the solve."""
+        """Draw ε_g at every step of the solve."""
         self.sources["path"].data = _path(result)
         horizon = float(result.times[-1])
         self._taus["linear"].update(start=0.0, end=horizon)
         self._taus["log"].update(start=horizon * 1e-4, end=horizon)
         self._fit_errors()
 
-    def _fit_errors(self) -> None:
-        """Let the picture of ε_g hold every curve in it, on either axis."""
-        orders = [self.sources[n].data[c] for n in ("path", "closure") for c in _PATHS[1:]]
+    def show_flips(self, times: Array, rate: Array | None) -> None:
+        """Draw the flip rate, where there is one: only sharp thresholds are crossed."""
+        self.sources["flips"].data = _flips_of(times, rate)
+        self._fit_flips()
+
+    def _fit_flips(self) -> None:
+        rates = [self.sources[n].data["rate"] for n in ("flips", "kept_flips")]
+        values = np.concatenate([np.asarray(r, dtype=np.float64) for r in rates])
+        top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+        self.flips.y_range.update(start=0, end=1.1 * top or 1.0)
+
+    def show_orders(self) -> None:
+        """Draw the order parameters of what the picture of ε_g shows."""
+        self.sources["orders"].data = dict(self.sources["path"].data)
+        self._fit_orders()
+
+    def _fit_orders(self) -> None:
+        orders = [self.sources[n].data[c] for n in ("orders", "closure") for c in _PATHS[1:]]
+        if not any(len(order) for order in orders):
+            return
         moments = np.concatenate([np.asarray(o, dtype=np.float64) for o in orders])
         low, high = float(moments.min()), float(moments.max())
         margin = 0.05 * (high - low) or 0.5
         self._order.update(start=low - margin, end=high + margin)
+
+    def _fit_errors(self) -> None:
+        """Let the picture of ε_g hold every curve in it, on either axis."""
         names = ("path", "closure", "stationary", "kept_path")
         shown = [np.asarray(self.sources[n].data["error"], dtype=np.float64) for n in names]
         values = np.concatenate(shown)
@@ -263,9 +310,12 @@ class Views:
         error = [e for value in values for e in (value, value, np.nan)]
         self.sources["stationary"].data = {"tau": tau, "error": error}
         self._fit_errors()
+        self._fit_orders()
 
     def clear_particles(self) -> None:
         """Take the runs away."""
+        if not len(self.sources["particles"].data["tau"]):
+            return
         self.sources["particles"].data = {"tau": [], "error": []}
         self.sources["occupancy_ste"].data = {"level": [], "share": []}
 
@@ -277,7 +327,7 @@ class Views:
 
     def show_runs(self, runs: list[Mapping[str, Array]], problem: Problem, time: float) -> None:
         """Draw the occupancies of the runs at the time they know that is nearest to `time`."""
-        quantizer = problem.weight_quantizer
+        quantizer = _sharp(problem)
         if not runs or quantizer is None:
             self.sources["occupancy_ste"].data = {"level": [], "share": []}
             return
@@ -296,17 +346,38 @@ class Views:
         if len(self.sources["path"].data["tau"]):
             self._fit_errors()
 
+    def keep_flips(self, times: Array, rate: Array | None) -> None:
+        """Keep a flip rate."""
+        self.sources["kept_flips"].data = _flips_of(times, rate)
+        self._fit_flips()
+
     def drop(self) -> None:
         """Take away what was kept."""
+        self.sources["kept_flips"].data = _flips_of(np.empty(0), None)
         self.sources["kept_density"].data = {"w": [], "all": []}
         self.sources["kept_path"].data = {name: [] for name in ("tau", *_PATHS)}
 
 
+def _sharp(problem: Problem) -> StepQuantizer | None:
+    """The weight quantizer if a weight says which level it takes; stochastic rounding does not."""
+    quantizer = problem.weight_quantizer
+    has = quantizer is not None and quantizer.thresholds.size == quantizer.levels.size - 1
+    return quantizer if has else None
+
+
 def _legend(shape: Any) -> None:
+    shape.toolbar.logo = None
     shape.legend.click_policy = "hide"
     shape.legend.background_fill_alpha = 0.5
     shape.legend.label_text_font_size = "9pt"
     shape.legend.padding, shape.legend.spacing = 4, 0
+
+
+def _flips_of(times: Array, rate: Array | None) -> dict[str, Array]:
+    """The curve of a flip rate; times when it is infinite are left out."""
+    if rate is None:
+        return {"tau": np.empty(0), "rate": np.empty(0)}
+    return {"tau": np.asarray(times), "rate": np.where(np.isfinite(rate), rate, np.nan)}
 
 
 def _path(result: Any) -> dict[str, Array]:
