@@ -931,7 +931,7 @@ SPLIT = 1
 _HEIGHT = 4.0
 # By this factor its height counts more each time that the mesh has let a density become negative.
 _MORE_CARE = 3.0
-_MOST_CARE = 1000.0
+_MOST_CARE = 30.0
 # An element is split before it leaves as much unresolved as it may.
 SPLIT_SHARE = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.

@@ -97,7 +97,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     reach = float(np.abs(solver.x[:, mass > 0]).max())
     spread = heat * (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
     allowed = _SHARE * solver.rtol
-    return moved <= allowed * second**0.5 and spread <= allowed * second
+    return bool(moved <= allowed * second**0.5 and spread <= allowed * second)
 
 
 def _ways(
