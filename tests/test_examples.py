@@ -157,6 +157,25 @@ def test_plateau() -> None:
         assert found["half_way"](omega) == pytest.approx(time, rel=0.08)
 
 
+def test_power_law() -> None:
+    found = example("power_law")
+    assert found["exponent"] == pytest.approx(-(1 + found["BETA"] + found["GAMMA"]), abs=0.01)
+    teacher = fpsolve.Teacher.power_law(found["BETA"], found["GAMMA"], classes=12)
+    told = []
+    for bits, floor in found["floors"].items():
+        levels = fpsolve.UniformQuantizer(bits, 2.0).levels
+        inside, step = np.clip(teacher.values, -2, 2), levels[1] - levels[0]
+        f = (inside + 2) / step % 1
+        # Dithering between two levels, and what lies beyond the range.
+        square = step**2 * f * (1 - f) + (teacher.values - inside) ** 2
+        expected = float(teacher.probabilities @ (teacher.input_scale**2 * square))
+        # The last classes are still on their way.
+        assert floor == pytest.approx(expected, rel=0.1)
+        told.append(f"{bits} bits at τ = {found['ends'][bits]:.0f} (ε = {floor:.1g})")
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert ", ".join(told).replace("bits at", "bits end that at", 1) in readme
+
+
 def test_ornstein_uhlenbeck() -> None:
     # The script's closed form, checked at its ends: at t = 0 the start, at last the stationary law.
     found = example("ornstein_uhlenbeck")

@@ -52,6 +52,8 @@ ITEMS = (
     "dithering",
     "early_stopping",
     "plateau",
+    "training_rules",
+    "scaling_law",
 )
 
 HERE = Path(__file__).parent
