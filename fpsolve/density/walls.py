@@ -125,8 +125,13 @@ def _layer_beyond(depth: Array, inward: float, heat: float, time: float) -> Arra
     return np.asarray(0.5 * erfc(y) + 0.5 * np.exp(-(y**2)) * erfcx(z))
 
 
-def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: float) -> WalledStart:
-    """Return `start` cut at the reflecting walls of `problem`; `error` is ε_g there."""
+def walled_start(
+    problem: Problem, start: GaussianStart, rtol: float, error: float, latest: float
+) -> WalledStart:
+    """Return `start` cut at the reflecting walls of `problem`; `error` is ε_g there.
+
+    What was beyond has spread for a time that is short for the bulk, `latest` at most.
+    """
     dynamics = problem.dynamics
     walls = dynamics.walls
     assert walls is not None
@@ -146,11 +151,15 @@ def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: flo
             inward[side, k] = sign * float(drift[0])
     # What rounding leaves beyond a distant wall is nothing.
     beyond[beyond < 1e-16] = 0.0
-    speed = max(float(np.abs(inward).max()), 1e-300)
-    time = _INSTANT * rtol * float(min(start.deviation.min(), walls.high - walls.low)) / speed
     # Surrogates are alike on either side.
     h = float(dynamics.shape(np.array([walls.high * (1 - 1e-9)]))[0])
-    heat = dynamics.sigma2 * h**2 * float(dynamics.diffusivity(start.time, error)) * time
+    diffusivity = dynamics.sigma2 * h**2 * float(dynamics.diffusivity(start.time, error))
+    extent = float(min(start.deviation.min(), walls.high - walls.low))
+    speed, spread = float(np.abs(inward).max()), float(diffusivity.max())
+    # There may be no drift at the walls, or no diffusion.
+    by_drift, by_spread = speed / extent, spread / extent**2
+    time = min(_INSTANT * rtol / max(by_drift, by_spread, 1e-300), latest)
+    heat = diffusivity * time
     return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
 
 
