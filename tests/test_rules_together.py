@@ -53,13 +53,17 @@ def test_a_temperature_goes_with_each_rule(rule):
 
 
 def test_a_triangle_is_the_same_in_the_machine_and_its_limiting_particles():
-    """Five standard errors over runs in 9 numbers, Welch with 14 degrees of freedom (2e-3); the clipped estimator is told apart."""
-    bent = problem(surrogate=Surrogate.triangular(1.2), learning_rate=0.3)
+    """Nine numbers within 7 standard errors: Student's t of 14 degrees of freedom, 6e-5 in all.
+
+    The clipped estimator is told apart.
+    """
+    narrow = {"learning_rate": 0.3, "initial": GaussianInitial(variance=0.04)}
+    bent = problem(surrogate=Surrogate.triangular(0.8), **narrow)
     times = [1.0, 3.0, 6.0]
     ste = simulate_ste(bent, times, dimension=1000, runs=8, seed=1, dense_times=[0])
     runs = {}
-    for name, surrogate in (("same", bent.surrogate), ("clipped", Surrogate(1.2))):
-        other = problem(surrogate=surrogate, learning_rate=0.3)
+    for name, surrogate in (("same", bent.surrogate), ("clipped", Surrogate(0.8))):
+        other = problem(surrogate=surrogate, **narrow)
         runs[name] = simulate_sde(
             other, times, particles=1500, runs=8, seed=2, dense_times=[0]
         ).order_parameters
@@ -70,8 +74,8 @@ def test_a_triangle_is_the_same_in_the_machine_and_its_limiting_particles():
             two = getattr(state, field)
             error = np.sqrt((one.var(axis=0, ddof=1) + two.var(axis=0, ddof=1)) / 8)
             scores[name].append(np.abs(one.mean(axis=0) - two.mean(axis=0)) / error)
-    assert np.max(scores["same"]) < 5
-    assert np.max(scores["clipped"]) > 10
+    assert np.max(scores["same"]) < 7
+    assert np.max(scores["clipped"]) > 14
 
 
 FADING = Schedule.linear(0.1, 0.0, duration=5.0)
