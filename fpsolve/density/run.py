@@ -119,7 +119,8 @@ def begin(
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
         error = float(moments[0] + dynamics.added_noise(start.time))
-        walled = walled_start(problem, start, work, error)
+        latest = float(positive[0]) if positive.size else 1.0
+        walled = walled_start(problem, start, work, error, latest)
         if walled.beyond.any() and not error > 0:
             raise SolveError(
                 "with all weights beyond the walls the generalization error is 0, and what is put "
