@@ -21,14 +21,23 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 # From what is told to what tells: a module imports from its own room and the rooms before it.
-ROOMS = ["_version", "errors", "display", "progress", "numerics", "problem", "reduction"]
+ROOMS = [
+    "_version",
+    "errors",
+    "display",
+    "progress",
+    "compilation",
+    "numerics",
+    "problem",
+    "reduction",
+]
 ROOMS += ["recording"]
 ROOMS += ["density", "macro", "particles", "comparison", "studies"]
 ROOMS += ["sweeps", "store", "plots", "explorer", "cli", "__main__"]
 # Rooms on one floor: none imports another.
 SIBLINGS = {"density", "macro", "particles"}
 # The numerics know no quantizer: they import nothing of the package but these.
-NUMERICS_KNOW = {"numerics", "errors", "progress"}
+NUMERICS_KNOW = {"numerics", "errors", "progress", "compilation"}
 # External package -> the only rooms that may import it.
 CONFINED = {
     "matplotlib": {"plots"},

@@ -14,6 +14,7 @@ from fpsolve import (
     GaussianInitial,
     ParameterError,
     Problem,
+    Schedule,
     SolveError,
     StepQuantizer,
     Surrogate,
@@ -456,3 +457,51 @@ def test_weights_between_walls_without_drift_spread_evenly():
     w = np.linspace(-0.99, 0.99, 7)
     np.testing.assert_allclose(result.pdf(w, time), 0.5, rtol=0, atol=5e-5)
     np.testing.assert_allclose(result.order_parameters.q, 1.0 / 3.0, rtol=1e-5)
+
+
+# A teacher on a level, no noise: ε_g → 0, and what is at rest then has to stay so for long.
+FADING = Problem(
+    weight_quantizer=UniformQuantizer(4, 2.1886994859237006),
+    input_quantizer=None,
+    learning_rate=1.8261341906075523,
+    teacher=Teacher.constant(1.2506854205278288),
+    batch_size=75,
+)
+# Two states, ε* = 0 and 0.278, and a start near the separatrix on the side of the first.
+TWO_STATES = Problem(
+    weight_quantizer=UniformQuantizer(3, 1.4171408778717818),
+    input_quantizer=None,
+    learning_rate=2.8594918107653093,
+    teacher=Teacher.constant(0.9447605852478544),
+    initial=GaussianInitial(1.2820405047327335, 7.892402729735725e-05, -0.5700939772087898),
+)
+
+
+def test_what_has_come_to_rest_stays_where_it_is() -> None:
+    """Held for 745 units of time, even the least diffusion would move q by 90 rtol."""
+    sharp = solve_pde(FADING, [0, 3, 748], rtol=1e-8)
+    for rtol in (1e-4, 1e-6):
+        density = solve_pde(FADING, [0, 1, 3, 10, 30, 100, 300, 748], rtol=rtol)
+        found, truth = density.order_parameters[-1], sharp.order_parameters[-1]
+        assert density.stats["at_rest_from"] < 20
+        np.testing.assert_allclose(found.q, truth.q, rtol=5 * rtol)
+        np.testing.assert_allclose(found.m, truth.m, rtol=5 * rtol)
+        assert 0 <= found.generalization_error < 10 * rtol
+        # Nothing moves any more: from then on all times have one and the same density.
+        assert density.order_parameters.q[-2] == found.q
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-5, 1e-7])
+def test_output_times_do_not_choose_between_two_states(rtol: float) -> None:
+    for times in ([19.605], np.linspace(0, 19.605, 13)):
+        final = solve_pde(TWO_STATES, times, rtol=rtol).order_parameters[-1]
+        assert 0 <= final.generalization_error < rtol
+
+
+def test_a_rate_that_dies_out_leaves_the_density_where_it_is() -> None:
+    """∫η is 0.5 from here on, all but 1e-17 of it before τ = 200; the rest of 10^6 is idle."""
+    schedule = Schedule.exponential(0.1, 0.2)
+    problem = Problem(weight_quantizer=UniformQuantizer(2, 1.0), learning_rate=schedule)
+    density = solve_pde(problem, [200, 1e6])
+    assert density.stats["at_rest_from"] < 200
+    np.testing.assert_allclose(*density.order_parameters.generalization_error, rtol=1e-6)

@@ -96,7 +96,7 @@ def begin(
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
         raise SolveError(_why_point(problem), time=0.0, step=0.0)
-    least = _least_error(problem, work)
+    least, idle = _least_errors(problem, work)
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
     before = None
@@ -134,7 +134,7 @@ def begin(
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
-    solver.rest, solver.idle = least, least / (_IDLE * work)
+    solver.rest, solver.idle = least, idle
     return State(solver, least, foreign, frozen, before)
 
 
@@ -143,7 +143,7 @@ def _begin_from(
 ) -> State:
     """The same from densities that another run has reached, which lie between the walls."""
     _check_size(problem)
-    least = _least_error(problem, work)
+    least, idle = _least_errors(problem, work)
     foreign = None if problem.dynamics.is_standard else _foreign(problem)
     law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
     walls = problem.dynamics.walls
@@ -153,7 +153,7 @@ def _begin_from(
     solver = start_solver(
         equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
     )
-    solver.rest, solver.idle = least, least / (_IDLE * work)
+    solver.rest, solver.idle = least, idle
     return State(solver, least, foreign, frozen)
 
 
@@ -218,12 +218,12 @@ def _foreign(problem: Problem) -> ForeignLaw:
     return ForeignLaw(coefficients, terms=terms, rank=1)
 
 
-def _least_error(problem: Problem, rtol: float) -> float:
-    """ε_g below which D is held, for its layers become thinner than any mesh.
+def _least_errors(problem: Problem, rtol: float) -> tuple[float, float]:
+    """ε_g below which D is held, for its layers become thinner than any mesh; and `Limits.idle`.
 
     Down to there ε_g is followed relative to itself; from then on D is held, but no longer than it
     takes all weights to come to rest, see `numerics.rest`. Where noise or inputs keep ε_g above 0,
-    D is never held.
+    D is never held, and always known to the tolerance.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
     most = problem.rho
@@ -231,8 +231,9 @@ def _least_error(problem: Problem, rtol: float) -> float:
         most = max(float(np.square(quantizer.levels).max()), most)
     most = max(most, problem.initial.variance + problem.initial.mean**2)
     least = _LEAST_ERROR * rtol * float(dynamics.sigma2.max()) * most
+    idle = least / (_IDLE * rtol)
     known = 0.0 if isinstance(problem.noise_variance, Schedule) else dynamics.floor
-    return min(least, 0.5 * known) if known > 0 else least
+    return (min(least, 0.5 * known), min(idle, known)) if known > 0 else (least, idle)
 
 
 class Quality(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.compilation import announce_compilation
 from fpsolve.errors import SolveError
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import attach
@@ -18,6 +19,8 @@ from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, 
 from fpsolve.numerics.rest import at_rest, dies_out, settles
 
 __all__ = ["Ending", "Solver", "kernel_reference"]
+
+announce_compilation()
 
 Array = NDArray[np.float64]
 

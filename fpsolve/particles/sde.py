@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.compilation import announce_compilation
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
 from fpsolve.particles.begin import Beginning, Start, begin
@@ -29,6 +30,8 @@ from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
+
+announce_compilation()
 
 Array = NDArray[np.float64]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.compilation import announce_compilation
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
 from fpsolve.particles.begin import Beginning, Start, begin
@@ -25,6 +26,8 @@ from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["simulate_ste"]
+
+announce_compilation()
 
 Array = NDArray[np.float64]
 
