@@ -96,6 +96,9 @@ def killed_at_random(path, solver: str, kills: int, rng) -> dict[str, int]:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", process.stderr.read()
         number = rng.choice([signal.SIGKILL, signal.SIGTERM])
+        if told["before the file"]:  # Once is enough.
+            while not path.exists() and process.poll() is None:
+                time.sleep(0.01)
         time.sleep(rng.uniform(0.0, 1.0))
         process.send_signal(number)
         _, err = process.communicate(timeout=120)

@@ -123,6 +123,7 @@ def drive(
                 reporter,
                 attend=attend,
                 done=done,
+                full=record.full,
             )
     except SolveError as error:
         if sink is not None:

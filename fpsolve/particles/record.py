@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 # More weights than these stay in the file of a run.
 _MOST = 2**24
+# So many weights may wait for the sink.
+_MOST_WAITING = 2**22
 
 
 class Record:
@@ -120,6 +122,14 @@ class Record:
         # Meanwhile the sink may have been handed some of it.
         rows = [(i, self._waiting.get(i)) for i in range(self.handed, own)]
         return tuple((kept[i], row[run].copy()) for i, row in rows if row is not None)
+
+    def full(self) -> bool:
+        """Whether so much waits for the sink that runs had better wait too."""
+        # Only what all runs have reached counts: the sink can be handed that.
+        if self._sink is None:
+            return False
+        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
+        return (complete - self.handed) * self.teacher_weights.size > _MOST_WAITING
 
     def hand_on(self) -> None:
         """Hand the requested times that all runs have reached to the sink."""
