@@ -131,9 +131,20 @@ class Record:
         complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
         return (complete - self.handed) * self.teacher_weights.size > _MOST_WAITING
 
+    @property
+    def complete(self) -> int:
+        """Number of requested times that all runs have reached."""
+        return int(np.searchsorted(self._kept_marks, self.reached.min()))
+
+    def state_at(self, index: int) -> tuple[float, OrderParameters]:
+        """Return requested time number `index` and the order parameters there, shape (runs,)."""
+        here = self._order_parameters(self._kept_marks[index : index + 1])
+        arrays = {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
+        return float(self._timetable.kept[index]), OrderParameters(**arrays)
+
     def hand_on(self) -> None:
         """Hand the requested times that all runs have reached to the sink."""
-        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
+        complete = self.complete
         if self._sink is None:
             return
         if self.handed == complete:
