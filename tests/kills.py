@@ -1,7 +1,7 @@
 """Kill real runs of every kind at random moments: `python tests/kills.py [NUMBER] [SEED]`.
 
 Each run is killed (SIGKILL or SIGTERM) and resumed until it ends, and is then compared, bit for
-bit, with one that was left alone; runs are begun anew until NUMBER kills (60) have met a running one.
+bit, with one that was left alone; runs are begun anew until NUMBER kills (60) have met one running.
 """
 
 from __future__ import annotations
