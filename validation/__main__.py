@@ -77,12 +77,14 @@ def main(arguments: list[str] | None = None) -> int:
     told_all = summary(results, quick=options.quick, seconds=elapsed)
     page = write_report(results, told_all, options.out)
     for result in results:
-        verdict = "holds" if result.holds else "FAILS"
+        verdict = "skips" if result.skipped else "holds" if result.holds else "FAILS"
         kept = " (kept)" if result.cached else ""
         print(
             f"{verdict}  {result.name:24} {len(result.gates):3d} gates {result.seconds:7.1f} "
             f"s{kept}"
         )
+        if result.skipped:
+            print(f"       {result.skipped}")
         for gate in result.gates:
             if not gate.holds:
                 print(

@@ -17,6 +17,7 @@ from fpsolve import GaussianInitial
 from validation.claims import Answer, Claim, answer, judged
 from validation.curves import extrapolated, normal_gate, problem
 from validation.gates import Gate, Table
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes
 
 TITLE = "Claims under every unstated setting"
@@ -45,8 +46,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
     d, runs = (400, 16) if quick else (1600, 24)
     found = {
         "variances": variances,
-        "isotropy": _isotropy(variances),
-        "closure": [_closure_gap(v, quick) for v in variances],
+        "isotropy": part("isotropy", lambda: _isotropy(variances)),
+        "closure": [part(f"closure {v}", lambda v=v: _closure_gap(v, quick)) for v in variances],
         "inputs": [_rises(v) for v in variances],
         "ranges": {f"{ridge}": [_ranges(v, ridge) for v in variances] for ridge in (0.5, 1.0)},
         "bits": [_bits(v) for v in variances],
@@ -68,7 +69,12 @@ def compute(quick: bool = False) -> dict[str, Any]:
         "b = 4, λ = ½": (problem(4, ridge=0.5), [100.0]),
     }
     found["judges"] = {
-        name: extrapolated(case, tau, dimension=d, runs=runs, seed=SEED + i)
+        name: part(
+            f"judge {name}",
+            lambda case=case, tau=tau, i=i: extrapolated(
+                case, tau, dimension=d, runs=runs, seed=SEED + i
+            ),
+        )
         for i, (name, (case, tau)) in enumerate(judges.items())
     }
     return found

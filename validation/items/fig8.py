@@ -19,6 +19,7 @@ from validation.curves import (
     verdict_on,
 )
 from validation.gates import Gate, Table
+from validation.parts import part
 from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 8: ridge"
@@ -46,13 +47,16 @@ def _panel(
     cases: dict[str, tuple[int, float]], ridge: float, dimension: int, runs: int, seed: int
 ) -> dict[str, Any]:
     return {
-        label: learning_curve(
-            problem(bits, omega, ridge=ridge),
-            horizon=120.0,
-            dimension=dimension,
-            runs=runs,
-            seed=seed + i + round(100 * ridge),
-            checks=(5.0, 37.0, 120.0),
+        label: part(
+            f"{ridge} {label}",
+            lambda i=i, bits=bits, omega=omega: learning_curve(
+                problem(bits, omega, ridge=ridge),
+                horizon=120.0,
+                dimension=dimension,
+                runs=runs,
+                seed=seed + i + round(100 * ridge),
+                checks=(5.0, 37.0, 120.0),
+            ),
         )
         for i, (label, (bits, omega)) in enumerate(cases.items())
     }

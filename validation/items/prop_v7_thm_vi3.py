@@ -33,7 +33,7 @@ def case_of(regime: str, eta: float) -> fpsolve.Problem:
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return exact, closed and simulated stationary states over η."""
     rates = np.geomspace(1e-5, 0.3, 16)
-    dimension, runs = (200, 16) if quick else (800, 16)
+    dimension, runs = (100, 160) if quick else (200, 512)
     found: dict[str, Any] = {}
     for i, regime in enumerate(REGIMES):
         omega, ridge = REGIMES[regime]
