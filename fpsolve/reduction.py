@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.display import Shown, span
 from fpsolve.problem.problem import Problem
@@ -77,11 +77,13 @@ class OrderParameters(Shown):
         loss: Array | None = None,
         square: Array | float | None = None,
         rho: Array | float | None = None,
+        tau: ArrayLike | None = None,
     ) -> OrderParameters:
         """Complete the five moments by s and ε_g.
 
         `loss` is the average of Sψ² − 2κw*ψ, needed where κ and S differ between classes. `square`
-        and `rho` replace the law's E[w*²] and ρ = E[s²w*²] at finite d.
+        and `rho` replace the law's E[w*²] and ρ = E[s²w*²] at finite d. `tau` are the times, needed
+        where the noise is scheduled.
         """
         square = problem.teacher.square if square is None else square
         aligned = np.divide(
@@ -93,7 +95,7 @@ class OrderParameters(Shown):
         s = np.sqrt(np.where(spread2 > 0, spread2, 0.0))
         dynamics = problem.dynamics
         loss = dynamics.loss(m_psi, q_psi) if loss is None else loss
-        error = dynamics.generalization_error(loss, rho=rho)
+        error = dynamics.generalization_error(loss, rho=rho, tau=tau)
         return cls(m, q, s, m_psi, q_psi, r_psi, error)
 
     def __getitem__(self, index: object) -> OrderParameters:
@@ -173,7 +175,7 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
     -----
     Source: paper §IV (definitions) and Eq. (3).
     """
-    problem = source.problem
+    problem, times = source.problem, getattr(source, "times", None)
     if isinstance(source, Weights):
         w = np.asarray(source.weights)
         w_star = np.asarray(source.teacher_weights)[:, None, :]
@@ -187,6 +189,7 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
             r_psi=(w * psi).mean(axis=-1),
             square=np.square(w_star).mean(axis=-1),
             rho=np.square(w_star).mean(axis=-1),
+            tau=times,
         )
     edges = np.asarray(source.edges)
     mass = np.asarray(source.density) * np.diff(edges)
@@ -202,6 +205,7 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
         m_psi=aligned @ np.moveaxis(mass @ psi, -1, 0),
         q_psi=probability @ np.moveaxis(mass @ psi**2, -1, 0),
         r_psi=probability @ np.moveaxis(mass @ (w * psi), -1, 0),
+        tau=times,
     )
 
 

@@ -42,6 +42,9 @@ def combined(**changes):
 COMBINED = {
     "frozen-momentum": combined(surrogate=Surrogate(), momentum=0.5, noise_variance=0.1),
     "clip-dampening": combined(weight_clip=0.8, dampening=0.1),
+    "clip-leaky-beyond": combined(
+        weight_clip=1.2, surrogate=Surrogate(slope=0.4), noise_variance=0.2
+    ),
     "stochastic-leaky-decay": combined(
         weight_quantizer=UniformQuantizer(3, 1.0, rounding="stochastic"),
         weight_decay=0.2,

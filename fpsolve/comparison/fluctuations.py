@@ -15,6 +15,7 @@ from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Fluctuations", "Solved", "fluctuations", "fluctuations_about"]
@@ -229,6 +230,10 @@ def _refuse(problem: Problem) -> None:
     if walls is not None and walls.kind == "absorb":
         allowed = "must be positive everywhere for fluctuations; give it a slope above 0"
         raise ParameterError("surrogate", problem.surrogate, allowed)
+    for name in ("ridge", "noise_variance"):
+        if isinstance(getattr(problem, name), Schedule):
+            allowed = "must be a number for fluctuations; of the schedules they know the rate's"
+            raise ParameterError(name, getattr(problem, name), allowed)
     if not problem.dynamics.is_standard:
         allowed = "must have the coefficients of fpsolve.Problem for fluctuations"
         raise ParameterError("problem", type(problem).__name__, allowed)

@@ -45,7 +45,7 @@ def expected_order_parameters(
     half = 0.5 * np.diff(density.edges)
     w = (density.centers[:, None] + half[:, None] * _NODES).ravel()
     mass = (0.5 * density.masses[index][..., None] * _WEIGHTS).reshape(values.size, -1)
-    own = density.order_parameters[index]
+    own, time = density.order_parameters[index], float(density.times[index])
     terms = {
         name: np.broadcast_to(term, mass.shape)
         for name, term in coordinate_terms(
@@ -59,13 +59,15 @@ def expected_order_parameters(
     teacher = problem.teacher
     known = {
         **{name: getattr(own, name) for name in terms},
-        "generalization_error": own.generalization_error - teacher.rho - problem.noise_variance,
+        "generalization_error": own.generalization_error - problem.dynamics.offset(time),
     }
     moved = {name: np.asarray(known[name] + shift @ _mean(mass, t)) for name, t in terms.items()}
     loss = moved.pop("generalization_error")
     square = float(actual @ np.square(values))
     rho = float(actual @ np.square(teacher.input_scale * values))
-    predicted = OrderParameters.from_moments(problem, **moved, loss=loss, square=square, rho=rho)
+    predicted = OrderParameters.from_moments(
+        problem, **moved, loss=loss, square=square, rho=rho, tau=time
+    )
     spread = float(predicted.s)
     direction = float(predicted.m) / square if square > 0 else 0.0
     scale = 2 * spread if spread > 0 else math.inf

@@ -105,6 +105,7 @@ def stratified_order_parameters(
         loss=np.asarray(means["generalization_error"]),
         square=float(np.square(star).mean()),
         rho=float(np.square(problem.teacher.input_scale[labels] * star).mean()),
+        tau=float(particles.times[index]),
     )
     return adjusted, variances
 

@@ -58,7 +58,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         unit=narrowest_bin(problem),
     )
     offset = np.zeros(len(FUNCTIONAL_NAMES))
-    offset[0] = dynamics.offset()
+    offset[0] = dynamics.steady_offset
     smooth = 0.0 if problem.weight_quantizer is None else problem.weight_quantizer.temperature
     relevance = np.clip(dynamics.probability / _RARE, min(1.0, 100.0 * rtol / _CRUDE), 1.0)
     own = slice(first_bin, first_bin + breaks.size + 1)
@@ -154,7 +154,9 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
     """Return the law that holds from `time` until the next landing point of the schedule."""
     if foreign is not None:
         return foreign.law(terms=foreign.terms, rank=1, least=least)
-    dynamics, segment = problem.dynamics, _segment(problem, time)
+    dynamics, segment = problem.dynamics, _segment(problem.learning_rate, time)
+    gained = 1.0 / (1.0 - problem.momentum)
+    segments: list[Segment] = [(*segment[:3], gained * segment[3], gained * segment[4])]
     terms = dynamics.coefficients(time, 0.0).drift.size
     # Coefficients are powers of the rate; they are read off where it is not 0.
     at, rate, power = time, 1.0, np.zeros(terms + 1)
@@ -164,14 +166,21 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
     found = dynamics.coefficients(at, 0.0)
     base = np.append(found.drift, found.diffusion) / rate**power
     gain = np.append(found.drift_error, found.diffusion_error) / rate**power
-    return affine_law(base, gain[:, None], power, segment=segment, least=least)
+    extra: list[Array] = []
+    if isinstance(problem.ridge, Schedule):
+        # A scheduled ridge is the factor of the last term, but for the rate.
+        base[-2] = 0.0
+        extra.append(dynamics.rate(at)[0] / rate * np.eye(terms + 1)[-2])
+        segments.append(_segment(problem.ridge, time))
+    if isinstance(problem.noise_variance, Schedule):
+        extra.append(gain)
+        segments.append(_segment(problem.noise_variance, time))
+    further = np.stack(extra, axis=1) if extra else None
+    return affine_law(base, gain[:, None], power, extra=further, segments=segments, least=least)
 
 
-def _segment(problem: Problem, time: float) -> Segment:
-    rate = problem.dynamics.rate(time)[0]
-    eta = problem.learning_rate
-    if not isinstance(eta, Schedule):
-        return (0.0, 0.0, 1.0, rate, rate)
-    shape, start, duration, first, last = eta.piece(time)
-    gain = 1.0 / (1.0 - problem.momentum)
-    return (_KINDS[shape], start, duration, gain * first, gain * last)
+def _segment(number: float | Schedule, time: float) -> Segment:
+    if not isinstance(number, Schedule):
+        return (_KINDS["constant"], 0.0, 1.0, number, number)
+    shape, start, duration, first, last = number.piece(time)
+    return (_KINDS[shape], start, duration, first, last)

@@ -47,7 +47,7 @@ def gaussian_path(problem: Problem, times: Array) -> tuple[Array, Array]:
     Source: paper Eqs. (6)–(7) with ψ the identity, where the closure is exact.
     """
     teacher, initial = problem.teacher, problem.initial
-    pull = problem.sigma2 + problem.ridge
+    pull = float(problem.dynamics.restoring[0])
     eta = problem.dynamics.constant_rate
     rate = eta * pull
     noise = eta**2 * problem.sigma2 / problem.batch_size
@@ -58,8 +58,7 @@ def gaussian_path(problem: Problem, times: Array) -> tuple[Array, Array]:
     source = [
         problem.sigma2 * (probability @ goal**2)
         - 2 * problem.kappa * (probability @ (teacher.values * goal))
-        + problem.rho
-        + problem.noise_variance,
+        + problem.dynamics.offset(),
         2 * (problem.sigma2 * goal - problem.kappa * teacher.values) @ (probability * away),
         problem.sigma2 * (probability @ away**2),
     ]

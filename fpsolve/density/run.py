@@ -104,8 +104,9 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
         equation.offset[:] += frozen.functionals
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
-        walled = walled_start(problem, start, work, float(moments[0]))
-        if walled.beyond.any() and not float(moments[0]) > 0:
+        error = float(moments[0] + dynamics.added_noise(start.time))
+        walled = walled_start(problem, start, work, error)
+        if walled.beyond.any() and not error > 0:
             raise SolveError(
                 "with all weights beyond the walls the generalization error is 0, and what is put "
                 "on a wall never spreads; widen weight_clip or give the labels noise",
@@ -133,9 +134,10 @@ def _check_size(problem: Problem) -> None:
     if quantizer is None or quantizer.temperature > 0 or quantizer.rounding != "nearest":
         return
     levels, rate = quantizer.levels, dynamics.rate(0.0)[0]
-    drift = dynamics.kappa * dynamics.w_star - np.outer(levels, dynamics.sigma2 + problem.ridge)
+    pull = dynamics.sigma2 + dynamics.ridge(0.0)
+    drift = dynamics.kappa * dynamics.w_star - np.outer(levels, pull)
     speed = rate * float(np.abs(drift).max())
-    heat = float((dynamics.diffusivity(0.0, dynamics.offset()) * dynamics.sigma2).max())
+    heat = float((dynamics.diffusivity(0.0, dynamics.offset(0.0)) * dynamics.sigma2).max())
     if 0 < heat < _FINEST_LAYER * narrowest_bin(problem) * speed:
         raise SolveError(
             f"diffusion is so weak that the density is {heat / speed:.1g} wide at thresholds, "
@@ -151,7 +153,8 @@ def _foreign(problem: Problem) -> ForeignLaw:
     dynamics = problem.dynamics
 
     def coefficients(time: float, moments: Array) -> Array:
-        found = dynamics.coefficients(time, float(moments[0]))
+        error = float(moments[0] + dynamics.added_noise(time))
+        found = dynamics.coefficients(time, error)
         return np.append(found.drift, found.diffusion)
 
     terms = dynamics.coefficients(0.0, 1.0).drift.size
@@ -168,7 +171,7 @@ def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
     if quantizer is not None:
         most = max(float(np.square(quantizer.levels).max()), most)
     most = max(most, problem.initial.variance + problem.initial.mean**2)
-    natural = dynamics.offset() + float(dynamics.sigma2.max()) * most
+    natural = dynamics.offset(0.0) + float(dynamics.sigma2.max()) * most
     return min(
         _LEAST_DIFFUSION * min(rtol, _LEAST_RTOL) * float(dynamics.diffusivity(0.0, natural)),
         _LEAST_SPREAD * rtol * narrowest_bin(problem) ** 2 / max(horizon, 1e-300),
@@ -206,14 +209,17 @@ class Run:
 
     def _law(self, time: float) -> Law:
         """The law from `time` on; without a schedule it is one and the same."""
-        if self._kept is None or isinstance(self.problem.learning_rate, Schedule):
+        problem = self.problem
+        scheduled = (problem.learning_rate, problem.ridge, problem.noise_variance)
+        if self._kept is None or any(isinstance(number, Schedule) for number in scheduled):
             self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
         return self._kept
 
     @property
     def last(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
-        return _reduced(self.problem, self.moments[-1][None])[0]
+        at = self.times[len(self.moments) - 1 : len(self.moments)]
+        return _reduced(self.problem, at, self.moments[-1][None])[0]
 
     def _frame(self) -> AnyFrame:
         solver = self.state.solver
@@ -272,9 +278,9 @@ class Run:
             self.problem,
             self.times[: len(self.frames)],
             tuple(self.frames),
-            _reduced(self.problem, np.array(self.moments)),
+            _reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
             dense[:, 0],
-            _reduced(self.problem, dense[:, 1:]),
+            _reduced(self.problem, dense[:, 0], dense[:, 1:]),
             stats,
         )
 
@@ -319,8 +325,8 @@ def _unresolved(frame: AnyFrame) -> float:
     return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
 
 
-def _reduced(problem: Problem, moments: Array) -> OrderParameters:
-    """Order parameters from rows of functionals, ε_g whole."""
+def _reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:
+    """Order parameters from rows of functionals at times, ε_g whole but for scheduled noise."""
     columns = dict(zip(FUNCTIONAL_NAMES, moments.T, strict=True))
-    columns["loss"] = columns["loss"] - problem.dynamics.offset()
-    return OrderParameters.from_moments(problem, **columns)
+    columns["loss"] = columns["loss"] - problem.dynamics.steady_offset
+    return OrderParameters.from_moments(problem, **columns, tau=times)

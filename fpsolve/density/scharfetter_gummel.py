@@ -177,7 +177,7 @@ def _layer(problem: Problem) -> float:
     """Least width D/|a| of a layer to expect, down to a twentieth of the untrained ε_g."""
     quantizer, teacher = problem.weight_quantizer, problem.teacher
     assert quantizer is not None
-    floor = problem.rho + problem.noise_variance
+    floor = problem.dynamics.offset()
     error = quantizer.levels * (
         problem.sigma2 * quantizer.levels - 2 * problem.kappa * teacher.values[:, None]
     )
@@ -194,7 +194,7 @@ def _extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[flo
     levels, theta = quantizer.levels, quantizer.thresholds
     margin = _REACH * quantizer.temperature
     error = levels * (problem.sigma2 * levels - 2 * problem.kappa * teacher.values[:, None])
-    most = problem.rho + problem.noise_variance + teacher.probabilities @ error.max(axis=1)
+    most = problem.dynamics.offset() + teacher.probabilities @ error.max(axis=1)
     diffusivity = float(problem.diffusivity(most))
     deviation = float(start.deviation.max())
     spread = _REACH * math.sqrt(deviation**2 + 2 * diffusivity * horizon)

@@ -130,13 +130,14 @@ def solve_pde(
 
 
 def _is_papers(problem: Problem) -> bool:
-    """Whether training follows the paper: constant rate, identity STE, alike inputs, no more."""
+    """Whether training follows the paper: nothing scheduled, identity STE, alike inputs."""
     quantizer = problem.weight_quantizer
     plain = problem.surrogate is None and problem.weight_clip is None
     plain = plain and problem.weight_decay == 0 and problem.dampening == 0
     plain = plain and (quantizer is None or quantizer.rounding == "nearest")
     alike = bool((problem.teacher.input_scale == problem.teacher.input_scale[0]).all())
-    steady = not isinstance(problem.learning_rate, Schedule)
+    numbers = (problem.learning_rate, problem.ridge, problem.noise_variance)
+    steady = not any(isinstance(number, Schedule) for number in numbers)
     return plain and alike and steady and problem.dynamics.is_standard
 
 

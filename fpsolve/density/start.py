@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from fpsolve.density.frame import Frame
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
 
 __all__ = ["GaussianStart", "gaussian_masses", "gaussian_start", "point_frame", "point_moments"]
 
@@ -87,13 +88,16 @@ def point_frame(problem: Problem) -> Frame:
 
 
 def point_moments(problem: Problem, points: Array | None = None) -> Array:
-    """Functionals of point masses, (6,) in the order of `FUNCTIONAL_NAMES`, ε_g whole."""
+    """Functionals of point masses, (6,) in the order of `FUNCTIONAL_NAMES`.
+
+    ε_g is whole but for scheduled noise.
+    """
     dynamics = problem.dynamics
     points = _points(problem) if points is None else points
     k = np.arange(points.size)
     values = dynamics.fields(points, dynamics.bins(points), k).functionals
     moments = values @ dynamics.probability
-    moments[0] += dynamics.offset()
+    moments[0] += dynamics.steady_offset
     return np.asarray(moments)
 
 
@@ -109,66 +113,74 @@ def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStar
         mean = initial.mean + initial.overlap * problem.teacher.values
         return GaussianStart(0.0, mean, np.full(mean.shape, math.sqrt(initial.variance)))
     points = _points(problem)
-    error = point_moments(problem)[0]
-    # Coefficients per unit of the rate, which may start from 0.
-    spread = dynamics.sigma2 * error / problem.batch_size
-    drift = _unit_drift(problem, points)
-    allowed = _allowance(problem, points, drift, spread, 0.01 * rtol)
+    # Schedules are smooth until they land.
+    latest = min([latest, *dynamics.landing_points(latest).tolist()])
+    error = float(point_moments(problem)[0])
+    drift = _drift_terms(problem, points)
+    allowed = _allowance(problem, points, drift, 0.01 * rtol)
     low, high = math.log(1e-300), math.log(latest)
     time = latest
-    if not allowed(*_integrals(problem, latest)):
+    if not allowed(*_integrals(problem, error, latest)):
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            if allowed(*_integrals(problem, math.exp(middle))):
+            if allowed(*_integrals(problem, error, math.exp(middle))):
                 low = middle
             else:
                 high = middle
         time = math.exp(low)
-    travel, heat = _integrals(problem, time)
-    return GaussianStart(time, points + drift * travel, np.sqrt(spread * heat))
+    travel, heat = _integrals(problem, error, time)
+    return GaussianStart(time, points + travel @ drift, np.sqrt(dynamics.sigma2 * heat))
 
 
-def _integrals(problem: Problem, time: float) -> tuple[float, float]:
-    """∫ η and ∫ η² from 0 to `time`."""
-    at = 0.5 * time * (1.0 + _NODES)
-    rate = np.array([problem.dynamics.rate(float(t))[0] for t in at])
-    return 0.5 * time * float(_WEIGHTS @ rate), 0.5 * time * float(_WEIGHTS @ rate**2)
+def _integrals(problem: Problem, error: float, time: float) -> tuple[Array, float]:
+    """∫ c_j, (J,), and ∫ 2D without its factor S, from 0 to `time`.
+
+    `error` is ε_g but for scheduled noise.
+    """
+    dynamics = problem.dynamics
+    at = (0.5 * time * (1.0 + _NODES)).tolist()
+    found = [dynamics.coefficients(t, error + float(dynamics.added_noise(t))) for t in at]
+    travel = _WEIGHTS @ np.array([c.drift for c in found])
+    heat = float(_WEIGHTS @ np.array([c.diffusion for c in found]))
+    return 0.5 * time * travel, time * heat
 
 
-def _unit_drift(problem: Problem, points: Array, *, before: bool = False) -> Array:
-    """Drift at the points per unit of the rate, from the right of a break or from its left."""
+def _drift_terms(problem: Problem, points: Array, *, before: bool = False) -> Array:
+    """Terms of the drift at the points, (J, K), from the right of a break or from its left."""
     dynamics = problem.dynamics
     bins = np.searchsorted(dynamics.breaks, points, side="left" if before else "right")
-    fields = dynamics.fields(points, bins, np.arange(points.size))
-    return np.asarray(fields.drift.sum(axis=0))
+    return np.asarray(dynamics.fields(points, bins, np.arange(points.size)).drift)
 
 
 def _allowance(
-    problem: Problem, points: Array, drift: Array, spread: Array, small: float
-) -> Callable[[float, float], bool]:
-    """Whether the first instants may last until ∫η, ∫η² have given values."""
+    problem: Problem, points: Array, drift: Array, small: float
+) -> Callable[[Array, float], bool]:
+    """Whether the first instants may last until ∫c_j and ∫2D have given values."""
     breaks, quantizer = problem.dynamics.breaks, problem.weight_quantizer
     speed = np.abs(drift)
     away = np.abs(points[:, None] - breaks).min(axis=1, initial=math.inf)
     scale = np.maximum(np.abs(points), np.abs(breaks).max(initial=0.0))
     clear = away > 1e-12 * np.maximum(scale, 1e-300)
-    jump = speed + np.abs(_unit_drift(problem, points, before=True) - drift)
+    jump = speed + np.abs(_drift_terms(problem, points, before=True) - drift)
     smooth = math.inf
     if quantizer is not None and quantizer.temperature > 0:
         smooth = quantizer.temperature
     # Slopes of the drift inside a bin: decay, dampening, rounding, or the identity itself.
     slope = _slope(problem, points)
+    steady = 0.0 if isinstance(problem.ridge, Schedule) else problem.ridge
 
-    def allowed(travel: float, heat: float) -> bool:
-        variance = spread * heat
-        path = jump * travel
-        if (slope * travel > small).any():
+    def allowed(travel: Array, heat: float) -> bool:
+        variance = problem.dynamics.sigma2 * heat
+        path = travel @ jump
+        if (travel @ slope > small).any():
             return False
         if smooth < math.inf:
-            pull = float((problem.dynamics.sigma2 + problem.ridge).max())
-            path = path + pull * float(np.diff(quantizer.levels).max()) * travel  # type: ignore[union-attr]
+            # Of all terms ψ has at most the factor S, or, where the ridge is one of them, 1.
+            pull = np.full(travel.size, 1.0)
+            pull[0] = float((problem.dynamics.sigma2 + steady).max())
+            path = path + pull @ travel * float(np.diff(quantizer.levels).max())  # type: ignore[union-attr]
             return bool((variance <= small * smooth**2).all() and (path <= small * smooth).all())
-        inside = (variance * (2 * _CLEAR) ** 2 <= away**2) & (speed * travel <= 0.5 * away)
+        inside = (variance * (2 * _CLEAR) ** 2 <= away**2) & (travel @ speed <= 0.5 * away)
         ontop = path <= small * np.sqrt(variance)
         return bool(np.where(clear, inside, ontop).all())
 
@@ -176,10 +188,10 @@ def _allowance(
 
 
 def _slope(problem: Problem, points: Array) -> Array:
-    """|∂_w of the drift per unit of the rate| at the points, where there are pieces."""
+    """|∂_w of the drift's terms| at the points, where there are pieces; (J, K)."""
     pieces = problem.dynamics.pieces
     if pieces is None:
-        return np.zeros(points.size)
+        return np.zeros((problem.dynamics.coefficients(0.0, 0.0).drift.size, points.size))
     bins = problem.dynamics.bins(points)
     own = pieces.drift[:, np.arange(points.size), bins]
-    return np.asarray(np.abs(own[..., 1] + 2.0 * own[..., 2] * points).sum(axis=0))
+    return np.asarray(np.abs(own[..., 1] + 2.0 * own[..., 2] * points))

@@ -39,7 +39,7 @@ class WalledStart:
     time : float
         Short time for which the mass on the walls has spread.
     beyond, inward, heat : ndarray, shapes (2, K), (2, K), (K,)
-        Mass that was on the lower and the upper wall, drift away from the wall, and ∫D dτ.
+        Mass that was on the lower and the upper wall, drift away from the wall, and ∫h²D dτ.
     """
 
     bulk: GaussianStart
@@ -134,7 +134,9 @@ def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: flo
     beyond[beyond < 1e-16] = 0.0
     speed = max(float(np.abs(inward).max()), 1e-300)
     time = _INSTANT * rtol * float(min(start.deviation.min(), walls.high - walls.low)) / speed
-    heat = dynamics.sigma2 * float(dynamics.diffusivity(start.time, error)) * time
+    # Surrogates are alike on either side.
+    h = float(dynamics.shape(np.array([walls.high * (1 - 1e-9)]))[0])
+    heat = dynamics.sigma2 * h**2 * float(dynamics.diffusivity(start.time, error)) * time
     return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
 
 
@@ -146,7 +148,7 @@ def initial_frame(problem: Problem, start: GaussianStart, order: int) -> tuple[F
     frame : Frame
         The density.
     moments : ndarray, shape (6,)
-        Its functionals in the order of `FUNCTIONAL_NAMES`, ε_g whole.
+        Its functionals in the order of `FUNCTIONAL_NAMES`, ε_g whole but for scheduled noise.
     """
     dynamics = problem.dynamics
     walls = dynamics.walls
@@ -168,7 +170,7 @@ def initial_frame(problem: Problem, start: GaussianStart, order: int) -> tuple[F
         place = np.full(k.size, ends[side]), np.full(k.size, walls.bins[side])
         on_wall = dynamics.fields(*place, k).functionals
         moments += on_wall @ (dynamics.probability * held[:, side])
-    moments[0] += dynamics.offset()
+    moments[0] += dynamics.steady_offset
     joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
     atoms = Atoms(np.broadcast_to(ends, held.shape), held)
     return Frame(order, first, joined[0], joined[1], joined[2], atoms), moments

@@ -233,12 +233,12 @@ def settings_of(problem: Problem, horizon: float = 100.0) -> Settings:
     s = {name: control.default for name, control in CONTROLS.items()}
     _set_quantizer(s, problem.weight_quantizer, "weights", "")
     _set_quantizer(s, problem.input_quantizer, "inputs", "_x")
-    if isinstance(problem.learning_rate, Schedule):
-        raise ParameterError(
-            "learning_rate",
-            problem.learning_rate,
-            "must be a number; choose its schedule in the page",
-        )
+    for name in ("learning_rate", "ridge", "noise_variance"):
+        value = getattr(problem, name)
+        if isinstance(value, Schedule):
+            where = "choose its schedule in the page"
+            cure = where if name == "learning_rate" else "the page has no schedule of it"
+            raise ParameterError(name, value, f"must be a number; {cure}")
     teacher, start = problem.teacher, problem.initial
     s |= {"eta": problem.learning_rate, "ridge": problem.ridge, "noise": problem.noise_variance}
     s |= {"batch": problem.batch_size, "law": problem.input_distribution}

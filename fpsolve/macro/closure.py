@@ -29,7 +29,7 @@ __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
 Array = NDArray[np.float64]
 
 # Rules under which a Gaussian is closed by m and q as well as under the paper's.
-_RULES = ("learning_rate", "momentum", "weight_decay")
+_RULES = ("learning_rate", "ridge", "noise_variance", "momentum", "weight_decay")
 _CURE = "it has one mean direction and one spread for all weights; use solve_pde"
 _TIGHTEST = 1e-13
 _LOOSEST = 1e-2
@@ -52,22 +52,27 @@ class Closure:
     law: Law
 
     @classmethod
-    def of(cls, problem: Problem, *, rate: float | None = None) -> Closure:
-        """Return the closed dynamics of `problem`, at its own constant rate or at a given one."""
+    def of(
+        cls, problem: Problem, *, rate: float | None = None, tau: float | None = None
+    ) -> Closure:
+        """Return the closed dynamics of `problem`, at its own constant rate or at a given one.
+
+        Ridge and noise are those of the time `tau`, or constant without one.
+        """
         dynamics = problem.dynamics
         quantizer = problem.weight_quantizer
         values = problem.teacher.values
-        rho = problem.rho
+        rho, sigma2 = problem.rho, float(dynamics.sigma2[0])
         levels = np.empty(0) if quantizer is None else quantizer.levels
         thresholds = np.empty(0) if quantizer is None else quantizer.thresholds
         constants = np.array(
             [
                 dynamics.constant_rate if rate is None else rate,
-                float(dynamics.restoring[0]),
+                float(dynamics.restoring[0] if tau is None else sigma2 + dynamics.ridge(tau)),
                 float(dynamics.kappa[0]),
-                float(dynamics.sigma2[0]),
+                sigma2,
                 rho,
-                problem.noise_variance,
+                float(dynamics.offset(tau)) - rho,
                 float(problem.batch_size),
                 0.0 if quantizer is None else quantizer.temperature,
             ]
@@ -104,17 +109,22 @@ def initial_state(problem: Problem) -> tuple[float, float]:
     return m, start.variance + float(teacher.probabilities @ np.square(means - aligned))
 
 
-def closure_order_parameters(problem: Problem, m: Array, v: Array) -> OrderParameters:
-    """Return the order parameters of the closure at the states (m, v), each of shape (T,)."""
-    # Averages over the weights do not depend on the rate.
-    closure = Closure.of(problem, rate=1.0)
+def closure_order_parameters(
+    problem: Problem, m: Array, v: Array, *, times: Array | None = None
+) -> OrderParameters:
+    """Return the order parameters of the closure at the states (m, v), each of shape (T,).
+
+    Their times are needed where the noise is scheduled.
+    """
+    # Averages over the weights depend on neither rate nor time.
+    closure = Closure.of(problem, rate=1.0, tau=0.0)
     states = zip(m, v, strict=True)
     averages = np.array([closure.averages(mi, vi)[:3] for mi, vi in states])
     m_psi, pull, q_psi = averages.T
     rho = problem.rho
     along = m / rho if rho > 0 else np.zeros_like(m)
     dynamics = problem.dynamics
-    error = dynamics.generalization_error(dynamics.loss(m_psi, q_psi))
+    error = dynamics.generalization_error(dynamics.loss(m_psi, q_psi), tau=times)
     return OrderParameters(
         m=m,
         q=v + along * m,
@@ -180,14 +190,14 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must lie from {_TIGHTEST:g} to {_LOOSEST:g}")
     m, v = initial_state(problem)
-    if {"learning_rate", "weight_decay"} & set(rules_in_use(problem)):
+    if set(rules_in_use(problem)) - {"momentum"}:
         problem.dynamics.check_horizon(float(times[-1]))
-        law = Closure.of(problem, rate=1.0).law
+        law = Closure.of(problem, rate=1.0, tau=0.0).law
         path, dense, work = integrate_rules(problem, law, (m, v), times, rtol)
         return _trajectory(problem, times, path, dense, {"method": "lsoda", **work, "rtol": rtol})
     closure = Closure.of(problem)
     rho = problem.rho
-    ground = rho + problem.noise_variance
+    ground = problem.dynamics.offset()
     floor = 1e-6 * (ground + v + (m * m / rho if rho > 0 else 0.0)) or 1e-6
     scales = np.array([rtol, math.sqrt(rho), floor, max(ground, floor)])
     path = np.empty((times.size, 2))
@@ -206,9 +216,10 @@ def _trajectory(
     problem: Problem, times: Array, path: Array, dense: Array, stats: dict[str, Any]
 ) -> MacroTrajectory:
     """Complete the states (T, 2) at the times and (M, 3) along the way, there after their τ."""
-    state = closure_order_parameters(problem, path[:, 0].copy(), path[:, 1].copy())
-    dense_state = closure_order_parameters(problem, dense[:, 1].copy(), dense[:, 2].copy())
-    return MacroTrajectory(problem, times, state, dense[:, 0].copy(), dense_state, stats)
+    state = closure_order_parameters(problem, *path.T.copy(), times=times)
+    tau, m, v = (part.copy() for part in dense.T)
+    dense_state = closure_order_parameters(problem, m, v, times=tau)
+    return MacroTrajectory(problem, times, state, tau, dense_state, stats)
 
 
 def _cure(problem: Problem, status: int) -> str:

@@ -1,10 +1,10 @@
-"""The isotropic closure under scheduled rates and weight decay, where it stays Gaussian.
+"""The isotropic closure under schedules and weight decay, where it stays Gaussian.
 
 With η(τ) and decay γ the closed equations of m and v = q − m²/ρ are
 
     dm/dτ = η (M − γ m),   dv/dτ = η (V − 2γ v) + η² S ε_g/B,
 
-where M and V depend on (m, v) alone: they are those of a constant rate 1 without noise.
+where M and V depend on (m, v) and on the ridge alone: those of a constant rate 1 without noise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.integrate import solve_ivp
 from fpsolve.errors import SolveError
 from fpsolve.macro.closure_kernel import Law, closure_rates
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import value_at
 
 __all__ = ["integrate_rules"]
 
@@ -52,13 +53,17 @@ def integrate_rules(
     """
     dynamics, decay = problem.dynamics, problem.weight_decay
     rates, jacobian, averages = np.empty(3), np.empty((3, 2)), np.empty(9)
-    kick = float(dynamics.sigma2[0]) / problem.batch_size
+    sigma2 = float(dynamics.sigma2[0])
+    kick = sigma2 / problem.batch_size
 
     def slope(tau: float, state: Array, end: float) -> list[float]:
         m, v = float(state[0]), float(np.exp(state[1]))
+        # At the end of a stretch a schedule has its limit from the left.
+        before = tau >= end
+        eta = dynamics.rate(tau, before=before)[0]
+        law[5][1] = sigma2 + dynamics.ridge(tau, before=before)
+        law[5][5] = value_at(problem.noise_variance, tau, before=before)
         closure_rates(m, v, law, averages, rates, jacobian)
-        # At the end of a stretch the schedule has its limit from the left.
-        eta = dynamics.rate(tau, before=tau >= end)[0]
         noise = kick * rates[2]
         pull = rates[1] - noise - 2 * decay * v
         return [eta * (rates[0] - decay * m), (eta * pull + eta**2 * noise) / v]

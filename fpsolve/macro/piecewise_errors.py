@@ -12,6 +12,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.macro.piecewise_density import PiecewiseDensity, escape_bins
 from fpsolve.problem.dynamics import Dynamics
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
 
 __all__ = ["check_stationary", "piecewise_error_map", "piecewise_errors"]
 
@@ -28,7 +29,11 @@ _HIGHEST = 1e12
 def check_stationary(problem: Problem) -> None:
     """Raise `ParameterError` where the stationary state has no closed form, or there is none."""
     dynamics = problem.dynamics
-    dynamics.constant_rate  # noqa: B018  (a schedule has no stationary state)
+    for name in ("learning_rate", "ridge", "noise_variance"):
+        value = getattr(problem, name)
+        if isinstance(value, Schedule):
+            allowed = "must be a number: nothing is stationary under a schedule; use solve_pde"
+            raise ParameterError(name, value, allowed)
     if dynamics.pieces is None:
         allowed = "must be 0 for stationary states of rules beyond the paper's; use solve_pde"
         quantizer = problem.weight_quantizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,13 +29,19 @@ def affine_law(
     gain: Array,
     power: Array,
     *,
-    segment: Segment = CONSTANT,
+    extra: Array | None = None,
+    segments: Sequence[Segment] = (CONSTANT,),
     least: float = 0.0,
     address: int = 0,
 ) -> Law:
-    """Return the law rate^power (base + gain·M) of the scalar coefficients (c_1 … c_J, D)."""
-    arrays = [np.array(a, dtype=np.float64) for a in (base, gain, power, segment)]
-    return Law(arrays[0], arrays[1], arrays[2], arrays[3], float(least), int(address))
+    """Return the law rate^power (base + gain·M + extra·e) of the coefficients (c_1 … c_J, D).
+
+    `segments` are those of the rate and of each e_l, the columns of `extra`.
+    """
+    further = np.zeros((base.size, 0)) if extra is None else extra
+    arrays = [np.array(a, dtype=np.float64) for a in (base, gain, power, further, segments)]
+    scalars, factors, exponents, columns, rows = arrays
+    return Law(scalars, factors, exponents, columns, rows, float(least), int(address))
 
 
 @dataclass(frozen=True, eq=False)

@@ -134,15 +134,17 @@ class Model(NamedTuple):
 class Law(NamedTuple):
     """Scalar coefficients (c_1 … c_J, D) as functions of t and M.
 
-    rate(t)^power_i (base_i + Σ_j gain_ij M_j), with a rate that is one segment of a schedule:
-    `segment` = (kind, start, duration, initial, final), see `_rate`; or, if `address` is not 0,
+    rate(t)^power_i (base_i + Σ_j gain_ij M_j + Σ_l extra_il e_l(t)), with a rate and further
+    functions e_l that are each one segment of a schedule: `segments` (1 + L, 5) has rows (kind,
+    start, duration, initial, final), see `_rate`, the rate's first. Or, if `address` is not 0,
     whatever the C function there writes. D is at least `least`.
     """
 
     base: Array
     gain: Array
     power: Array
-    segment: Array
+    extra: Array
+    segments: Array
     least: float
     address: int
 
@@ -245,12 +247,17 @@ def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
         status: int = _call(law.address, time, moments.ctypes.data, out.ctypes.data)  # type: ignore[call-arg]
         out[-1] = max(law.least, out[-1])
         return int(status)
-    rate, _ = _rate(law.segment, time)
     for i in range(out.size):
-        value = law.base[i]
+        out[i] = law.base[i]
         for j in range(law.gain.shape[1]):
-            value += law.gain[i, j] * moments[j]
-        out[i] = rate ** law.power[i] * value
+            out[i] += law.gain[i, j] * moments[j]
+    for j in range(law.extra.shape[1]):
+        value, _ = _rate(law.segments[1 + j], time)
+        for i in range(out.size):
+            out[i] += law.extra[i, j] * value
+    rate, _ = _rate(law.segments[0], time)
+    for i in range(out.size):
+        out[i] *= rate ** law.power[i]
     out[-1] = max(law.least, out[-1])
     return 0
 
@@ -260,14 +267,19 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, out: Array) ->
     """out[i] = ∂(c, D)/∂M_i, out[r] = ∂(c, D)/∂t at (time, moments); shape (r + 1, J + 1)."""
     rank, count = out.shape[0] - 1, out.shape[1]
     if law.address == 0:
-        rate, slope = _rate(law.segment, time)
+        rate, slope = _rate(law.segments[0], time)
         held = False
         for i in range(count):
-            value = law.base[i]
+            value, change = law.base[i], 0.0
             for j in range(rank):
                 value += law.gain[i, j] * moments[j]
                 out[j, i] = rate ** law.power[i] * law.gain[i, j]
+            for j in range(law.extra.shape[1]):
+                now, turn = _rate(law.segments[1 + j], time)
+                value += law.extra[i, j] * now
+                change += law.extra[i, j] * turn
             out[rank, i] = law.power[i] * rate ** (law.power[i] - 1.0) * slope * value
+            out[rank, i] += rate ** law.power[i] * change
             held = i == count - 1 and rate ** law.power[i] * value <= law.least
         if held:
             # Where diffusion is held at its least it follows nothing.

@@ -25,6 +25,8 @@ _CHUNK_WORK = 200_000
 _MOST_UNKNOWNS = 3_000_000
 _MOST_TRIES = 30_000
 _INSTANT = 1e-290
+# First step relative to a time of start that is not 0.
+_LEAST_STEP = 1e-8
 
 
 class Ending(enum.Enum):
@@ -148,7 +150,9 @@ class Solver:
         speed = np.abs(np.tensordot(c[:-1], self.mesh.drift, 1)).max()
         finest = self.mesh.width.min()
         stir = c[-1] * self.model.scale.max()
-        self.control.clock[kernels.STEP] = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+        step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+        # Next to a time that is not 0 a step must be more than rounding.
+        self.control.clock[kernels.STEP] = max(step, _LEAST_STEP * self.time)
         self.log.append(np.append(self.time, moments)[None])
 
     def advance(

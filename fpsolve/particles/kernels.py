@@ -116,11 +116,12 @@ class Samples(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Of each step, or one number for all: η/(dB), ηλ/d and η/d."""
+    """Of each step, or one number for all: η/(dB), ηλ/d, η/d and λ."""
 
     sample: Array
     ridge: Array
     step: Array
+    pull: Array
 
 
 class Rules(NamedTuple):
@@ -498,15 +499,16 @@ def _brake(y: float, psi: float, rules: Any) -> Any:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _move_by_rules(
-    machine: Any, first: Any, count: Any, gradient: Array, rules: Any, share: float, rate: float
-) -> None:
+    machine: Any, first: Any, count: Any, gradient: Array, rules: Any, share: float, rate: float,
+    ridge: float,
+) -> None:  # fmt: skip
     """w_i ← Π[w_i − rate·v_i], v_i ← β v_i + h(share·gradient_i + λψ_i) + b (theory §9, Update)."""
     w, psi, velocity = machine.w, machine.psi, machine.velocity
     heavy = velocity.size > 0
     for i in range(count):
         y = w[first + i]
         value = psi[first + i]
-        pull = share * gradient[i] + rules.ridge * value
+        pull = share * gradient[i] + ridge * value
         v = _gradient_factor(y, rules) * pull + _brake(y, value, rules)
         if heavy:
             v += rules.momentum * velocity[first + i]
@@ -579,9 +581,9 @@ def ste_steps(
                 _move(w, psi, zero, second, gradient_even, zero, rate, ridge)
                 _move(w, psi, second, rest, gradient_odd, zero, rate, ridge)
             else:
-                share, rate = 1.0 / batch, rates.step[now]
-                _move_by_rules(machine, zero, second, gradient_even, rules, share, rate)
-                _move_by_rules(machine, second, rest, gradient_odd, rules, share, rate)
+                share, rate, ridge = 1.0 / batch, rates.step[now], rates.pull[now]
+                _move_by_rules(machine, zero, second, gradient_even, rules, share, rate, ridge)
+                _move_by_rules(machine, second, rest, gradient_odd, rules, share, rate, ridge)
             gradient_even[:] = 0.0
             gradient_odd[:] = 0.0
         if simple:

@@ -48,7 +48,7 @@ def pack(quantizer: StepQuantizer | None) -> Quantization:
     return Quantization(kernels.SEARCH, levels.copy(), thresholds.copy(), 0.0)
 
 
-def pack_rules(problem: Problem, *, always: bool = False) -> Rules:
+def pack_rules(problem: Problem, *, always: bool = False, ridge: float = 0.0) -> Rules:
     """Return what a step does beyond the paper's.
 
     Parameters
@@ -57,6 +57,8 @@ def pack_rules(problem: Problem, *, always: bool = False) -> Rules:
         Whose rules are packed.
     always : bool, default False
         Whether the step is to go by the rules even where none moves weights in a new way.
+    ridge : float, default 0
+        λ of an Euler step; steps of the machine have theirs among their rates.
     """
     surrogate, quantizer = problem.surrogate, problem.weight_quantizer
     low, high = (-math.inf, math.inf) if quantizer is None else quantizer.levels[[0, -1]].tolist()
@@ -70,7 +72,7 @@ def pack_rules(problem: Problem, *, always: bool = False) -> Rules:
         bound=bound,
         tilt=tilt,
         slope=slope,
-        ridge=problem.ridge,
+        ridge=ridge,
         decay=problem.weight_decay,
         dampening=2 * problem.dampening,
         low=low,

@@ -202,4 +202,6 @@ class Record:
         )
 
     def _order_parameters(self, marks: NDArray[Any]) -> OrderParameters:
-        return from_sums(self._problem, self.moments[:, marks], self.labels, self.teacher_weights)
+        times = self._timetable.marks[marks]
+        sums = self.moments[:, marks]
+        return from_sums(self._problem, sums, self.labels, self.teacher_weights, times)

@@ -14,7 +14,11 @@ Array = NDArray[np.float64]
 
 
 def from_sums(
-    problem: Problem, sums: Array, labels: NDArray[np.int64], teacher_weights: Array
+    problem: Problem,
+    sums: Array,
+    labels: NDArray[np.int64],
+    teacher_weights: Array,
+    times: Array,
 ) -> OrderParameters:
     """Return order parameters, (runs, M) each, from the sums of `kernels.record_moments`.
 
@@ -26,6 +30,8 @@ def from_sums(
         Sums over coordinates.
     labels, teacher_weights : ndarray, shape (runs, d)
         Class and w* of each coordinate.
+    times : ndarray, shape (M,)
+        When these were the weights.
     """
     m, q, m_psi, q_psi, r_psi, loss = np.moveaxis(sums / labels.shape[1], -1, 0)
     scale = problem.teacher.input_scale
@@ -41,11 +47,16 @@ def from_sums(
         loss=loss if (scale != scale[0]).any() else None,
         square=square,
         rho=rho,
+        tau=times,
     )
 
 
 def order_parameters_of(
-    problem: Problem, weights: Array, teacher_weights: Array, labels: NDArray[np.int64]
+    problem: Problem,
+    weights: Array,
+    teacher_weights: Array,
+    labels: NDArray[np.int64],
+    times: Array,
 ) -> OrderParameters:
     """Return order parameters, (runs, T) each, of weights (runs, T, d).
 
@@ -57,11 +68,13 @@ def order_parameters_of(
         w (dimensionless).
     teacher_weights, labels : ndarray, shape (runs, d)
         w* and class of each coordinate.
+    times : ndarray, shape (T,)
+        When these were the weights.
     """
     terms = coordinate_terms(problem, weights, teacher_weights[:, None], labels[:, None])
     names = ("m", "q", "m_psi", "q_psi", "r_psi", "generalization_error")
     sums = np.stack([terms[name].sum(axis=-1) for name in names], axis=-1)
-    return from_sums(problem, sums, labels, teacher_weights)
+    return from_sums(problem, sums, labels, teacher_weights, times)
 
 
 def coordinate_terms(

@@ -25,7 +25,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
@@ -66,7 +66,7 @@ def default_step(problem: Problem, generalization_error: float, time: float = 0.
     if rate == 0:
         return math.inf
     quantizer = problem.weight_quantizer
-    pull = float(dynamics.restoring.max())
+    pull = float(dynamics.sigma2.max()) + dynamics.ridge(time)
     noise = dynamics.diffusivity(time, generalization_error) * float(dynamics.sigma2.max())
     walls = dynamics.walls
     wall = math.inf
@@ -216,35 +216,43 @@ class _Diffusion:
         first = beginning.snapshots[run]
         self.steps, self._pair, self._done, self._total = first.counters.tolist()
         scaled = self._record.target.shape[1] > 0
-        self._rules = pack_rules(
-            problem, always=scaled or pack(problem.weight_quantizer).mode == kernels.STOCHASTIC
+        always = scaled or pack(problem.weight_quantizer).mode == kernels.STOCHASTIC
+        ridge = problem.dynamics.ridge(0.0)
+        self._rules = pack_rules(problem, always=always, ridge=ridge)
+        # Ridge or noise that change with time are those of each step.
+        self._varies = any(
+            isinstance(number, Schedule) for number in (problem.ridge, problem.noise_variance)
         )
-        self._physics, self._cloud = self._describe(first)
+        self._cloud = self._describe(first)
+        labels, w_star = first.labels, first.teacher_weights
+        self._rho = float(np.square(problem.teacher.input_scale[labels] * w_star).mean())
+        self._physics = self._physics_at(0.0)
         # A step of length 0 moves nothing and leaves the sums of the weights as they are.
-        self._take(0.0, np.zeros(1), 1)
+        self._take(0.0, 0.0, np.zeros(1), 1)
 
-    def _describe(self, first: Snapshot) -> tuple[Physics, Cloud]:
-        """Return the physics and the particles as the kernels read them."""
+    def _physics_at(self, tau: float) -> Physics:
+        """Return the physics as the kernels read it, with the ridge and the noise of τ."""
+        problem, dynamics = self._problem, self._problem.dynamics
+        kappa, sigma2 = float(dynamics.kappa[0]), float(dynamics.sigma2[0])
+        ridge, noise = dynamics.ridge(tau), float(value_at(problem.noise_variance, tau))
+        kick = math.sqrt(sigma2 / problem.batch_size)
+        return Physics(kappa, sigma2 + ridge, kick, sigma2, self._rho + noise)
+
+    def _describe(self, first: Snapshot) -> Cloud:
+        """Return the particles as the kernels read them."""
         problem, streams = self._problem, self._streams
         dynamics, labels = problem.dynamics, first.labels
         w_star, batch = first.teacher_weights, problem.batch_size
-        rho = float(np.square(dynamics.input_scale[labels] * w_star).mean())
-        kappa, sigma2 = float(dynamics.kappa[0]), float(dynamics.sigma2[0])
-        physics = Physics(
-            kappa, sigma2 + problem.ridge, math.sqrt(sigma2 / batch), sigma2,
-            rho + problem.noise_variance,
-        )  # fmt: skip
         if self._rules.plain:
             target = own = noise = np.empty(0)
         else:
             target, own = dynamics.kappa[labels] * w_star, dynamics.sigma2[labels]
             noise = np.sqrt(own / batch)
         chunks = -(-w_star.size // kernels.SDE_CHUNK)
-        cloud = Cloud(
+        return Cloud(
             pack(problem.weight_quantizer), first.weights.copy(), w_star, np.zeros((chunks, 2)),
             streams.inputs, streams.rounding, target, own, noise,
         )  # fmt: skip
-        return physics, cloud
 
     @property
     def error(self) -> float:
@@ -268,18 +276,32 @@ class _Diffusion:
             pending=record.pending(run),
         )
 
-    def _take(self, step: float, rates: Array, steps: int) -> None:
-        """Take Euler steps of one length; the same numbers on any number of threads."""
+    def _take(self, now: float, step: float, rates: Array, steps: int) -> None:
+        """Take Euler steps of one length from `now` on, with the physics of their times."""
+        pairs = self._cloud.sums.shape[0] * (kernels.SDE_CHUNK // 2)
+        if not self._varies:
+            self._march(self._pair, step, rates, steps)
+            return
+        for k in range(steps):
+            tau = now + (k + 0.5) * step
+            self._physics = self._physics_at(tau)
+            self._rules = self._rules._replace(ridge=self._problem.dynamics.ridge(tau))
+            rate = rates[k : k + 1] if rates.size > 1 else rates
+            self._march(self._pair + k * pairs, step, rate, 1)
+        self._physics = self._physics_at(now + steps * step)
+
+    def _march(self, pair: int, step: float, rates: Array, steps: int) -> None:
+        """Take Euler steps of one physics; the same numbers on any number of threads."""
         chunks = self._cloud.sums.shape[0]
         workers = min(self._helpers.number, chunks)
         pairs = chunks * (kernels.SDE_CHUNK // 2)
         case = self._cloud, self._physics, self._rules
         if workers == 1:
-            kernels.euler_steps(*case, self._pair, step, rates, steps)
+            kernels.euler_steps(*case, pair, step, rates, steps)
             return
         bounds = np.linspace(0, chunks, workers + 1).astype(int).tolist()
         for k in range(steps):
-            first, error = self._pair + k * pairs, self.error
+            first, error = pair + k * pairs, self.error
             rate = float(rates[k if rates.size > 1 else 0])
             parts = [
                 self._helpers.pool.submit(
@@ -307,7 +329,8 @@ class _Diffusion:
             while self._done < self._total:
                 steps = min(most, self._total - self._done)
                 step = span / self._total
-                self._take(step, self._rates(now, step, steps), steps)
+                start = now + self._done * step
+                self._take(start, step, self._rates(now, step, steps), steps)
                 self._pair += steps * pairs
                 self._done += steps
                 self.steps += steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +21,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["simulate_ste"]
@@ -267,14 +266,13 @@ def _paired(scale: Array) -> Array:
 
 
 def _rates(problem: Problem, first: int, steps: int, dimension: int) -> Rates:
-    """Return the rates of the steps `first` …; step number n has η(n/d)."""
-    eta = problem.learning_rate
-    if isinstance(eta, Schedule):
-        rate = np.asarray(eta(np.arange(first, first + steps) / dimension))
-    else:
-        rate = np.array([eta])
+    """Return the rates of the steps `first` …; step number n has η(n/d) and λ(n/d)."""
+    numbers = (problem.learning_rate, problem.ridge)
+    scheduled = any(isinstance(number, Schedule) for number in numbers)
+    tau = np.arange(first, first + (steps if scheduled else 1)) / dimension
+    rate, ridge = (np.asarray(value_at(number, tau)) for number in numbers)
     return Rates(
-        rate / (dimension * problem.batch_size), rate * problem.ridge / dimension, rate / dimension
+        rate / (dimension * problem.batch_size), rate * ridge / dimension, rate / dimension, ridge
     )
 
 
@@ -285,6 +283,7 @@ def _label_noise(
     count = steps * problem.batch_size
     if problem.noise_variance == 0:
         return np.zeros(count)
-    scale = math.sqrt(dimension * problem.noise_variance)
+    tau = np.repeat(np.arange(first, first + steps) / dimension, problem.batch_size)
+    scale = np.sqrt(dimension * value_at(problem.noise_variance, tau))
     numbers = draw(streams.labels, first * problem.batch_size, count)
     return np.ascontiguousarray(scale * numbers[0])

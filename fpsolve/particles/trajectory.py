@@ -108,7 +108,7 @@ class ParticleTrajectory(Shown):
             raise ParameterError("teacher_weights", star.shape, allowed)
         assignment = str(told.get("teacher_assignment", "exact"))
         labels = class_labels(problem, star, assignment, told.get("seed"))
-        values = order_parameters_of(problem, w, star, labels)
+        values = order_parameters_of(problem, w, star, labels, tau)
         return cls(problem, tau, w, star, values, np.empty(0), values[:, :0], told)
 
     @property

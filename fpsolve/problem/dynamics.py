@@ -3,8 +3,8 @@
 For every class k of coordinates, with probability p_k, teacher weight w*_k and input scale s_k,
 
     ∂_τ μ = −∂_w(a μ) + ∂²_w(h² D μ),
-    a = η(τ) [h(w) (κ_k w*_k − (S_k + λ) ψ(w)) − b(w)],   D = η(τ)² S_k ε_g / (2B),
-    ε_g = Σ_k p_k E[S_k ψ² − 2 κ_k w*_k ψ | k] + ρ + σ²,
+    a = η(τ) [h(w) (κ_k w*_k − (S_k + λ(τ)) ψ(w)) − b(w)],   D = η(τ)² S_k ε_g / (2B),
+    ε_g = Σ_k p_k E[S_k ψ² − 2 κ_k w*_k ψ | k] + ρ + σ²(τ),
 
 where ψ and ψ² stand for their means over the rounding, h is the surrogate and b the sum of weight
 decay γw and dampening 2ζ(clip(w, ±ω) − ψ). Momentum β turns η into η/(1 − β).
@@ -23,7 +23,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.inputs import input_distribution
 from fpsolve.problem.quadratic import Quadratic
 from fpsolve.problem.quantizer import StepQuantizer
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.problem.surrogate import Surrogate
 from fpsolve.problem.teacher import Teacher
 
@@ -110,9 +110,9 @@ class Training(Protocol):
     @property
     def learning_rate(self) -> float | Schedule: ...
     @property
-    def ridge(self) -> float: ...
+    def ridge(self) -> float | Schedule: ...
     @property
-    def noise_variance(self) -> float: ...
+    def noise_variance(self) -> float | Schedule: ...
     @property
     def teacher(self) -> Teacher: ...
     @property
@@ -206,10 +206,12 @@ class Dynamics:
         """Return the J terms a_j of the drift; `coefficients` holds their factors.
 
         The arguments are numbers, arrays or `Quadratic`s alike: κ, S and w* of the class, the mean
-        of ψ, h and b.
+        of ψ, h and b. A scheduled ridge is a term of its own.
         """
-        pull = coordinate.sigma2 + self.problem.ridge
-        return (shape * (coordinate.kappa * coordinate.w_star - pull * psi) - brake,)
+        ridge, target = self.problem.ridge, coordinate.kappa * coordinate.w_star
+        if isinstance(ridge, Schedule):
+            return (shape * (target - coordinate.sigma2 * psi) - brake, -1.0 * shape * psi)
+        return (shape * (target - (coordinate.sigma2 + ridge) * psi) - brake,)
 
     def functional_terms(
         self, coordinate: Coordinate, w: Any, psi: Any, square: Any
@@ -225,19 +227,32 @@ class Dynamics:
         """Return the scalar factors at (τ, ε_g); `before` takes the left limit at a jump."""
         eta, slope = self.rate(tau, before=before)
         per_error = eta**2 / (2 * self.problem.batch_size)
+        drift, drift_time, ridge = [eta], [slope], self.problem.ridge
+        if isinstance(ridge, Schedule):
+            now = ridge(tau, before=before)
+            drift.append(eta * now)
+            drift_time.append(slope * now + eta * ridge.derivative(tau, before=before))
         return Coefficients(
-            drift=np.array([eta]),
+            drift=np.array(drift),
             diffusion=per_error * generalization_error,
-            drift_error=np.zeros(1),
+            drift_error=np.zeros(len(drift)),
             diffusion_error=per_error,
-            drift_time=np.array([slope]),
+            drift_time=np.array(drift_time),
             diffusion_time=eta * slope / self.problem.batch_size * generalization_error,
         )
 
-    def offset(self, tau: float = 0.0) -> float:
-        """Return ρ + σ², the part of ε_g that no weight changes."""
-        del tau  # the labels' noise does not change with time
-        return self.problem.teacher.rho + self.problem.noise_variance
+    def offset(self, tau: ArrayLike | None = None) -> Any:
+        """Return ρ + σ², the part of ε_g that no weight changes, at the time or times `tau`.
+
+        Raises
+        ------
+        ParameterError
+            If the noise is scheduled and no time is given: then there is no one offset.
+        """
+        noise = self.problem.noise_variance
+        if tau is None:
+            tau, noise = 0.0, _steady("noise_variance", noise)
+        return self.problem.teacher.rho + value_at(noise, tau)
 
     # --- in time ---------------------------------------------------------------------------------
 
@@ -251,16 +266,29 @@ class Dynamics:
     @property
     def constant_rate(self) -> float:
         """The rate η/(1 − β) where it does not change; `ParameterError` where it is scheduled."""
-        if isinstance(self.problem.learning_rate, Schedule):
-            allowed = "must be a number here: what depends on one rate has none under a schedule"
-            raise ParameterError("learning_rate", self.problem.learning_rate, allowed)
+        _steady("learning_rate", self.problem.learning_rate)
         return self.rate()[0]
+
+    def ridge(self, tau: float = 0.0, *, before: bool = False) -> float:
+        """Return λ at τ."""
+        return float(value_at(self.problem.ridge, tau, before=before))
+
+    def added_noise(self, tau: ArrayLike) -> Any:
+        """Return what a schedule adds to `steady_offset` at the time or times `tau`: σ², or 0."""
+        noise = self.problem.noise_variance
+        return value_at(noise if isinstance(noise, Schedule) else 0.0, tau)
+
+    @property
+    def steady_offset(self) -> float:
+        """The part of the offset that does not change with time."""
+        return float(self.offset(0.0) - self.added_noise(0.0))
 
     def landing_points(self, horizon: float) -> Array:
         """Return the times in (0, horizon) on which an integrator must end a step."""
-        eta = self.problem.learning_rate
-        points = np.array(eta.landing_points if isinstance(eta, Schedule) else ())
-        return points[points < horizon]
+        problem = self.problem
+        scheduled = (problem.learning_rate, problem.ridge, problem.noise_variance)
+        points = {t for s in scheduled if isinstance(s, Schedule) for t in s.landing_points}
+        return np.array(sorted(t for t in points if t < horizon))
 
     def check_horizon(self, horizon: float) -> None:
         """Raise `ParameterError` if the learning rate is 0 on a stretch before `horizon`."""
@@ -281,8 +309,8 @@ class Dynamics:
 
     @property
     def restoring(self) -> Array:
-        """S_k + λ, the factor of ψ in the drift; (K,)."""
-        return self.sigma2 + self.problem.ridge
+        """S_k + λ, the factor of ψ in the drift; (K,). `ParameterError` where λ is scheduled."""
+        return self.sigma2 + _steady("ridge", self.problem.ridge)
 
     @property
     def ideal(self) -> Array:
@@ -297,7 +325,7 @@ class Dynamics:
         )
         # κ² ≤ s²S by Cauchy–Schwarz; quadrature of smoothed inputs may miss equality by rounding.
         inputs = lossless if lossless > 1e-15 * self.problem.teacher.rho else 0.0
-        return inputs + self.problem.noise_variance
+        return inputs + _steady("noise_variance", self.problem.noise_variance)
 
     def coordinate(self, k: Any) -> Coordinate:
         """Return w*, κ and S of class k, an index or an array of them."""
@@ -373,6 +401,8 @@ class Dynamics:
     def push_and_pull(self, w_star: ArrayLike) -> tuple[Array, float]:
         """Return A and B of the drift A − Bψ at w*, where h = 1, b = 0 and κ, S are of class 0."""
         coordinate = Coordinate(np.asarray(w_star), self.kappa[0], self.sigma2[0])
+        for name in ("learning_rate", "ridge"):
+            _steady(name, getattr(self.problem, name))
         factors = self.coefficients(0.0, 0.0).drift
         flat, unit = (
             sum(c * a for c, a in zip(factors, terms, strict=True))
@@ -385,11 +415,16 @@ class Dynamics:
         per_error = self.coefficients(tau, 1.0).diffusion
         return np.asarray(per_error * np.asarray(generalization_error, dtype=np.float64))
 
-    def generalization_error(self, loss: ArrayLike, *, rho: ArrayLike | None = None) -> Array:
-        """Return ε_g from the average of the loss functional, with the finite machine's ρ_d."""
+    def generalization_error(
+        self, loss: ArrayLike, *, rho: ArrayLike | None = None, tau: ArrayLike | None = None
+    ) -> Array:
+        """Return ε_g from the average of the loss functional, with the finite machine's ρ_d.
+
+        `tau` are the times of the losses, needed where the noise is scheduled.
+        """
         law = self.problem.teacher.rho
         excess = 0.0 if rho is None else np.asarray(rho, dtype=np.float64) - law
-        return np.asarray(np.asarray(loss, dtype=np.float64) + self.offset() + excess)
+        return np.asarray(np.asarray(loss, dtype=np.float64) + self.offset(tau) + excess)
 
     def loss(self, m_psi: ArrayLike, q_psi: ArrayLike) -> Array:
         """Return S q_ψ − 2κ m_ψ, the average of the loss where κ and S are those of all classes.
@@ -504,6 +539,14 @@ class Dynamics:
             bins = int(np.searchsorted(self.breaks, -self._bound)), int(self.bins(self._bound))
             return Walls(-self._bound, self._bound, "absorb", bins)
         return None
+
+
+def _steady(name: str, value: float | Schedule) -> float:
+    """Return a number, or raise `ParameterError` for a schedule."""
+    if isinstance(value, Schedule):
+        allowed = "must be a number here: what depends on one value has none under a schedule"
+        raise ParameterError(name, value, allowed)
+    return value
 
 
 def _along(pieces: Array, bins: NDArray[np.int64], points: Array) -> Array:

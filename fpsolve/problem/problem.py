@@ -29,6 +29,8 @@ _COEFFICIENTS = ("kappa", "sigma2", "rho", "kappas", "sigma2s", "drift", "diffus
 # Fields that a problem always shows, and characters it shows at most.
 _SHOWN = ("weight_quantizer", "input_quantizer", "learning_rate")
 _LONGEST = 200
+# Fields that may be schedules, besides the learning rate.
+_SCHEDULED = ("ridge", "noise_variance")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -45,10 +47,10 @@ class Problem:
         ψ_x, odd; None for full precision.
     learning_rate : float or Schedule
         η > 0, or a schedule of it.
-    ridge : float, default 0
-        λ ≥ 0, the coefficient of ½λ|ψ(w)|²/d.
-    noise_variance : float, default 0
-        σ² ≥ 0, variance of the label noise.
+    ridge : float or Schedule, default 0
+        λ ≥ 0, the coefficient of ½λ|ψ(w)|²/d, or a schedule of it.
+    noise_variance : float or Schedule, default 0
+        σ² ≥ 0, variance of the label noise, or a schedule of it.
     teacher : Teacher
         p(w*); `Teacher.constant(1.0)` by default.
     initial : GaussianInitial
@@ -87,8 +89,8 @@ class Problem:
     weight_quantizer: StepQuantizer | None
     input_quantizer: StepQuantizer | None
     learning_rate: float | Schedule
-    ridge: float = 0.0
-    noise_variance: float = 0.0
+    ridge: float | Schedule = 0.0
+    noise_variance: float | Schedule = 0.0
     teacher: Teacher = field(default_factory=lambda: Teacher.constant(1.0))
     initial: GaussianInitial = field(default_factory=GaussianInitial)
     batch_size: int = 1
@@ -129,7 +131,10 @@ class Problem:
         if not isinstance(self.learning_rate, Schedule):
             set_field(self, "learning_rate", finite("learning_rate", self.learning_rate, above=0.0))
         for name in ("ridge", "noise_variance", "weight_decay", "dampening", "momentum"):
-            set_field(self, name, finite(name, getattr(self, name), least=0.0))
+            value = getattr(self, name)
+            if isinstance(value, Schedule) and name in _SCHEDULED:
+                continue
+            set_field(self, name, finite(name, value, least=0.0))
         if self.weight_clip is not None:
             set_field(self, "weight_clip", finite("weight_clip", self.weight_clip, above=0.0))
         set_field(self, "batch_size", integer("batch_size", self.batch_size, least=1))

@@ -11,6 +11,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, integer, readonly_vector
 from fpsolve.problem.inputs import InputDistribution, input_distribution
+from fpsolve.problem.schedule import Schedule
 
 __all__ = ["StepQuantizer", "UniformQuantizer"]
 
@@ -61,6 +62,12 @@ class StepQuantizer:
             raise ParameterError("thresholds", thresholds, allowed)
         if (np.diff(self._thresholds) <= 0).any():
             raise ParameterError("thresholds", thresholds, "must increase strictly; sort them")
+        if isinstance(temperature, Schedule):
+            allowed = (
+                "must be a number: it is part of the quantizer's shape; train in stretches of one "
+                "temperature each, simulate_ste(..., start=the stretch before)"
+            )
+            raise ParameterError("temperature", temperature, allowed)
         self._temperature = finite("temperature", temperature, least=0.0)
 
     @property

@@ -13,6 +13,8 @@ __all__ = ["check_rules", "rules_in_use", "take_only"]
 # Rule -> whether a problem uses it; their names are those of the fields that choose them.
 _RULES: dict[str, Callable[[Any], bool]] = {
     "learning_rate": lambda problem: isinstance(problem.learning_rate, Schedule),
+    "ridge": lambda problem: isinstance(problem.ridge, Schedule),
+    "noise_variance": lambda problem: isinstance(problem.noise_variance, Schedule),
     "surrogate": lambda problem: problem.surrogate is not None,
     "weight_decay": lambda problem: problem.weight_decay > 0,
     "weight_clip": lambda problem: problem.weight_clip is not None,

@@ -14,7 +14,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, readonly_vector
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "value_at"]
 
 Array = NDArray[np.float64]
 
@@ -273,6 +273,13 @@ class Schedule:
             return f"Schedule.exponential({given['initial']}, rate={given['rate']})"
         ends = f"{given['initial']}, {given['final']}"
         return f"Schedule.{self.kind}({ends}, duration={given['duration']})"
+
+
+def value_at(number: float | Schedule, tau: ArrayLike, *, before: bool = False) -> Any:
+    """Return what a number or a schedule is at `tau`, of the shape of `tau`."""
+    if isinstance(number, Schedule):
+        return number(tau, before=before)
+    return number if np.ndim(tau) == 0 else np.full(np.shape(tau), number)
 
 
 def _non_negative(field: str, values: ArrayLike) -> Array:

@@ -31,6 +31,7 @@ _SCALARS = (
     "dampening",
     "momentum",
 )
+_SCHEDULED = ("learning_rate", "ridge", "noise_variance")
 _QUANTIZERS = ("weight_quantizer", "input_quantizer")
 _INITIAL = ("mean", "variance", "overlap")
 _SOLVE = ("times", "rtol", "scheme")
@@ -88,10 +89,10 @@ def parse_document(text: str, *, source: str = "<string>") -> ProblemDocument:
     for name, make in _SUBTABLES.items():
         if name in table:
             arguments[name] = _build(source, f"problem.{name}", table, name, make)
-    rate = table["learning_rate"]
-    if isinstance(rate, dict):
-        rate = _build(source, "problem.learning_rate", table, "learning_rate", _schedule)
-    arguments["learning_rate"] = rate
+    arguments["learning_rate"] = table["learning_rate"]
+    for name in _SCHEDULED:
+        if isinstance(table.get(name), dict):
+            arguments[name] = _build(source, f"problem.{name}", table, name, _schedule)
     solve = _table(source, document, "solve")
     _known(source, "[solve]", solve, _SOLVE)
     return ProblemDocument(source, arguments, dict(solve))
@@ -100,17 +101,17 @@ def parse_document(text: str, *, source: str = "<string>") -> ProblemDocument:
 def document_text(problem: Any) -> str:
     """Return the `[problem]` table of `problem`; every number survives the round trip exactly."""
     table: dict[str, Any] = {}
-    rate = problem.learning_rate
-    if not isinstance(rate, Schedule):
-        table["learning_rate"] = rate
+    scheduled: dict[str, Any] = {}
     # Rules that are left out stay out of the file, as None has no spelling in TOML.
-    always = _SCALARS[:4]
-    for name in _SCALARS:
+    always = ("learning_rate", *_SCALARS[:4])
+    for name in ("learning_rate", *_SCALARS):
         value = getattr(problem, name)
-        if name in always or value:
+        if isinstance(value, Schedule):
+            scheduled[name] = _schedule_table(value)
+        elif name in always or value:
             table[name] = value
-    if isinstance(rate, Schedule):
-        table["learning_rate"] = _schedule_table(rate)
+    # Tables come after plain keys.
+    table |= scheduled
     for name in _QUANTIZERS:
         quantizer = getattr(problem, name)
         if quantizer is not None:

@@ -1,0 +1,176 @@
+"""One problem judged: solved at two tolerances, compared, its mass and sign looked at."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import FpsolveError, solve_pde
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.density.view import AnyFrame
+from validation.robustness.problems import Task
+
+__all__ = ["LOOSE", "MIDDLE", "PROMISED", "TIGHT", "judged", "reason_of"]
+
+Array = NDArray[np.float64]
+
+LOOSE, MIDDLE, TIGHT = 1e-4, 1e-6, 1e-7
+# The promise, in units of rtol.
+PROMISED = {"generalization_error": 10.0, "m": 10.0, "q": 10.0, "L1": 100.0}
+# Below this probability a teacher value counts less; its density is never off by more than this.
+_RARE, _CRUDE = 1e-3, 0.05
+_MOST_DEFECT = 1e-10
+# Gauss–Legendre points an interval on which both densities are polynomials.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+# Parts of a message that ends a solve -> what it says, and whether theory says so too.
+_REASONS = (
+    ("grows without bound", "diverges", True),
+    ("never spreads", "a point mass without noise", True),
+    ("diffusion is so weak", "layers finer than rounding", True),
+    ("would take", "too much work, refused at once", True),
+    ("ripples", "ripples", False),
+    ("fell below rounding", "step below rounding", False),
+    ("steps were not enough", "too many steps", False),
+    ("unknowns", "too many unknowns", False),
+    ("lost its mass", "mass lost", False),
+)
+
+
+def reason_of(message: str) -> tuple[str, bool]:
+    """Return what an error says in a few words, and whether it is a justified refusal."""
+    for part, name, justified in _REASONS:
+        if part in message:
+            return name, justified
+    return "other", False
+
+
+def judged(task: Task, tight: float, begin: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Yield what is found, stage by stage: the solves, then their comparison.
+
+    Parameters
+    ----------
+    task : Task
+        What to solve.
+    tight : float
+        Tolerance of the reference.
+    begin : callable
+        Called with the name of each stage before it begins.
+    """
+    solved: list[DensityTrajectory] = []
+    for name, rtol in (("loose", LOOSE), ("tight", tight)):
+        begin(name)
+        record, result = _solved(task, name, rtol)
+        yield record
+        if result is None:
+            return
+        solved.append(result)
+    begin("compared")
+    loose, reference = solved
+    errors = order_parameter_errors(loose, reference)
+    errors["L1"] = max(
+        density_error(a, b, task.problem.teacher.probabilities)
+        for a, b in zip(loose.frames, reference.frames, strict=True)
+    )
+    yield {"stage": "compared", "errors": errors}
+
+
+def _solved(task: Task, name: str, rtol: float) -> tuple[dict[str, Any], DensityTrajectory | None]:
+    """Solve and look at the end state; full precision in closed form is the tight solve."""
+    # The closed form is the reference of full precision, the solver is what is judged.
+    scheme = "spectral-volume" if name == "loose" else "auto"
+    record: dict[str, Any] = {"stage": name, "rtol": rtol}
+    begun = time.process_time()
+    result = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = solve_pde(task.problem, task.times, rtol=rtol, scheme=scheme)
+        except FpsolveError as error:
+            record["refused"] = str(error)
+            record["reached"] = float(getattr(error, "time", 0.0))
+    record["seconds"] = time.process_time() - begun
+    if caught:
+        record["warned"] = sorted({str(w.message) for w in caught})
+    if result is not None:
+        record.update(_faults(result, rtol))
+    return record, result
+
+
+def _faults(result: DensityTrajectory, rtol: float) -> dict[str, Any]:
+    """What is wrong with a result in itself, and what it cost."""
+    faults = []
+    every = [*vars(result.order_parameters).values(), *vars(result.dense_order_parameters).values()]
+    # r_ψ, s and the alignment have no value where weights or teacher vanish.
+    if not np.isfinite([np.abs(f).max() for f in every if f is not None]).all():
+        faults.append("NaN")
+    for frame in result.frames:
+        for k in range(frame.count):
+            total = float(frame.cdf(k, np.array([np.inf]))[0])
+            if not abs(total - 1.0) <= _MOST_DEFECT and "mass" not in faults:
+                faults.append("mass")
+        if not frame.lowest() >= -rtol and "sign" not in faults:
+            faults.append("sign")
+    stats = {n: result.stats.get(n) for n in ("steps", "rejected", "most_unknowns", "time_error")}
+    return {"faults": faults, **stats}
+
+
+def order_parameter_errors(
+    loose: DensityTrajectory, reference: DensityTrajectory
+) -> dict[str, Any]:
+    """Errors of ε_g, m and q relative to their largest value, in units of the loose rtol."""
+    errors: dict[str, Any] = {}
+    for name in ("generalization_error", "m", "q"):
+        one, two = (getattr(t.order_parameters, name) for t in (loose, reference))
+        dense = getattr(reference.dense_order_parameters, name)
+        largest = max(float(np.abs(dense).max()), float(np.abs(two).max()))
+        if name == "m":
+            # Where m is 0 by symmetry only rounding is left of it.
+            size = reference.problem.rho * float(reference.order_parameters.q.max())
+            largest = max(largest, 1e-9 * size**0.5)
+        error = float(np.abs(one - two).max())
+        errors[name] = error / largest / LOOSE if largest > 0 else error / LOOSE
+    return errors
+
+
+def density_error(loose: AnyFrame, reference: AnyFrame, probability: Array) -> float:
+    """Largest L¹ distance of conditional densities, in units in which 100 is promised."""
+    worst = 0.0
+    for k, share in enumerate(probability.tolist()):
+        allowed = min(100.0 * LOOSE * max(1.0, _RARE / share), _CRUDE)
+        worst = max(worst, 100.0 * _distance(loose, reference, k) / allowed)
+    return worst
+
+
+def _distance(one: AnyFrame, two: AnyFrame, k: int) -> float:
+    """∫|μ₁ − μ₂| of class k, point masses included: those at one place against each other."""
+    total = 0.0
+    edges = np.unique(np.concatenate([_edges(one, k), _edges(two, k)]))
+    if edges.size > 1:
+        half = 0.5 * np.diff(edges)
+        x = edges[:-1] + half * (1.0 + _NODES[:, None])
+        total = float((np.abs(one.pdf(k, x) - two.pdf(k, x)) * half * _WEIGHTS[:, None]).sum())
+    held: dict[float, float] = {}
+    for frame, sign in ((one, 1.0), (two, -1.0)):
+        atoms = frame.atoms if hasattr(frame, "atoms") else getattr(frame, "_atoms", None)
+        if atoms is not None:
+            for at, mass in zip(*atoms.of(k), strict=True):
+                held[float(at)] = held.get(float(at), 0.0) + sign * float(mass)
+    return total + sum(map(abs, held.values()))
+
+
+def _edges(frame: AnyFrame, k: int) -> Array:
+    """Ends of the elements of class k; those of a Gaussian are where it is small."""
+    first = getattr(frame, "first", None)
+    if first is None:
+        mean, deviation = frame.mean[k], frame.deviation[k]  # type: ignore[union-attr]
+        if deviation == 0:
+            return np.empty(0)
+        return np.asarray(mean + deviation * np.linspace(-8.3, 8.3, 65))
+    own = slice(int(first[k]), int(first[k + 1]))
+    left, width = frame.left[own], frame.width[own]  # type: ignore[union-attr]
+    return np.concatenate([left, left + width])
