@@ -19,7 +19,7 @@ import fpsolve
 from validation.claims import Claim
 from validation.gates import Gate, Table
 from validation.parts import keeping, plain
-from validation.pictures import svg_text
+from validation.pictures import stacked, svg_text
 
 __all__ = ["ITEMS", "Result", "input_hash", "load_item", "work_out"]
 
@@ -83,6 +83,7 @@ class Result:
     claims: list[Claim] = field(default_factory=list)
     power: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
+    narrow: str = ""
     cached: bool = field(default=False, compare=False)
 
     @property
@@ -170,7 +171,11 @@ def work_out(
         result.headline = module.headline(result.data)
         result.tables = [Table(t.title, t.columns, plain(t.rows)) for t in result.tables]
         if draw and hasattr(module, "visualize"):
-            result.picture = svg_text(module.visualize(result.data), name)
+            figure = module.visualize(result.data)
+            result.picture = svg_text(figure, name)
+            if len(figure.axes) > 1:
+                with stacked():
+                    result.narrow = svg_text(module.visualize(result.data), f"{name}-narrow")
     except Exception:  # An item that fails must not take the report with it.
         result.error = traceback.format_exc(limit=-3)
     result.seconds = time.perf_counter() - start

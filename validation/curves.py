@@ -17,7 +17,7 @@ from validation.gates import (
     normal_limit,
     student_limit,
 )
-from validation.pictures import COLORS, grid_of_axes, key, points
+from validation.pictures import COLORS, INK, grid_of_axes, key, points
 
 __all__ = [
     "agreement",
@@ -25,6 +25,7 @@ __all__ = [
     "both_times",
     "closure_table",
     "draw_curves",
+    "draw_differences",
     "draw_panel",
     "draw_row",
     "extrapolated",
@@ -247,10 +248,30 @@ def draw_row(row: Any, curves: dict[str, dict[str, Any]]) -> None:
         draw_curves(axes, curves, COLORS, log=log)
 
 
+def draw_differences(
+    axes: Any, curves: dict[str, dict[str, Any]], colors: Any, *, log: bool = True
+) -> None:
+    """Draw what STE and closure are off the PDE: the scale is that of the difference."""
+    for curve, color in zip(curves.values(), colors, strict=False):
+        tau, exact = np.asarray(curve["tau"]), np.asarray(curve["pde"])
+        shown = tau > 0 if log else tau >= 0
+        axes.plot(tau[shown], (np.asarray(curve["closure"]) - exact)[shown], ":", color=color)
+        at = np.asarray(curve["ste_tau"])
+        seen = at > 0
+        off = np.asarray(curve["ste"]) - np.interp(at, tau, exact)
+        points(axes, at[seen], off[seen], np.asarray(curve["ste_error"])[seen], color)
+    axes.axhline(0, color=INK, lw=0.8)
+    axes.set_xlabel(r"$\tau$")
+    axes.set_ylabel(r"$\varepsilon_g$ less that of the PDE")
+    if log:
+        axes.set_xscale("log")
+
+
 def draw_panel(curves: dict[str, dict[str, Any]], height: float = 3.2) -> Any:
-    """Return a figure of curves on both time axes, with colours and symbols explained."""
-    figure, axes = grid_of_axes(1, 2, height=height)
-    draw_row(axes[0], curves)
+    """Return a figure of curves on both time axes, and of what they are off the PDE."""
+    figure, axes = grid_of_axes(1, 3, width=12, height=height)
+    draw_row(axes[0, :2], curves)
+    draw_differences(axes[0, 2], curves, COLORS)
     axes[0, 0].legend(loc="upper right")
     key(axes[0, 1], loc="lower left")
     return figure

@@ -336,12 +336,15 @@ def visualize(data: dict[str, Any]) -> Any:
     ax = axes[0, 1]
     f = data["fig8"]
     points(ax, [1], f["ste"], f["error"], COLORS[1])
-    ax.bar([0, 2], [f["pde"][0], f["closure"][0]], color=[COLORS[0], COLORS[6]], width=0.5)
+    ax.plot([0, 2], [f["pde"][0], f["closure"][0]], "D", color=COLORS[0], ms=5)
+    ax.axhline(f["pde"][0], color=COLORS[0], lw=0.8)
     ax.set_xticks([0, 1, 2], ["PDE", "STE", "closure"])
+    ax.set_xlim(-0.5, 2.5)
     ax = axes[0, 2]
     for color, (bits, f) in zip(COLORS, data["inputs"].items(), strict=False):
         points(ax, f["tau"], f["ste"], f["error"], color, ms=2.5)
         ax.plot(f["tau"], f["pde"], color=color, label=f"$b_x={bits}$")
+    ax.set_yscale("log")
     ax.set_xlabel(r"$\tau$")
     ax.legend()
     ax = axes[1, 0]

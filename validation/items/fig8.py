@@ -13,6 +13,7 @@ from validation.curves import (
     agreement_gate,
     closure_table,
     draw_curves,
+    draw_differences,
     joined,
     learning_curve,
     problem,
@@ -78,15 +79,15 @@ def headline(data: dict[str, Any]) -> str:
 
 
 def visualize(data: dict[str, Any]) -> Any:
-    """Draw the six panels twice, on linear and on logarithmic time."""
-    figure, axes = grid_of_axes(4, 3, width=11, height=2.7, sharey=True)
+    """Draw the six panels, and below them what STE and closure are off the PDE in each."""
+    figure, axes = grid_of_axes(4, 3, width=11, height=2.7)
     for i, (panel, curves) in enumerate(data.items()):
         row, column = divmod(i, 3)
-        for shift, log in ((0, False), (2, True)):
-            ax = axes[row + shift, column]
-            draw_curves(ax, curves, COLORS, log=log)
-            ax.set_title(panel)
-            if column == 2:
-                ax.legend(loc="upper right" if not log else "lower left")
-    key(axes[2, 0], loc="lower left")
+        draw_curves(axes[row, column], curves, COLORS, log=True)
+        axes[row, column].set_title(panel)
+        draw_differences(axes[row + 2, column], curves, COLORS)
+        axes[row + 2, column].set_title(panel)
+        if column == 2:
+            axes[row, column].legend(loc="lower left")
+    key(axes[0, 0], loc="lower left")
     return figure

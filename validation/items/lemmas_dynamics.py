@@ -196,7 +196,7 @@ def prefactor(data: dict[str, Any], name: str) -> tuple[float, float]:
     return float(end), float(np.hypot(weight.sum() ** -0.5, slope_error * center))
 
 
-def power(data: dict[str, Any], name: str) -> tuple[float, float]:
+def exponent(data: dict[str, Any], name: str) -> tuple[float, float]:
     """Return the measured exponent of d, and its error."""
     if name in POWERS:
         d = [row["d"] for row in data["steps"]]
@@ -248,7 +248,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     for key, (text, names) in texts.items():
         answers, told, off = [], [], 0.0
         for name in names:
-            slope, error = power(data, name)
+            slope, error = exponent(data, name)
             # The statement of IV.5 is judged by what its proof has; how far it is off, beside.
             claimed = {**POWERS, **BOUNDED}[name]
             stated = POWERS.get(name, 0.0)
@@ -273,7 +273,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
 
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
-    told = ", ".join(f"{n}: d^({power(data, n)[0]:.2f})" for n in (*POWERS, *BOUNDED))
+    told = ", ".join(f"{n}: d^({exponent(data, n)[0]:.2f})" for n in (*POWERS, *BOUNDED))
     return f"powers of d as measured: {told}"
 
 

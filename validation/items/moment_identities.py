@@ -103,13 +103,17 @@ def headline(data: dict[str, Any]) -> str:
 
 
 def visualize(data: dict[str, Any]) -> Any:
-    """Draw left (dots) and right-hand sides (lines)."""
+    """Draw sizes (lines), differences of the two sides (dots) and their bounds (bars)."""
     figure, axes = grid_of_axes(1, 2)
     for ax, key in zip(axes[0], ("m", "q"), strict=True):
         for color, (name, found) in zip(COLORS, data.items(), strict=False):
-            ax.plot(found["tau"], found[key]["right"], color=color, label=name)
-            ax.plot(found["tau"], found[key]["left"], "o", color=color, ms=4)
+            side = found[key]
+            off = np.abs(np.subtract(side["left"], side["right"]))
+            ax.plot(found["tau"], np.abs(side["right"]), color=color, label=name)
+            ax.plot(found["tau"], np.maximum(off, 1e-18), "o", color=color, ms=4)
+            ax.plot(found["tau"], side["error"], "_", color=color, ms=12)
+        ax.set_yscale("log")
         ax.set_xlabel(r"$\tau$")
-        ax.set_ylabel(rf"$\mathrm{{d}}{key}/\mathrm{{d}}\tau$")
+        ax.set_ylabel(rf"$|\mathrm{{d}}{key}/\mathrm{{d}}\tau|$")
     axes[0, 1].legend()
     return figure
