@@ -16,6 +16,7 @@ from fpsolve import (
     Problem,
     SolveError,
     StepQuantizer,
+    Surrogate,
     Teacher,
     UniformQuantizer,
     macroscopic_rates,
@@ -326,3 +327,94 @@ def test_the_smallest_times_and_the_largest_ridge():
     # The bin of level 0 confines all: w ends at a threshold, and is 0 when quantized.
     held = solve_pde(replace(problem, ridge=1e12), [1.0]).order_parameters
     assert held.generalization_error[0] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-6, 1e-2])
+def test_weights_that_never_meet_an_absorbing_wall_do_not_know_of_it(variance):
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=0.2,
+        initial=GaussianInitial(0.5, variance),
+        noise_variance=0.1,
+        batch_size=100,
+    )
+    times = [1e-6, 1e-4, 0.01, 0.1]
+    free = solve_pde(problem, times, rtol=1e-7)
+    walled = solve_pde(replace(problem, surrogate=Surrogate(30.0)), times, rtol=1e-7)
+    for name in ("generalization_error", "m", "q"):
+        one, two = (getattr(r.order_parameters, name) for r in (free, walled))
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-6 * np.abs(one).max())
+    assert np.abs(walled.frozen).max() < 1e-7
+
+
+def test_a_point_beyond_the_bound_of_a_leaky_surrogate_spreads_by_its_slope():
+    slope, rate = 0.25, 0.1
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=rate,
+        noise_variance=0.5,
+        teacher=Teacher.constant(0.5),
+        initial=GaussianInitial(5.0, 0.0),
+        surrogate=Surrogate(1.0, slope),
+    )
+    # ψ = 1 throughout: ε_g = (1 − ½)² + σ², the drift is constant, the density Gaussian.
+    time, error = 2.0, 0.75
+    mean = 5.0 - rate * slope * 0.5 * time
+    deviation = rate * slope * math.sqrt(error * time)
+    result = solve_pde(problem, [time], rtol=1e-7)
+    w = mean + deviation * np.linspace(-3, 3, 13)
+    exact = np.exp(-0.5 * ((w - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+    np.testing.assert_allclose(result.pdf(w, time), exact, rtol=0, atol=1e-6 * exact.max())
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.01])
+def test_points_put_on_a_wall_are_the_limit_of_narrow_starts_there(temperature):
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 1.0, temperature=temperature),
+        input_quantizer=None,
+        learning_rate=0.05,
+        noise_variance=0.2,
+        teacher=Teacher([-0.4, 0.7], [0.5, 0.5]),
+        initial=GaussianInitial(2.5, 0.0, 1.0),
+        weight_clip=1.5,
+    )
+    times = [0.5, 5.0, 60.0]
+    point = solve_pde(problem, times, rtol=1e-6)
+    narrow = replace(problem, initial=GaussianInitial(2.5, 1e-6, 1.0))
+    other = solve_pde(narrow, times, rtol=1e-6).order_parameters
+    for name in ("generalization_error", "m", "q"):
+        one, two = (getattr(state, name) for state in (point.order_parameters, other))
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5 * np.abs(two).max())
+
+
+def test_a_wide_start_on_walls_keeps_its_mass_where_layers_are_thin():
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(4, 0.648335667346238),
+        input_quantizer=None,
+        learning_rate=7e-5,
+        noise_variance=6e-4,
+        teacher=Teacher.constant(0.65),
+        batch_size=45,
+        weight_clip=0.2263314856560776,
+    )
+    assert solve_pde(problem, [10.0], rtol=1e-6).stats["mass_defect"] < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("change", "times", "why"),
+    [
+        ({"teacher": Teacher([1.0, 0.5], [0.5, 0.5], [1.0, 1e-3])}, [1.0], "never see noise"),
+        ({"noise_variance": 1.0}, [1e-300, 1.0], "ask for later times"),
+    ],
+)
+def test_points_that_do_not_spread_say_why(change, times, why):
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=UniformQuantizer(2, 2.0),
+        learning_rate=0.1,
+        **{"initial": GaussianInitial(0.3, 0.0), **change},
+    )
+    with pytest.raises(SolveError, match=why):
+        solve_pde(problem, times)

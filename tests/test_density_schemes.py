@@ -190,7 +190,7 @@ class FixedMesh(Solver):
         self.law = law
 
     def advance(self, duration, count):
-        space = kernels._workspace(self.mesh, 1, self.u.shape[1])
+        space = kernels._workspace.py_func(self.mesh, 1, self.u.shape[1])
         for i in range(count):
             when = (i * duration / count, duration / count)
             grid = (self.equation.bins, self.model, self.law, self.mesh, space, self.u)

@@ -98,6 +98,38 @@ def test_it_is_what_the_machine_does(change) -> None:
     assert (np.abs(counted.mean(axis=0) - expected) < 4 * error + 0.02 * expected).all()
 
 
+def test_each_threshold_is_passed_as_often_as_the_density_says() -> None:
+    """Counted at d = 225 and 900 and extrapolated in d^-1/2, against the exact stationary state.
+
+    Twenty times as many weights stand at one threshold as at the other. Weights come to the rare
+    one in long excursions: from run to run its count varies by 4 %, two hundred times more than
+    independent passages would, so that a single short run is easily off by a quarter. The limit is
+    5 standard errors over the runs; a formula or a count that is off by 25 % at the rare threshold,
+    or by 5 % at the other, would be seen with a probability above 95 %.
+    """
+    rate = 0.5
+    problem = replace(
+        BASE, learning_rate=rate, ridge=0.5, noise_variance=1.0, teacher=Teacher.constant(1.0)
+    )
+    (state,) = stationary_states(problem)
+    density = state.density(problem.weight_quantizer.thresholds, 1.0)
+    expected = density * rate * 2 / math.pi * math.sqrt(state.generalization_error)
+    assert expected[1] > 15 * expected[0]
+    mean, error = {}, {}
+    for d, runs in ((225, 24), (900, 10)):
+        ste = simulate_ste(
+            problem, [30, 80], dimension=d, runs=runs, seed=7, count_flips=True,
+            dense_times=[30, 80],
+        )  # fmt: skip
+        counted = ste.flip_rate[:, 0] * math.sqrt(d) / expected
+        mean[d] = counted.mean(axis=0)
+        error[d] = counted.std(axis=0, ddof=1) / math.sqrt(runs)
+    limit = 2 * mean[900] - mean[225]
+    noise = np.sqrt(4 * error[900] ** 2 + error[225] ** 2)
+    assert (np.abs(limit - 1) < 5 * noise).all()
+    assert ((5 + 1.65) * noise < [0.25, 0.05]).all()
+
+
 def test_what_has_no_thresholds_is_refused() -> None:
     smooth = replace(BASE, weight_quantizer=UniformQuantizer(2, 1.0, 0.2))
     with pytest.raises(ParameterError, match="thresholds"):

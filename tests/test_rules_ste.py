@@ -23,7 +23,6 @@ from fpsolve import (
     Teacher,
     UniformQuantizer,
     simulate_ste,
-    stationary_states,
 )
 from fpsolve.particles.reduction import coordinate_terms
 from fpsolve.particles.streams import run_streams
@@ -233,32 +232,3 @@ def test_flips_are_counted_as_they_happen():
     np.testing.assert_allclose(result.flip_rate, rate, rtol=1e-12)
     silent = simulate_ste(problem, times, dimension=d, runs=2, seed=4, dense_times=times[::4])
     np.testing.assert_array_equal(silent.weights, result.weights)
-
-
-def test_flip_rate_is_the_densitys():
-    """Σ_k μ(θ_k) η (2/π) (ε_g/d)^½ of the exact stationary state, extrapolated in d^-1/2."""
-    problem = Problem(
-        weight_quantizer=TERNARY,
-        input_quantizer=None,
-        learning_rate=0.2,
-        ridge=0.5,
-        noise_variance=0.5,
-    )
-    state = stationary_states(problem)[0]
-    density = np.array([float(state.density(t, 1.0)) for t in TERNARY.thresholds])
-    expected = density * 0.2 * 2 / math.pi * math.sqrt(state.generalization_error)
-    rates = {}
-    for d, runs in ((225, 40), (900, 6)):
-        result = simulate_ste(
-            problem,
-            [30, 60],
-            dimension=d,
-            runs=runs,
-            seed=5,
-            dense_times=[30, 60],
-            count_flips=True,
-        )
-        rates[d] = result.flip_rate[:, 0].mean(axis=0) * math.sqrt(d)
-    limit = 2 * rates[900] - rates[225]
-    assert limit.sum() == pytest.approx(expected.sum(), rel=0.03)
-    assert limit[1] == pytest.approx(expected[1], rel=0.03)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,18 @@ from numpy.typing import NDArray
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import equation_of, law_of, narrowest_bin
 from fpsolve.density.frame import Frame
+from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
-from fpsolve.density.walls import FrozenStart, frozen_start, initial_frame, walled_start
+from fpsolve.density.walls import (
+    FrozenStart,
+    frozen_start,
+    initial_frame,
+    points_on_walls,
+    walled_start,
+)
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
@@ -28,7 +36,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.reduction import OrderParameters
 
-__all__ = ["Run", "State", "begin"]
+__all__ = ["Quality", "Run", "State", "begin", "reduced"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +50,8 @@ _LEAST_DIFFUSION = 0.2
 _LEAST_SPREAD = 10.0
 _LEAST_RTOL = 1e-6
 _LARGEST_RATE = 1e150
+# Deviations below this share of the position are lost in rounding.
+_NARROWEST = 1e-15
 # Layers D/|a| at thresholds thinner than this share of a bin are refused.
 _FINEST_LAYER = 1e-16
 
@@ -71,19 +81,22 @@ class State:
     before: tuple[float, Frame, Array] | None = None
 
 
-def begin(problem: Problem, times: Array, work: float, order: int, cells: int | None) -> State:
-    """Return the state at the start of a run with tolerance `work`; `cells` ask for SG."""
+def begin(
+    problem: Problem, times: Array, work: float, order: int, cells: int | None,
+    given: FrameStart | None = None,
+) -> State:  # fmt: skip
+    """Return the state at the start of a run with tolerance `work`; `cells` ask for SG.
+
+    It starts from the problem's initial law, or from the densities `given`.
+    """
+    if given is not None:
+        return _begin_from(problem, times, work, order, given)
     dynamics = problem.dynamics
     _check_size(problem)
     positive = times[times > 0]
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
-    if not start.deviation.all():
-        raise SolveError(
-            "a point mass with generalization error 0 never spreads; "
-            "give the initial weights a variance or the labels noise",
-            time=0.0,
-            step=0.0,
-        )
+    if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
+        raise SolveError(_why_point(problem), time=0.0, step=0.0)
     least = _least_diffusivity(problem, work, float(times[-1]))
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
@@ -102,6 +115,8 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
     if walls is not None and walls.kind == "absorb":
         frozen = frozen_start(problem, start, order)
         equation.offset[:] += frozen.functionals
+    elif walls is not None and before is not None:
+        initial = points_on_walls(problem, start)
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
         error = float(moments[0] + dynamics.added_noise(start.time))
@@ -115,11 +130,51 @@ def begin(problem: Problem, times: Array, work: float, order: int, cells: int | 
             )
         if walled.beyond.any():
             initial, time = walled, start.time + walled.time
-            before = before or (time, frame, moments)
+            before = (time, frame, moments)
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
     return State(solver, least, foreign, frozen, before)
+
+
+def _begin_from(
+    problem: Problem, times: Array, work: float, order: int, given: FrameStart
+) -> State:
+    """The same from densities that another run has reached, which lie between the walls."""
+    _check_size(problem)
+    least = _least_diffusivity(problem, work, float(times[-1]))
+    foreign = None if problem.dynamics.is_standard else _foreign(problem)
+    law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
+    walls = problem.dynamics.walls
+    frozen = None
+    if walls is not None and walls.kind == "absorb":
+        frozen = FrozenStart.none(problem.teacher.values.size, order)
+    solver = start_solver(
+        equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
+    )
+    return State(solver, least, foreign, frozen)
+
+
+def _why_point(problem: Problem) -> str:
+    """Why a point mass stays one, or narrower than positions can be told apart."""
+    dynamics = problem.dynamics
+    if not float(point_moments(problem)[0] + dynamics.added_noise(0.0)) > 0:
+        return (
+            "a point mass with generalization error 0 never spreads; "
+            "give the initial weights a variance or the labels noise"
+        )
+    weakest = int(dynamics.sigma2.argmin())
+    if dynamics.sigma2[weakest] > _NARROWEST * dynamics.sigma2.max():
+        return (
+            "weights that start at a point have spread less than rounding by the first requested "
+            "time; ask for later times, or give the initial weights a variance"
+        )
+    return (
+        f"weights that start at a point spread less than rounding, those of teacher value "
+        f"{dynamics.w_star[weakest]:.6g} first: the variance S of their quantized inputs is "
+        f"{dynamics.sigma2[weakest]:.3g}, so they never see noise; give the initial weights a "
+        "variance, or raise the input scale"
+    )
 
 
 def _check_size(problem: Problem) -> None:
@@ -178,6 +233,40 @@ def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
     )
 
 
+class Quality(NamedTuple):
+    """The worst over the densities of a run so far.
+
+    Attributes
+    ----------
+    defect : float
+        Largest |mass − 1| of a conditional density.
+    minimum : float
+        Least density relative to the largest.
+    unresolved : float
+        Largest L¹ norm, over teacher values, of what the highest Legendre modes carry.
+    """
+
+    defect: float = 0.0
+    minimum: float = math.inf
+    unresolved: float = 0.0
+
+    @classmethod
+    def of(cls, frames: Sequence[AnyFrame]) -> Quality:
+        """The worst of some densities."""
+        quality = cls()
+        for frame in frames:
+            quality = quality.with_frame(frame)
+        return quality
+
+    def with_frame(self, frame: AnyFrame) -> Quality:
+        """The worst of these and one more; NaN stays."""
+        return Quality(
+            float(np.maximum(self.defect, frame.mass_defect())),
+            float(np.minimum(self.minimum, frame.lowest())),
+            float(np.maximum(self.unresolved, _unresolved(frame))),
+        )
+
+
 @dataclass
 class Run:
     """Reaches one requested time after another."""
@@ -188,6 +277,9 @@ class Run:
     state: State
     frames: list[AnyFrame] = field(default_factory=list)
     moments: list[Array] = field(default_factory=list)
+    # Of a run that goes on in the middle: when its law was taken, for that enters its last digits.
+    law_time: float | None = None
+    stop: float = 0.0
     _kept: Law | None = None
 
     def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
@@ -200,10 +292,13 @@ class Run:
         landings = self.problem.dynamics.landing_points(time)
         stops = [*landings[landings > solver.time].tolist(), time]
         for stop in stops:
-            law = self._law(solver.time)
+            self.law_time = solver.time if self.law_time is None else self.law_time
+            self.stop = stop
+            law = self._law(self.law_time)
             ending = solver.advance(law, stop, tick)
             if ending is not Ending.REACHED:
                 raise self._failed(self._why(ending))
+            self.law_time = None
         self.frames.append(self._frame())
         self.moments.append(solver.moments)
 
@@ -219,7 +314,7 @@ class Run:
     def last(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
         at = self.times[len(self.moments) - 1 : len(self.moments)]
-        return _reduced(self.problem, at, self.moments[-1][None])[0]
+        return reduced(self.problem, at, self.moments[-1][None])[0]
 
     def _frame(self) -> AnyFrame:
         solver = self.state.solver
@@ -247,41 +342,49 @@ class Run:
 
     def trajectory(self) -> DensityTrajectory:
         """What has been reached, checked."""
-        defect = max(f.mass_defect() for f in self.frames)
-        minimum = min(f.lowest() for f in self.frames)
-        # Written so that NaN fails too.
-        if not defect < _MOST_DEFECT:
-            raise self._failed(f"the density lost its mass by {defect:.2g}; tighten rtol")
-        if not minimum >= -self.rtol:
-            raise self._failed(
-                f"the density has ripples down to {minimum:.2g} of its maximum; tighten rtol"
-            )
-        return self._assemble(defect, minimum)
+        quality = Quality.of(self.frames)
+        self.judge(quality)
+        return self._assemble(quality)
 
-    def _assemble(self, defect: float, minimum: float) -> DensityTrajectory:
+    def judge(self, quality: Quality) -> None:
+        """Raise `SolveError` where the densities reached are not what they have to be."""
+        # Written so that NaN fails too.
+        if not quality.defect < _MOST_DEFECT:
+            raise self._failed(f"the density lost its mass by {quality.defect:.2g}; tighten rtol")
+        if not quality.minimum >= -self.rtol:
+            raise self._failed(
+                f"the density has ripples down to {quality.minimum:.2g} of its maximum; "
+                "tighten rtol"
+            )
+
+    def statistics(self, quality: Quality) -> dict[str, Any]:
+        """How the integration went."""
         solver = self.state.solver
-        log = np.concatenate(solver.log)
-        before = self.state.before
-        dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
         stats: dict[str, Any] = {
             **solver.statistics(),
             "scheme": "scharfetter-gummel" if solver.scheme else "spectral-volume",
             "order": solver.element.order,
             "rtol": self.rtol,
             "least_diffusivity": self.state.least,
-            "mass_defect": defect,
-            "minimum": minimum,
+            "mass_defect": quality.defect,
+            "minimum": quality.minimum,
         }
         if not solver.scheme:
-            stats["space_error"] = max(_unresolved(f) for f in self.frames)
+            stats["space_error"] = quality.unresolved
+        return stats
+
+    def _assemble(self, quality: Quality) -> DensityTrajectory:
+        log = np.concatenate(self.state.solver.log)
+        before = self.state.before
+        dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
         return DensityTrajectory(
             self.problem,
             self.times[: len(self.frames)],
             tuple(self.frames),
-            _reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
+            reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
             dense[:, 0],
-            _reduced(self.problem, dense[:, 0], dense[:, 1:]),
-            stats,
+            reduced(self.problem, dense[:, 0], dense[:, 1:]),
+            self.statistics(quality),
         )
 
     def _why(self, ending: Ending) -> str:
@@ -297,9 +400,7 @@ class Run:
         solver = self.state.solver
         partial = None
         if self.frames:
-            partial = self._assemble(
-                max(f.mass_defect() for f in self.frames), min(f.lowest() for f in self.frames)
-            )
+            partial = self._assemble(Quality.of(self.frames))
         return SolveError(message, time=solver.time, step=solver.step, partial=partial)
 
 
@@ -325,7 +426,7 @@ def _unresolved(frame: AnyFrame) -> float:
     return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
 
 
-def _reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:
+def reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:
     """Order parameters from rows of functionals at times, ε_g whole but for scheduled noise."""
     columns = dict(zip(FUNCTIONAL_NAMES, moments.T, strict=True))
     columns["loss"] = columns["loss"] - problem.dynamics.steady_offset

@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.gaussian import gaussian_moments, gaussian_path
 from fpsolve.density.gaussian_frame import GaussianFrame
+from fpsolve.density.restart import FrameStart, Start, initial_of
 from fpsolve.density.run import Run, begin
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS
+from fpsolve.density.stream import Stream, handed_on
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.numerics.initial import default_order
@@ -19,6 +21,7 @@ from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import progress_to
+from fpsolve.recording.sink import Sink, Store, sink_for
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["SCHEMES", "solve_pde"]
@@ -41,6 +44,8 @@ def solve_pde(
     cells: int | None = None,
     progress: bool = False,
     callback: Callable[[float, OrderParameters], object] | None = None,
+    start: Start = None,
+    store: Store = None,
 ) -> DensityTrajectory:
     """Integrate the McKean–Vlasov Fokker–Planck equation of training.
 
@@ -70,6 +75,14 @@ def solve_pde(
     callback : callable, optional
         Called with τ and the `OrderParameters` at every requested time; if it returns True the
         run stops there, and the trajectory ends with that time.
+    start : DensityTrajectory, str or Path, optional
+        A trajectory, or its file, whose last density is the initial one instead of that of the
+        problem: training goes on with another rate or quantizer, from τ = 0 on. Teacher values
+        must be the same, and the density must fit between the walls of weight_clip or a surrogate.
+    store : str, Path or Sink, optional
+        File, which must not exist, to which densities are written as they are reached, with a
+        checkpoint every minute; they are kept there instead of in memory, and `resume` goes on with
+        the run, however it ended.
 
     Returns
     -------
@@ -85,6 +98,10 @@ def solve_pde(
     SolveError
         If the integration cannot reach the last time, with the reason and the cure; its `partial`
         is the trajectory up to the last time reached.
+    StoreError
+        If the file cannot be written, or that of `start` cannot be read.
+    KeyboardInterrupt
+        If interrupted; with `store` a checkpoint has been written by then.
 
     Notes
     -----
@@ -103,30 +120,60 @@ def solve_pde(
             "use Surrogate(bound, slope), or simulate_ste"
         )
         raise ParameterError("surrogate", problem.surrogate, allowed)
-    by_choice = scheme == "auto" and order is None and cells is None
+    told = {"rtol": rtol, "scheme": scheme, "order": order, "cells": cells}
+    sink = None if store is None else sink_for(store)
+    first = initial_of(problem, start, sink)
+    by_choice = scheme == "auto" and order is None and cells is None and first is None
     if by_choice and problem.weight_quantizer is None and _is_papers(problem):
-        return _solve_gaussian(problem, requested, rtol)
+        _open(sink, problem, requested, told, first)
+        return _solve_gaussian(problem, requested, rtol, sink)
     work = min(rtol, _LOOSEST_WORK)
-    count = None
-    if scheme == "scharfetter-gummel":
-        if order is not None:
-            raise ParameterError("order", order, "is for the spectral-volume scheme; drop it")
-        if not _is_papers(problem):
-            allowed = "knows the paper's training rule only; use scheme 'spectral-volume'"
-            raise ParameterError("scheme", scheme, allowed)
-        count = DEFAULT_CELLS
-        if cells is not None:
-            count = integer("cells", cells, least=16, most=10_000_000)
-    elif cells is not None:
-        raise ParameterError("cells", cells, "is for scharfetter-gummel; set rtol instead")
+    count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
-    run = Run(problem, requested, rtol=rtol, state=begin(problem, requested, work, degree, count))
+    state = begin(problem, requested, work, degree, count, first)
+    run = Run(problem, requested, rtol=rtol, state=state)
+    _open(sink, problem, requested, told, first)
     with progress_to(float(requested[-1]), "solve_pde", shown=progress, unit="tau") as bar:
+        if sink is not None:
+            return Stream(run, sink).follow(bar.reach, callback)
         for time in requested:
             run.reach(float(time), bar.reach)
             if callback is not None and callback(float(time), run.last) is True:
                 break
     return run.trajectory()
+
+
+def _cells(
+    problem: Problem, scheme: str, order: int | None, cells: int | None, start: FrameStart | None
+) -> int | None:
+    """Return the number of Scharfetter–Gummel cells, None for spectral volumes."""
+    if scheme != "scharfetter-gummel":
+        if cells is not None:
+            raise ParameterError("cells", cells, "is for scharfetter-gummel; set rtol instead")
+        return None
+    if order is not None:
+        raise ParameterError("order", order, "is for the spectral-volume scheme; drop it")
+    if not _is_papers(problem):
+        allowed = "knows the paper's training rule only; use scheme 'spectral-volume'"
+        raise ParameterError("scheme", scheme, allowed)
+    if start is not None:
+        allowed = "begins with a Gaussian; with start= use scheme 'spectral-volume'"
+        raise ParameterError("scheme", scheme, allowed)
+    if cells is None:
+        return DEFAULT_CELLS
+    return integer("cells", cells, least=16, most=10_000_000)
+
+
+def _open(
+    sink: Sink | None, problem: Problem, times: Array, options: dict[str, Any],
+    start: FrameStart | None,
+) -> None:  # fmt: skip
+    if sink is not None:
+        law = problem.teacher
+        constants = {"teacher": law.values, "teacher_probability": law.probabilities}
+        if start is not None:
+            constants |= {f"start_{name}": array for name, array in start.to_arrays().items()}
+        sink.open("density", problem, times, options, constants=constants)
 
 
 def _is_papers(problem: Problem) -> bool:
@@ -141,7 +188,9 @@ def _is_papers(problem: Problem) -> bool:
     return plain and alike and steady and problem.dynamics.is_standard
 
 
-def _solve_gaussian(problem: Problem, times: Array, rtol: float) -> DensityTrajectory:
+def _solve_gaussian(
+    problem: Problem, times: Array, rtol: float, sink: Sink | None
+) -> DensityTrajectory:
     """Full precision: a closed form, drawn at the requested times and densely between them."""
     latest = float(times[-1])
     dense = np.unique(np.concatenate([[0.0], times, latest * _between()]))
@@ -161,7 +210,8 @@ def _solve_gaussian(problem: Problem, times: Array, rtol: float) -> DensityTraje
         "mass_defect": max(f.mass_defect() for f in frames),
         "minimum": 0.0,
     }
-    return DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
+    whole = DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
+    return whole if sink is None else handed_on(whole, sink)
 
 
 def _between() -> Array:

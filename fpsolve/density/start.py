@@ -129,7 +129,15 @@ def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStar
                 high = middle
         time = math.exp(low)
     travel, heat = _integrals(problem, error, time)
-    return GaussianStart(time, points + travel @ drift, np.sqrt(dynamics.sigma2 * heat))
+    deviation = np.sqrt(dynamics.sigma2 * heat) * _gradient_factor(problem, points)
+    return GaussianStart(time, points + travel @ drift, deviation)
+
+
+def _gradient_factor(problem: Problem, points: Array) -> Array:
+    """h at the points, (K,); 1 where it is 0, for what is frozen does not come to use it."""
+    bins = problem.dynamics.bins(points)
+    h = problem.dynamics.fields(points, bins, np.arange(points.size)).shape
+    return np.where(h > 0, h, 1.0)
 
 
 def _integrals(problem: Problem, error: float, time: float) -> tuple[Array, float]:
@@ -159,6 +167,11 @@ def _allowance(
     breaks, quantizer = problem.dynamics.breaks, problem.weight_quantizer
     speed = np.abs(drift)
     away = np.abs(points[:, None] - breaks).min(axis=1, initial=math.inf)
+    walls = problem.dynamics.walls
+    if walls is not None and walls.kind == "reflect":
+        # What stands on a wall spreads from it in closed form; the others must not reach it yet.
+        gap = np.minimum(points - walls.low, walls.high - points)
+        away = np.minimum(away, np.where(gap > 0, gap, math.inf))
     scale = np.maximum(np.abs(points), np.abs(breaks).max(initial=0.0))
     clear = away > 1e-12 * np.maximum(scale, 1e-300)
     jump = speed + np.abs(_drift_terms(problem, points, before=True) - drift)
@@ -168,9 +181,10 @@ def _allowance(
     # Slopes of the drift inside a bin: decay, dampening, rounding, or the identity itself.
     slope = _slope(problem, points)
     steady = 0.0 if isinstance(problem.ridge, Schedule) else problem.ridge
+    share = problem.dynamics.sigma2 * np.square(_gradient_factor(problem, points))
 
     def allowed(travel: Array, heat: float) -> bool:
-        variance = problem.dynamics.sigma2 * heat
+        variance = share * heat
         path = travel @ jump
         if (travel @ slope > small).any():
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -38,9 +38,10 @@ class DensityTrajectory(Shown):
         What was solved.
     times : ndarray, shape (T,)
         Times τ (dimensionless).
-    frames : tuple of Frame, CellFrame or GaussianFrame, length T
+    frames : sequence of Frame, CellFrame or GaussianFrame, length T
         The densities as the solver knows them: `pdf`, `probability`, `quantile` and `sample` ask
-        them, `edges` and `density` are a view of them.
+        them, `edges` and `density` are a view of them. Of a run with `store=` they stay in its
+        file, and are read when they are asked for.
     order_parameters : OrderParameters
         Each of shape (T,).
     dense_times : ndarray, shape (M,)
@@ -54,7 +55,7 @@ class DensityTrajectory(Shown):
 
     problem: Problem
     times: Array
-    frames: tuple[AnyFrame, ...]
+    frames: Sequence[AnyFrame]
     order_parameters: OrderParameters
     dense_times: Array
     dense_order_parameters: OrderParameters

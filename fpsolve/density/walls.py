@@ -15,13 +15,22 @@ from fpsolve.density.start import GaussianStart
 from fpsolve.numerics.element import reference_element
 from fpsolve.problem.problem import Problem
 
-__all__ = ["FrozenStart", "WalledStart", "frozen_start", "initial_frame", "walled_start"]
+__all__ = [
+    "FrozenStart",
+    "WalledStart",
+    "frozen_start",
+    "initial_frame",
+    "points_on_walls",
+    "walled_start",
+]
 
 Array = NDArray[np.float64]
 
 # The bulk of the density moves by this share of its width, times rtol, while the mass on a wall
 # spreads into a layer.
 _INSTANT = 0.01
+# A Gaussian this many standard deviations beyond a wall leaves nothing before it.
+_GONE = 40.0
 # Elements per standard deviation of what is frozen from the start.
 _PER_DEVIATION = 4
 
@@ -81,9 +90,12 @@ class WalledStart:
         for side in range(2):
             if self.beyond[side, k] == 0:
                 continue
-            ends = (left - self.low, right - self.low)
+            ends = [left - self.low, right - self.low]
             if side:
-                ends = (self.high - right, self.high - left)
+                ends = [self.high - right, self.high - left]
+            # The end of a mesh is its wall but for rounding, which is much to a thin layer.
+            close = 4.0 * np.finfo(np.float64).eps * max(abs(self.low), abs(self.high))
+            ends = [np.where(depth <= close, 0.0, depth) for depth in ends]
             args = self.inward[side, k], self.heat[k], self.time
             part = _layer_beyond(ends[0], *args) - _layer_beyond(ends[1], *args)
             out = out + self.beyond[side, k] * part
@@ -140,6 +152,25 @@ def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: flo
     return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
 
 
+def points_on_walls(problem: Problem, start: GaussianStart) -> WalledStart:
+    """Return `start`, made of points, with those on reflecting walls spread from there.
+
+    The others have not reached a wall yet.
+    """
+    walls = problem.dynamics.walls
+    assert walls is not None
+    point = problem.initial.mean + problem.initial.overlap * problem.teacher.values
+    beyond = np.array([point <= walls.low, point >= walls.high], dtype=np.float64)
+    travel = start.mean - np.clip(point, walls.low, walls.high)
+    inward = np.stack([travel, -travel]) / start.time
+    gone = _GONE * start.deviation
+    mean = np.where(beyond[0] > 0, walls.low - gone, start.mean)
+    mean = np.where(beyond[1] > 0, walls.high + gone, mean)
+    bulk = GaussianStart(start.time, mean, start.deviation)
+    heat = 0.5 * np.square(start.deviation)
+    return WalledStart(bulk, walls.low, walls.high, start.time, beyond, inward, heat)
+
+
 def initial_frame(problem: Problem, start: GaussianStart, order: int) -> tuple[Frame, Array]:
     """Return the density at τ = 0 between reflecting walls, with what was beyond as atoms on them.
 
@@ -191,6 +222,12 @@ class FrozenStart:
     lower: list[tuple[Array, Array, Array]]
     upper: list[tuple[Array, Array, Array]]
     functionals: Array
+
+    @classmethod
+    def none(cls, classes: int, order: int) -> FrozenStart:
+        """Nothing starts beyond the walls."""
+        nothing = (np.empty(0), np.empty(0), np.empty((order + 1, 0)))
+        return cls([nothing] * classes, [nothing] * classes, np.zeros(6))
 
 
 def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenStart:

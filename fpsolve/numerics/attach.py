@@ -14,7 +14,7 @@ from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_width, cover
 from fpsolve.numerics.polynomials import PiecewisePolynomial
 
-__all__ = ["attach"]
+__all__ = ["attach", "cells_like"]
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     """The same for class k, whose elements are `own`; mass is kept exactly."""
     bins, element, motion = solver.equation.bins, solver.element, solver.motion
     left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
-    cells = _cells_like(bins, left, width)
+    cells = cells_like(bins, left, width)
     size = np.array([cell_width(bins, cell) for cell in cells])
     start = np.array(
         [bins.origin[b] + index * w for (b, _, index), w in zip(cells, size, strict=True)]
@@ -79,7 +79,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     motion.detached[k] = False
 
 
-def _cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
+def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
     """Lattice cells that cover given elements and are nowhere wider than these."""
     cells = cover(bins, left[0], left[-1] + width[-1], float(width.max()))
     while True:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.attach import cells_like
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
-from fpsolve.numerics.lattice import cover
+from fpsolve.numerics.lattice import cover, cover_to_walls
 from fpsolve.numerics.solver import Solver
 
 __all__ = ["Initial", "default_order", "start_solver"]
@@ -28,7 +29,8 @@ class Initial(Protocol):
     """Initial conditional densities.
 
     `support(k)` is an interval that holds class k, `scale(k)` a width at which to look first;
-    `pdf(k, x)` its density, and `masses(k, left, right)` its exact masses between points.
+    `pdf(k, x)` its density, and `masses(k, left, right)` its exact masses between points. One that
+    is smooth on elements only has `elements(k)` too, their left ends and widths.
     """
 
     def support(self, k: int) -> tuple[float, float]: ...
@@ -55,9 +57,13 @@ def start_solver(
     """Return a solver at `time` that holds `initial` on a mesh that resolves it."""
     cells: list[tuple[int, int, int]] = []
     first = [0]
+    laid = cover_to_walls if equation.bins.absorbing.any() else cover
     for k in range(equation.probability.size):
-        low, high = initial.support(k)
-        own = cover(equation.bins, low, high, initial.scale(k))
+        if hasattr(initial, "elements"):
+            own = cells_like(equation.bins, *_to_walls(equation, *initial.elements(k)))
+        else:
+            low, high = initial.support(k)
+            own = laid(equation.bins, low, high, initial.scale(k))
         cells += own
         first.append(len(cells))
     columns = np.ascontiguousarray(np.array(cells, np.int64).T)
@@ -83,6 +89,17 @@ def start_solver(
     _fix_mass(solver, initial)
     solver.start_clock(law)
     return solver
+
+
+def _to_walls(equation: Equation, left: Array, width: Array) -> tuple[Array, Array]:
+    """Elements, with one more on either side where a wall absorbs, up to it."""
+    bins = equation.bins
+    begin, end = left[0], left[-1] + width[-1]
+    if bins.absorbing[0] and begin > bins.lower[0]:
+        left, width = np.insert(left, 0, bins.lower[0]), np.insert(width, 0, begin - bins.lower[0])
+    if bins.absorbing[1] and end < bins.upper[-1]:
+        left, width = np.append(left, end), np.append(width, bins.upper[-1] - end)
+    return left, width
 
 
 def _owned(solver: Solver) -> list[slice]:

@@ -69,10 +69,22 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # Kernels are called from Python; parts of them are not, and need no wrapper, which would take as
-# long to compile as they do.
+# long to compile as they do. Parts make no arrays: without counting of references they compile in a
+# third of the time. For the same reason loops stand where NumPy has reductions and assignments to
+# slices, each of which brings functions of its own. What has one caller and is given all groups
+# becomes a part of that caller before it is compiled.
 _kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
-_part: Any = njit(  # type: ignore[call-overload]
+_maker: Any = njit(  # type: ignore[call-overload]
     cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+_inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+_part: Any = njit(  # type: ignore[call-overload]
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+    _nrt=False,
 )
 
 
@@ -191,13 +203,14 @@ class Work(NamedTuple):
     flux: Array
     drift: Array
     columns: Array
-    slope: Array
     matrix: Array
     lower: Array
     pivot: Array
     parts: Array
     new: Array
     report: Array
+    sizes: Array
+    spare: Array
 
 
 # --- scalar coefficients -------------------------------------------------------------------------
@@ -263,7 +276,7 @@ def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
 
 
 @_part
-def _law_slopes(law: Law, time: float, dt: float, moments: Array, out: Array) -> int:
+def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, out: Array) -> int:
     """out[i] = ∂(c, D)/∂M_i, out[r] = ∂(c, D)/∂t at (time, moments); shape (r + 1, J + 1)."""
     rank, count = out.shape[0] - 1, out.shape[1]
     if law.address == 0:
@@ -283,10 +296,12 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, out: Array) ->
             held = i == count - 1 and rate ** law.power[i] * value <= law.least
         if held:
             # Where diffusion is held at its least it follows nothing.
-            out[:, count - 1] = 0.0
+            for i in range(rank + 1):
+                out[i, count - 1] = 0.0
         return 0
-    point = moments.copy()
-    above, below = np.empty(count), np.empty(count)
+    above, below, point = spare[0, :count], spare[1, :count], spare[2, :rank]
+    for j in range(rank):
+        point[j] = moments[j]
     status = 0
     for j in range(rank + 1):
         if j < rank:
@@ -305,6 +320,30 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, out: Array) ->
         for i in range(count):
             out[j, i] = (above[i] - below[i]) / (2.0 * size)
     return status
+
+
+@_part
+def _any(values: Array) -> bool:
+    for value in values:  # noqa: SIM110 # a generator does not compile
+        if value != 0.0:
+            return True
+    return False
+
+
+@_part
+def _sum(values: Array) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+@_part
+def _largest(values: Array) -> float:
+    largest = 0.0
+    for value in values:
+        largest = max(largest, value)
+    return largest
 
 
 # --- the semi-discrete operator ------------------------------------------------------------------
@@ -421,11 +460,13 @@ def _change(
     size = _D_STEP * point[-1] / max(abs(along[-1]), 1e-300)
     if along[-1] == 0.0:
         size = _D_STEP
-    other = work.start
-    _blend(mesh.drift, point - size * along, begin, end, work.drift)
-    _fitted(mesh, work, (point[-1] - size * along[-1]) * scale, u, begin, end, other)
-    _blend(mesh.drift, point + size * along, begin, end, work.drift)
-    _fitted(mesh, work, (point[-1] + size * along[-1]) * scale, u, begin, end, out)
+    other, near = work.start, work.spare[0]
+    for side in (-1.0, 1.0):
+        for i in range(point.size):
+            near[i] = point[i] + side * size * along[i]
+        _blend(mesh.drift, near, begin, end, work.drift)
+        d = near[point.size - 1] * scale
+        _fitted(mesh, work, d, u, begin, end, other if side < 0.0 else out)
     for j in range(out.shape[0]):
         for e in range(begin, end):
             out[j, e] = (out[j, e] - other[j, e]) / (2.0 * size)
@@ -562,13 +603,15 @@ def _dot(a: Array, b: Array, begin: int, end: int) -> float:
 
 
 @_part
-def _low_rank(bend: Array, x: Array) -> None:
-    """Solve bend·y = x in place by elimination with row pivoting; both small."""
+def _low_rank(bend: Array, a: Array, x: Array) -> None:
+    """Solve bend·y = x in place by elimination with row pivoting in `a`; all small."""
     n = x.size
     if n == 1:
         x[0] /= bend[0, 0]
         return
-    a = bend.copy()
+    for i in range(n):
+        for j in range(n):
+            a[i, j] = bend[i, j]
     for c in range(n):
         top = c
         for i in range(c + 1, n):
@@ -615,9 +658,11 @@ def _begin_step(
     for k in range(mesh.first.size - 1):
         begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
         for i in range(rank + 1):
-            if not slopes[i].any():
+            if not _any(slopes[i]):
                 if i < rank:
-                    work.columns[i, :, begin:end] = 0.0
+                    for j in range(u.shape[0]):
+                        for e in range(begin, end):
+                            work.columns[i, j, e] = 0.0
                 continue
             at = (slopes[i], c, model.scale[k])
             _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
@@ -629,7 +674,7 @@ def _begin_step(
             _shut(work.matrix, mesh.mass, shift, last, mesh.first[k + 1] - 1)
         _factor(work, begin, end, k)
         for i in range(rank):
-            if slopes[i].any():
+            if _any(slopes[i]):
                 _solve(work, begin, end, k, work.columns[i])
             for j in range(rank):
                 work.parts[k, i * rank + j] = _dot(mesh.functionals[j], work.columns[i], begin, end)
@@ -741,20 +786,21 @@ def _end_step(
 
 
 @_part
-def _report(work: Work, offset: Array) -> bool:
-    """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals.
-
-    Return whether all is finite.
-    """
+def _report(work: Work, offset: Array) -> None:
+    """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals."""
     parts, report, count = work.parts, work.report, offset.size
-    report[0], report[1], report[2] = parts[:, 0].max(), parts[:, 1].min(), parts[:, 2].max()
+    report[0], report[1], report[2] = parts[0, 0], parts[0, 1], parts[0, 2]
+    for k in range(1, parts.shape[0]):
+        # Only a comparison of this form keeps a NaN.
+        report[0] = parts[k, 0] if not parts[k, 0] <= report[0] else report[0]
+        report[1] = min(report[1], parts[k, 1])
+        report[2] = max(report[2], parts[k, 2])
     for i in range(count):
-        report[3 + i] = abs(parts[:, 3 + i].sum())
-        report[3 + count + i] = offset[i] + parts[:, 3 + count + i].sum()
-    return bool(np.isfinite(report).all())
+        report[3 + i] = abs(_sum(parts[:, 3 + i]))
+        report[3 + count + i] = offset[i] + _sum(parts[:, 3 + count + i])
 
 
-@_kernel
+@_inlined
 def _step(
     scheme: int,
     ref: Reference,
@@ -769,42 +815,45 @@ def _step(
 ) -> int:
     """Advance `u`, whose functionals are `present`, by dt into `work.new`; when = (time, dt).
 
-    Returns 0, 1 if the result is not finite, or 2 if a foreign law failed.
+    Returns 0, or 1 if a foreign law failed.
     """
     time, dt = when
     rank = law.gain.shape[1]
     terms = mesh.drift.shape[0] + 1
     c, slopes = np.empty(terms), np.empty((rank + 1, terms))
     moments = present[:rank].copy()
-    if evaluate_law(law, time, moments, c) or _law_slopes(law, time, dt, moments, slopes):
-        return 2
+    if evaluate_law(law, time, moments, c) != 0:
+        return 1
+    if _law_slopes(law, time, dt, moments, work.spare, slopes) != 0:
+        return 1
     _begin_step(scheme, ref, bins, model, mesh, work, u, (c, slopes), dt)
-    column = np.empty((rank, rank))
+    column, bend, scratch = np.empty((rank, rank)), np.empty((rank, rank)), np.empty((rank, rank))
     for i in range(rank):
         for j in range(rank):
-            column[j, i] = work.parts[:, i * rank + j].sum()
-    bend = np.eye(rank) - column
-    gains = np.zeros((STAGES, rank))
-    correction = np.zeros(rank)
-    moving = bool(slopes[rank].any())
+            column[j, i] = _sum(work.parts[:, i * rank + j])
+            bend[j, i] = (1.0 if i == j else 0.0) - column[j, i]
+    gains = np.empty((STAGES, rank))
+    correction = np.empty(rank)
+    moving = _any(slopes[rank])
     for s in range(STAGES):
         for j in range(rank):
             moments[j] = present[j]
             for r in range(s):
                 moments[j] += STAGE_WEIGHTS[s, r] * gains[r, j]
-        if evaluate_law(law, time + NODES[s] * dt, moments, c):
-            return 2
+        if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
+            return 1
         nudge = NUDGES[s] * dt if moving else 0.0
         _take_stage(scheme, ref, bins, model, mesh, work, u, (s, correction, c, dt, nudge))
         for j in range(rank):
-            correction[j] = work.parts[:, j].sum()
+            correction[j] = _sum(work.parts[:, j])
             gains[s, j] = correction[j]
-        _low_rank(bend, correction)
+        _low_rank(bend, scratch, correction)
         for j in range(rank):
             for i in range(rank):
                 gains[s, j] += column[j, i] * correction[i]
     _end_step(scheme, model, mesh, work, u, correction)
-    return 0 if _report(work, model.offset) else 1
+    _report(work, model.offset)
+    return 0
 
 
 # --- geometry ------------------------------------------------------------------------------------
@@ -863,7 +912,10 @@ def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion
 @_part
 def _narrowest(mesh: Mesh) -> float:
     """Width below which positions lose their digits."""
-    return 1e-13 * max(1.0, np.abs(mesh.left).max())  # type: ignore[no-any-return]
+    size = 1.0
+    for left in mesh.left:
+        size = max(size, abs(left))
+    return 1e-13 * size
 
 
 # --- adaptation ----------------------------------------------------------------------------------
@@ -891,24 +943,23 @@ _MOST_NEW = 512
 
 
 @_part
-def _importance(mesh: Mesh, model: Model, u: Array, lift: float, out: Array) -> None:
+def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, out: Array) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
     low, so that ripples stay small against it (`lift` times) or against its maximum.
     """
     last = u.shape[0] - 1
-    sizes = np.zeros(model.rule.size)
     peak = 1e-300
     for j in range(u.shape[0]):
         for e in range(u.shape[1]):
             peak = max(peak, u[j, e] * mesh.inverse[e])
     for i in range(sizes.size):
+        sizes[i] = 1e-300
         if model.rule[i] == GUARDED:
             for j in range(u.shape[0]):
                 for e in range(u.shape[1]):
                     sizes[i] += abs(mesh.functionals[i, j, e] * u[j, e])
-            sizes[i] = max(sizes[i], 1e-300)
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = u[0, e]
@@ -956,7 +1007,8 @@ def mark(
     """
     split_above, merge_below = bounds
     importance, unresolved = marks[0], marks[1]
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, importance)
+    sizes = np.empty(model.rule.size)
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, sizes, importance)
     narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
@@ -1059,7 +1111,9 @@ def regrid(
     empty, see `_trim`.
     """
     n, elements = u.shape
-    room = elements + (action == SPLIT).sum()
+    room = elements
+    for e in range(elements):
+        room += 1 if action[e] == SPLIT else 0
     new_u = np.empty((n, room))
     new = np.empty((3, room), np.int64)
     first = np.zeros_like(cells.first)
@@ -1163,6 +1217,12 @@ def _beyond(
 
 
 @_part
+def _copy_column(source: Array, e: int, out: Array, at: int) -> None:
+    for j in range(source.shape[0]):
+        out[j, at] = source[j, e]
+
+
+@_maker
 def _grow(
     ref: Reference,
     bins: Bins,
@@ -1186,7 +1246,9 @@ def _grow(
             counts[2 * k + side] = _beyond(
                 bins, cells, e, outward, reach[side, k], detached[k], extra[2 * k + side]
             )
-    total = cells.bins.size + counts.sum()
+    total = cells.bins.size
+    for count in counts:
+        total += count
     new, new_u = np.empty((3, total), np.int64), np.zeros((n, total))
     first = np.zeros_like(cells.first)
     at = 0
@@ -1194,16 +1256,15 @@ def _grow(
         begin, end = cells.first[k], cells.first[k + 1]
         at += counts[2 * k]
         for i in range(counts[2 * k]):
-            new[:, at - 1 - i] = extra[2 * k, :, i]
+            _copy_column(extra[2 * k], i, new, at - 1 - i)
         if counts[2 * k] > 0:
             _continue(ref, u[0, begin], 0, new_u[:, at - 1])
-        new[0, at : at + end - begin] = cells.bins[begin:end]
-        new[1, at : at + end - begin] = cells.level[begin:end]
-        new[2, at : at + end - begin] = cells.index[begin:end]
-        new_u[:, at : at + end - begin] = u[:, begin:end]
-        at += end - begin
+        for e in range(begin, end):
+            new[0, at], new[1, at], new[2, at] = cells.bins[e], cells.level[e], cells.index[e]
+            _copy_column(u, e, new_u, at)
+            at += 1
         for i in range(counts[2 * k + 1]):
-            new[:, at + i] = extra[2 * k + 1, :, i]
+            _copy_column(extra[2 * k + 1], i, new, at + i)
         if counts[2 * k + 1] > 0:
             _continue(ref, u[n - 1, end - 1], 1, new_u[:, at])
         at += counts[2 * k + 1]
@@ -1218,6 +1279,15 @@ def _continue(ref: Reference, end_value: float, side: int, out: Array) -> None:
     for j in range(out.size):
         out[j] = -ref.restore[j, 0] * ref.weights[node] * end_value
     out[node] += end_value
+
+
+@_part
+def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
+    """Bound on what element e holds, by its importance."""
+    peak = 0.0
+    for j in range(u.shape[0]):
+        peak = max(peak, abs(u[j, e]))
+    return peak * importance[e] * mesh.width[e]
 
 
 @_part
@@ -1243,11 +1313,11 @@ def _trim(
             inner = at - 1 if side else at + 1
             if left < _FEWEST or action[at] == DROP or _at_wall(bins, cells, at, side):
                 continue
-            if np.abs(u[:, at]).max() * importance[at] * mesh.width[at] >= most:
+            if _held(mesh, u, importance, at) >= most or _held(mesh, u, importance, inner) >= most:
                 continue
-            if np.abs(u[:, inner]).max() * importance[inner] * mesh.width[inner] >= most:
-                continue
-            held = (ref.weights * u[:, at]).sum() * (mesh.width[at] / mesh.width[inner])
+            held = 0.0
+            for j in range(u.shape[0]):
+                held += ref.weights[j] * u[j, at] * (mesh.width[at] / mesh.width[inner])
             for j in range(u.shape[0]):
                 u[j, inner] += held * ref.restore[j, 0]
             for e in (at, inner):
@@ -1269,7 +1339,8 @@ SIGNED = 0
 ABSOLUTE = 1
 GUARDED = 2
 
-# Why the loop came back.
+# Why the loop came back; GO if it has no reason to.
+GO = -1
 REACHED = 0
 REFRESH = 1
 ATTACH = 2
@@ -1334,7 +1405,7 @@ class Limits(NamedTuple):
     most_unknowns: int
 
 
-@_kernel
+@_maker
 def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     """Scratch memory for a mesh with room for `size` elements."""
     nodes, terms = mesh.mass.shape[0], mesh.drift.shape[0]
@@ -1345,13 +1416,14 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         np.empty((nodes, size)),
         np.empty((nodes, size)),
         np.empty((rank + 1, nodes, size)),
-        np.empty(terms + 1),
         np.empty((nodes, nodes, size)),
         np.empty(size),
         np.empty(size + classes),
         np.empty((classes, max(3 + 2 * count, rank * rank))),
         np.empty((nodes, size)),
         np.empty(3 + 2 * count),
+        np.empty(count),
+        np.empty((3, max(terms + 1, rank))),
     )
 
 
@@ -1363,25 +1435,37 @@ def _measure(model: Model, mesh: Mesh, u: Array, out: Array) -> None:
 
 
 @_part
-def _judge(model: Model, mesh: Mesh, work: Work, sizes: Array, rtol: float) -> tuple[float, float]:
-    """Error of the step in units of what is allowed, and that of functional 0; grows `sizes`."""
-    count = sizes.size
-    worst = work.report[0] / (_STEP_L1 * rtol)
-    first = 0.0
+def _judge(
+    scheme: int, model: Model, mesh: Mesh, work: Work, u: Array, control: Control, limits: Limits
+) -> tuple[float, float]:
+    """Error of the step from `u` in units of what is allowed, and that of functional 0.
+
+    The error is ∞ where the result is not finite. `work.sizes` gets what `control.sizes` will be.
+    """
+    count, report, sizes = control.sizes.size, work.report, work.sizes
+    # A sum with NaN is NaN, which a largest value may hide.
+    if not math.isfinite(_sum(report)):
+        return np.inf, 0.0
+    worst, first = report[0] / (_STEP_L1 * limits.rtol), 0.0
     for i in range(count):
+        sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
             continue
-        size = abs(work.report[3 + count + i])
+        size = abs(report[3 + count + i])
         if model.rule[i] != SIGNED:
             size = 0.0
             for j in range(work.new.shape[0]):
                 for e in range(work.new.shape[1]):
                     size += abs(mesh.functionals[i, j, e] * work.new[j, e])
         sizes[i] = max(sizes[i], size)
-        relative = work.report[3 + i] / max(sizes[i], 1e-300)
+        relative = report[3 + i] / max(sizes[i], 1e-300)
         if i == 0:
             first = relative
-        worst = max(worst, relative / (_STEP_FUNCTIONAL * rtol))
+        worst = max(worst, relative / (_STEP_FUNCTIONAL * limits.rtol))
+    lowest, highest = _extremes(mesh, u)
+    lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
+    if worst <= 1.0 and _ripples(control.clock, report[1], lowest):
+        worst = _TOO_LONG
     return worst, first
 
 
@@ -1476,7 +1560,7 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
     moved = False
     for k in range(motion.shift.size):
         b = cells.bins[cells.first[k]]
-        if motion.detached[k] or not np.isfinite(model.flat[:, k, b]).all():
+        if motion.detached[k] or not math.isfinite(_sum(model.flat[:, k, b])):
             continue
         if cells.bins[cells.first[k + 1] - 1] != b:
             continue
@@ -1487,15 +1571,15 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
         below, above = low - bins.lower[b] - model.blur, bins.upper[b] - high - model.blur
         if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
             motion.detached[k] = moved = True
-            motion.speed[:, k] = model.flat[:, k, b]
+            for i in range(motion.speed.shape[0]):
+                motion.speed[i, k] = model.flat[i, k, b]
     return moved
 
 
 @_part
-def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array) -> None:
+def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> None:
     """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice."""
     time, dt = when
-    c = np.empty(motion.speed.shape[0] + 1)
     near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
     for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
         evaluate_law(law, time + share * dt, present, c)
@@ -1504,19 +1588,21 @@ def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array) -
                 motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
 
 
-@_part
+@_maker
 def _refine(
     ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
 ) -> tuple[Cells, Array]:
     """Split where `action` says so, twice where one split will not do."""
     needy = np.zeros(action.size, np.int64)
     severe = np.zeros(action.size, np.int64)
+    some = False
     for e in range(action.size):
         if action[e] == SPLIT:
             needy[e] = SPLIT
-            severe[e] = 1 if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most else 0
+            if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most:
+                severe[e], some = 1, True
     halved, finer = regrid(ref, cells, u, marks, width, needy, 0.0)
-    if severe.sum() == 0:
+    if not some:
         return halved, finer
     again = np.zeros(halved.bins.size, np.int64)
     at = 0
@@ -1553,9 +1639,8 @@ def _fill_atoms(model: Model, mesh: Mesh, atoms: Array, gained: Array) -> None:
 
 
 @_part
-def _reach(model: Model, mesh: Mesh, c: Array, step: float) -> Array:
-    """How far beyond its ends (2, K) mass may come in a few steps."""
-    out = np.empty((2, mesh.first.size - 1))
+def _reach(model: Model, mesh: Mesh, c: Array, step: float, out: Array) -> None:
+    """out = how far beyond its ends (2, K) mass may come in a few steps."""
     last = mesh.mass.shape[0] - 1
     for k in range(out.shape[1]):
         for side in range(2):
@@ -1565,7 +1650,6 @@ def _reach(model: Model, mesh: Mesh, c: Array, step: float) -> Array:
                 drift += c[i] * mesh.drift[i, last if side else 0, e]
             outward = drift if side else -drift
             out[side, k] = _stir(model, c[-1], step, k) + 3.0 * step * max(0.0, outward)
-    return out
 
 
 @_part
@@ -1574,6 +1658,68 @@ def _lengthen(clock: Array, step: float, ratio: float) -> None:
     factor = min(6.0, max(0.2, 0.85 * max(ratio, 1e-12) ** (-1.0 / ORDER)))
     if ratio > 1.0 or step >= clock[STEP] or factor < 1.0:
         clock[STEP] = step * factor
+
+
+@_inlined
+def _next_step(
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion],
+    clock: Array,
+    limits: Limits,
+    present: Array,
+    c: Array,
+) -> tuple[int, float]:
+    """GO and the length of the step to try, or why there is none; `c` gets (c, D) at its start."""
+    cells, motion = grid
+    left = limits.until - clock[TIME]
+    if left < 1e-15 * limits.until:
+        # Two requested times that differ by rounding are one.
+        clock[TIME] = limits.until
+        return REACHED, 0.0
+    step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
+    if evaluate_law(law, clock[TIME], present, c) != 0:
+        return FOREIGN, 0.0
+    if _any(motion.detached):
+        step = _keep_inside(bins, model, cells, motion, c, step)
+        if step < 0.0:
+            return ATTACH, 0.0
+    if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
+        return STUCK, 0.0
+    clock[TRIES] += 1.0
+    return GO, step
+
+
+@_part
+def _reject(clock: Array, step: float, ratio: float) -> None:
+    clock[REJECTED] += 1.0
+    if ratio == np.inf:
+        clock[STEP] = 0.1 * step
+    else:
+        _lengthen(clock, step, ratio)
+
+
+@_part
+def _enter(
+    work: Work, control: Control, taken: tuple[float, float, float], until: float, log: Array
+) -> None:
+    """Keep the books of an accepted step; taken = (length, error ratio, error of functional 0)."""
+    clock, (step, ratio, relative) = control.clock, taken
+    clock[ROW] = 0.0
+    clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
+    _lengthen(clock, step, ratio)
+    clock[STEPS] += 1.0
+    clock[TIME_ERROR] += relative
+    clock[ROUNDING] += work.report[2]
+    clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(work.new.size))
+    for i in range(control.sizes.size):
+        control.sizes[i] = work.sizes[i]
+    row, ahead = int(clock[LOGGED]), work.report.size - control.sizes.size
+    log[row, 0] = clock[TIME]
+    for i in range(control.sizes.size):
+        log[row, 1 + i] = work.report[ahead + i]
+    clock[LOGGED] += 1.0
 
 
 @_kernel
@@ -1595,106 +1741,57 @@ def march(
     an accepted step.
     """
     cells, motion, mesh, u = grid
-    clock = control.clock
-    rank = law.gain.shape[1]
-    present = np.empty(model.offset.size)
-    c = np.empty(mesh.drift.shape[0] + 1)
-    work = _workspace(mesh, rank, u.shape[1])
+    clock, foreign = control.clock, model.drift.shape[0] == 0
+    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
+    gained = np.zeros((2, cells.first.size - 1))
+    work = _workspace(mesh, law.gain.shape[1], u.shape[1])
     _measure(model, mesh, u, present)
     # One way out: every return of so many arrays would be compiled on its own.
-    why = TICK
+    why = GO
     for _ in range(limits.chunk):
-        left = limits.until - clock[TIME]
-        if left < 1e-15 * limits.until:
-            # Two requested times that differ by rounding are one.
-            clock[TIME] = limits.until
-            why = REACHED
+        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, present, c)
+        if why != GO:
             break
-        step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
-        if evaluate_law(law, clock[TIME], present, c) != 0:
-            why = FOREIGN
-            break
-        if motion.detached.any():
-            step = _keep_inside(bins, model, cells, motion, c, step)
-            if step < 0.0:
-                why = ATTACH
-                break
-        if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
-            why = STUCK
-            break
-        clock[TRIES] += 1.0
         if work.new.shape[1] != u.shape[1]:
-            work = _workspace(mesh, rank, u.shape[1])
+            work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        status = _step(scheme, ref, bins, model, law, mesh, work, u, when, present)
-        if status == 2:
+        if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
-        if status == 1:
-            clock[REJECTED] += 1.0
-            clock[STEP] = 0.1 * step
-            continue
-        sizes = control.sizes.copy()
-        ratio, relative = _judge(model, mesh, work, sizes, limits.rtol)
-        lowest, highest = _extremes(mesh, u)
-        lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
-        if ratio <= 1.0 and _ripples(clock, work.report[1], lowest):
-            ratio = _TOO_LONG
+        ratio, relative = _judge(scheme, model, mesh, work, u, control, limits)
         if ratio > 1.0:
-            clock[REJECTED] += 1.0
-            _lengthen(clock, step, ratio)
+            _reject(clock, step, ratio)
             continue
         new = work.new.copy()
-        gained = np.zeros((2, cells.first.size - 1))
         _absorb(bins, cells, new, gained)
-        changed = False
+        verdict, changed = KEEP, False
         if scheme == 0:
             verdict, cells, u, changed = _adapt(
                 ref, bins, model, (cells, motion, mesh, u), new, c, step, clock, limits
             )
-            if verdict != KEEP:
-                if u.size > limits.most_unknowns:
-                    why = CROWDED
-                    break
-                if clock[ROW] % _MOST_REFINEMENTS == 0.0:
-                    # A mesh that is never fine enough chases ripples of a step that is too long.
-                    _lengthen(clock, step, _TOO_LONG)
-                if model.drift.shape[0] == 0:
-                    why = REFRESH
-                    break
-                mesh = place(ref, bins, model, cells, motion)
-                _measure(model, mesh, u, present)
-                continue
         else:
             u = new
-        clock[ROW] = 0.0
-        control.sizes[:] = sizes
-        _fill_atoms(model, mesh, control.atoms, gained)
-        if motion.detached.any():
-            _move(law, motion, when, present)
-            changed = True
-        clock[TIME] = limits.until if step == left else clock[TIME] + step
-        if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
-            changed = _detach(bins, model, cells, motion, c, step) or changed
-        _lengthen(clock, step, ratio)
-        clock[STEPS] += 1.0
-        clock[TIME_ERROR] += relative
-        clock[ROUNDING] += work.report[2]
-        clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(u.size))
-        row = int(clock[LOGGED])
-        log[row, 0] = clock[TIME]
-        log[row, 1:] = work.report[3 + present.size :]
-        clock[LOGGED] += 1.0
-        if changed and model.drift.shape[0] == 0:
+        if verdict == KEEP:
+            _fill_atoms(model, mesh, control.atoms, gained)
+            if _any(motion.detached):
+                _move(law, motion, when, present, work.spare[0])
+                changed = True
+            if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
+                changed = _detach(bins, model, cells, motion, c, step) or changed
+            _enter(work, control, (step, ratio, relative), limits.until, log)
+        elif u.size > limits.most_unknowns:
+            why = CROWDED
+            break
+        if changed and foreign:
             why = REFRESH
             break
         if changed:
             mesh = place(ref, bins, model, cells, motion)
         _measure(model, mesh, u, present)
-    return why, (cells, motion, mesh, u)
+    return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
-@_part
+@_maker
 def _adapt(
     ref: Reference,
     bins: Bins,
@@ -1717,26 +1814,31 @@ def _adapt(
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     bounds = (SPLIT_SHARE * limits.resolution, _MERGE * limits.resolution if merge else 0.0)
     action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
-    if ends.max() > limits.resolution or marks[1].max() > limits.resolution:
+    reach = np.empty_like(ends)
+    outermost = max(_largest(ends[0]), _largest(ends[1]))
+    if outermost > limits.resolution or _largest(marks[1]) > limits.resolution:
         clock[REFINED] += 1.0
         clock[ROW] += 1.0
-        if ends.max() > limits.resolution:
-            reach = _reach(model, mesh, c, step)
+        if clock[ROW] % _MOST_REFINEMENTS == 0.0:
+            # A mesh that is never fine enough chases ripples of a step that is too long.
+            _lengthen(clock, step, _TOO_LONG)
+        if outermost > limits.resolution:
+            _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
             cells, old = _grow(ref, bins, cells, motion.detached, old, reach, ends, limit)
         else:
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
         return SPLIT, cells, old, True
-    growing = ends.max() > _GROW * limits.resolution
+    growing = outermost > _GROW * limits.resolution
     if merge and not growing:
         _trim(ref, bins, cells, mesh, new, marks[0], _TRIM * limits.resolution, action)
-    changed = bool(action.any())
+    changed = _any(action)
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
         cells, new = regrid(ref, cells, new, marks, mesh.width, action, union)
     if growing:
-        reach = _reach(model, mesh, c, step)
+        _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
         cells, new = _grow(ref, bins, cells, motion.detached, new, reach, ends, limit)
     return KEEP, cells, new, changed or growing

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics.kernels import Bins
 
-__all__ = ["Cell", "bins_between", "cell_width", "cover"]
+__all__ = ["Cell", "bins_between", "cell_width", "cover", "cover_to_walls"]
 
 Array = NDArray[np.float64]
 
@@ -63,4 +63,25 @@ def cover(bins: Bins, low: float, high: float, width: float) -> list[Cell]:
         if math.isfinite(bins.upper[b]):
             stop = min(stop, 2**level if inner else 0)
         cells += [(b, level, i) for i in range(start, max(stop, start + 1))]
+    return cells
+
+
+def cover_to_walls(bins: Bins, low: float, high: float, width: float) -> list[Cell]:
+    """Cells from wall to wall: at most `width` wide on [low, high], elsewhere as wide as far off.
+
+    Where walls absorb, the end of a mesh is one: it has to be where the wall is.
+    """
+    cells: list[Cell] = []
+    for b in range(bins.span.size):
+        waiting = [(b, 0, 0)]
+        while waiting:
+            cell = waiting.pop()
+            size = cell_width(bins, cell)
+            begin = float(bins.origin[b]) + cell[2] * size
+            gap = max(low - (begin + size), begin - high, 0.0)
+            if size <= max(width, gap):
+                cells.append(cell)
+            else:
+                half = (b, cell[1] + 1, 2 * cell[2])
+                waiting += [(b, half[1], half[2] + 1), half]
     return cells

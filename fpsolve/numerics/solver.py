@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,6 @@ class Solver:
     ) -> Ending:
         """Integrate to `until`, landing on it, under one law."""
         clock = self.control.clock
-        clock[kernels.TRIES] = 0.0
         if 0.0 < until - clock[kernels.TIME] < _INSTANT:
             # Nothing moves in so short a time, and steps of it would be subnormal.
             clock[kernels.TIME] = until
@@ -204,10 +203,45 @@ class Solver:
                 )
             if tick is not None:
                 tick(self.time)
-        if self.log[-1].size and self.log[-1][-1, 0] == until:
+        if self.log and self.log[-1].size and self.log[-1][-1, 0] == until:
             # Adaptation and the order of a sum move functionals by rounding: one value a time.
             self.log[-1][-1, 1:] = self.moments
+        # Not at the start: a run that goes on from the middle has its tries behind it.
+        clock[kernels.TRIES] = 0.0
         return Ending.REACHED
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all that `restore` needs to go on bit for bit, but for the log."""
+        groups: dict[str, Any] = {
+            "cells": self.cells,
+            "motion": self.motion,
+            "control": self.control,
+        }
+        arrays = {
+            f"{group}_{name}": np.array(getattr(values, name))
+            for group, values in groups.items()
+            for name in values._fields
+        }
+        return {**arrays, "u": self.u.copy(), "offset": self.model.offset.copy()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `to_arrays` returned for the same equation; the mesh follows from it."""
+
+        def group(name: str, like: Any) -> Any:
+            # Kernels are compiled for writable arrays in C order of these very types.
+            kept = (
+                np.array(arrays[f"{name}_{key}"], dtype=getattr(like, key).dtype, order="C")
+                for key in like._fields
+            )
+            return type(like)(*kept)
+
+        self.cells = group("cells", self.cells)
+        self.motion = group("motion", self.motion)
+        self.control = group("control", self.control)
+        self.u = np.array(arrays["u"], dtype=np.float64, order="C")
+        self.model.offset[:] = arrays["offset"]
+        self.log.clear()
+        self.place()
 
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates of the loop."""

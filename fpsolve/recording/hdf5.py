@@ -64,6 +64,8 @@ _ROOT: dict[str, dict[str, tuple[str, ...]]] = {
         **_TIMES,
         **dict.fromkeys(_STATE, ("time",)),
         **dict.fromkeys((f"dense_{name}" for name in _STATE), ("dense_time",)),
+        "teacher": ("teacher",),
+        "teacher_probability": ("teacher",),
     },
 }
 _LABELS = {
@@ -75,6 +77,8 @@ _LABELS = {
     "weights": Label("weight", "w_i"),
     "teacher_weights": Label("teacher weight", "w*_i"),
     "flip_counts": Label("how often weights have passed the threshold"),
+    "teacher": Label("teacher value", "w*"),
+    "teacher_probability": Label("probability of the teacher value", "p(w*)"),
     "run": Label("independent run"),
     "coordinate": Label("coordinate of the weight vector", "i"),
     "threshold": Label("number of the threshold"),
@@ -134,6 +138,7 @@ class Hdf5Sink:
     ) -> None:
         self.path = Path(path)
         self.state: dict[str, Any] | None = None
+        self.constants: dict[str, Any] = {}
         self._interval = interval
         self._overwrite = overwrite
         self._resources = contextlib.ExitStack()
@@ -238,6 +243,15 @@ class Hdf5Sink:
 
         return StoredFrames(self.path)
 
+    def series(self, name: str) -> NDArray[Any]:
+        """All that was handed over as `name`, times along the first axis."""
+        from fpsolve.recording.reading import opened
+
+        with opened(self.path) as file:
+            axes = self._axes_of(str(file.attrs["kind"]), name) or ()
+            growing = next(a for a, axis in enumerate(axes) if axis in ("time", "dense_time"))
+            return np.moveaxis(file[name][...], growing, 0)
+
     # --- the file --------------------------------------------------------------------------------
 
     def _flush(self, *, durable: bool = False, last: bool = False) -> None:
@@ -286,8 +300,11 @@ class Hdf5Sink:
         self._resources.close()
 
     def _axes(self, name: str) -> tuple[str, ...] | None:
-        table = _ROOT.get(str(self._file.attrs["kind"]), _ROOT["*"])
-        return table.get(name)
+        return self._axes_of(str(self._file.attrs["kind"]), name)
+
+    @staticmethod
+    def _axes_of(kind: str, name: str) -> tuple[str, ...] | None:
+        return _ROOT.get(kind, _ROOT["*"]).get(name)
 
     def _constants(self, constants: Arrays) -> None:
         """Write arrays that hold for all times: known ones at the root, others in a group."""
@@ -295,6 +312,9 @@ class Hdf5Sink:
         for name in [name for name in others if self._axes(name) is not None]:
             values = np.asarray(others.pop(name))
             axes = self._axes(name) or ()
+            if axes == (name,):
+                _write_dimension(self._file, name, values, _LABELS[name], growing=False)
+                continue
             self._dimensions(axes, values.shape)
             variable = create_variable(self._file, name, values.dtype, values.shape, _LABELS[name])
             variable[...] = values

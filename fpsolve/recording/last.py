@@ -1,4 +1,4 @@
-"""The last weights in a file of particles, from which another training may start."""
+"""The last weights or densities in a file, from which another training may start."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
 from fpsolve.recording.attributes import read_values
+from fpsolve.recording.ragged import ragged_names, read_ragged_row
 from fpsolve.recording.reading import opened
 
-__all__ = ["last_weights"]
+__all__ = ["last_density", "last_weights"]
 
 Array = NDArray[np.float64]
 
@@ -43,3 +44,28 @@ def last_weights(path: str | Path) -> tuple[Array, Array, dict[str, Any]]:
     if weights.shape != teacher.shape or not (np.isfinite(weights) & np.isfinite(teacher)).all():
         raise StoreError(f"{path}: weights and teacher weights do not fit; the file is damaged")
     return weights, teacher, told
+
+
+def last_density(path: str | Path) -> tuple[Array, dict[str, NDArray[Any]]]:
+    """Return the teacher values and the arrays of the last frame in a file of densities.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `save` or a run with `store=` has written; the run need not have ended.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or holds no density.
+    """
+    with opened(path) as file:
+        kind = str(file.attrs["kind"])
+        count = int(file["time"].size) if "time" in file else 0
+        if kind != "density" or not count or "teacher" not in file:
+            raise StoreError(f"{path}: holds no density to start from, but a result of kind {kind}")
+        teacher = np.asarray(file["teacher"][...], dtype=np.float64)
+        if "frames" in file:
+            return teacher, {n: read_ragged_row(file, n, count - 1) for n in ragged_names(file)}
+        edges, averages = file["w_edges"][...], file["density"][-1]
+    return teacher, {"kind": np.asarray(1), "cell_edges": edges, "averages": averages}

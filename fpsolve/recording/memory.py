@@ -73,6 +73,11 @@ class MemorySink:
         """Keep how the run ended."""
         self.ending = ending
 
+    def series(self, name: str) -> NDArray[Any]:
+        """All that was handed over as `name`, times along the first axis."""
+        join = np.concatenate if name.startswith("dense_") else np.stack
+        return np.asarray(join([frame[name] for frame in self.frames]))
+
 
 def _copied(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.array(value) for name, value in arrays.items()}

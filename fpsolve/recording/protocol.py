@@ -56,6 +56,10 @@ class Sink(Protocol):
     def state(self) -> Arrays | None:
         """After `open`: the checkpoint from which a resumed run goes on, None at a new one."""
 
+    @property
+    def constants(self) -> Arrays:
+        """Of a resumed run: arrays it was opened with that hold for all times."""
+
     def open(
         self,
         kind: str,
@@ -99,3 +103,9 @@ class Sink(Protocol):
     @property
     def frames(self) -> Sequence[Mapping[str, NDArray[Any]]]:
         """The frames so far, each as it was handed over."""
+
+    def series(self, name: str) -> NDArray[Any]:
+        """All that was handed over as `name`, times along the first axis.
+
+        Arrays called `dense_…` are joined end to end, others stacked.
+        """

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["Terminated", "stopping_code", "stopping_signal", "terminable", "undisturbed"]
+__all__ = [
+    "Terminated",
+    "noticed",
+    "stopping_code",
+    "stopping_signal",
+    "terminable",
+    "undisturbed",
+]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The last of these that stopped something; None as long as none has.
@@ -72,6 +79,37 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
         for number_, frame in came[:1]:
             old[signal.Signals(number_)](number_, frame)
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[list[BaseException]]:
+    """Collect what Ctrl-C and SIGTERM would have raised inside; for the main thread.
+
+    Whoever works inside looks at the list between two pieces of work, and raises its first entry
+    once everything is in order.
+    """
+    came: list[BaseException] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    old = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        handler = old[signal.Signals(number)]
+        try:
+            if callable(handler):
+                handler(number, frame)
+        except BaseException as stop:
+            came.append(stop)
+
+    heard = [number for number, handler in old.items() if callable(handler)]
+    for number in heard:  # Otherwise the system ends the process, or nothing happens.
+        signal.signal(number, notice)
+    try:
+        yield came
+    finally:
+        for number in heard:
+            signal.signal(number, old[number])
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

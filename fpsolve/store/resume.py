@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, StoreError
 from fpsolve.particles.sde import simulate_sde
 from fpsolve.particles.state import RunState
@@ -108,4 +109,10 @@ def _particles(
     )
 
 
-_RESUMED: dict[str, Callable[..., Any]] = {"particles": _particles}
+def _density(
+    problem: Problem, times: Array, sink: Hdf5Sink, *, progress: bool, **options: Any
+) -> Any:
+    return solve_pde(problem, times, **sink.options, store=sink, progress=progress, **options)
+
+
+_RESUMED: dict[str, Callable[..., Any]] = {"particles": _particles, "density": _density}

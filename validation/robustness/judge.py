@@ -31,6 +31,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 _REASONS = (
     ("grows without bound", "diverges", True),
     ("never spreads", "a point mass without noise", True),
+    ("never see noise", "inputs quantized to nothing, from a point", True),
     ("diffusion is so weak", "layers finer than rounding", True),
     ("would take", "too much work, refused at once", True),
     ("ripples", "ripples", False),

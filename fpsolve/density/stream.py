@@ -1,0 +1,248 @@
+"""A run of the density into a sink: frames as they are reached, checkpoints, and going on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.density.arrays import frame_arrays, frame_from
+from fpsolve.density.run import Quality, Run, reduced
+from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.density.view import AnyFrame
+from fpsolve.errors import ParameterError, SolveError
+from fpsolve.problem.problem import Problem
+from fpsolve.recording.signals import noticed
+from fpsolve.recording.sink import Ending, Sink
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
+
+__all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
+
+Array = NDArray[np.float64]
+
+
+class StoredDensities(Sequence[AnyFrame]):
+    """The densities in a sink, each made when it is asked for."""
+
+    def __init__(self, frames: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> AnyFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[AnyFrame, ...]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(frame_from(arrays) for arrays in self._frames[index])
+        return frame_from(self._frames[index])
+
+    def __iter__(self) -> Iterator[AnyFrame]:
+        return map(frame_from, self._frames)
+
+
+class _Stop(Exception):
+    """Leave the loop of steps: a signal has come."""
+
+
+class Stream:
+    """A run whose densities go into a sink, one by one, and stay nowhere else.
+
+    Parameters
+    ----------
+    run : Run
+        At its start.
+    sink : Sink
+        Opened; where it has a state, the run goes on from there.
+
+    Attributes
+    ----------
+    count : int
+        Number of times reached.
+    """
+
+    def __init__(self, run: Run, sink: Sink) -> None:
+        self._run, self._sink = run, sink
+        self._quality = Quality()
+        before = run.state.before
+        width = 1 + run.state.solver.model.offset.size
+        self._dense = np.empty((0, width)) if before is None else np.append(0.0, before[2])[None]
+        self._last = np.empty(width - 1)
+        # Point masses and cells in one run: every frame has the arrays of both.
+        self._whole = before is not None and run.state.solver.scheme == 1
+        self.count = 0
+        if sink.state is not None:
+            self._restore(sink.state)
+
+    def follow(
+        self,
+        reach: Callable[[float], None],
+        callback: Callable[[float, OrderParameters], object] | None,
+    ) -> DensityTrajectory:
+        """Go through all times, telling `reach` of progress; return what the sink holds.
+
+        Raises
+        ------
+        SolveError
+            If the run cannot reach the last time; the sink is told.
+        KeyboardInterrupt
+            If interrupted, once the sink has a checkpoint.
+        """
+        run, sink = self._run, self._sink
+        with noticed() as came:
+            try:
+                self._reach_all(reach, callback, came)
+                run.judge(self._quality)
+            except _Stop:
+                pass
+            except SolveError as error:
+                sink.close(Ending("failed", run.statistics(self._quality), str(error)))
+                if self.count:
+                    error.partial = self._trajectory()
+                raise
+            sink.checkpoint(self._state())
+            stats = run.statistics(self._quality)
+            sink.close(Ending("interrupted" if came else "completed", stats))
+        if came:
+            raise came[0]
+        return self._trajectory()
+
+    def _reach_all(
+        self,
+        reach: Callable[[float], None],
+        callback: Callable[[float, OrderParameters], object] | None,
+        came: list[BaseException],
+    ) -> None:
+        run = self._run
+
+        def tick(time: float) -> None:
+            reach(time)
+            # A stretch that has reached its end is left in order first.
+            if time < run.stop:
+                self._attend(came)
+
+        for time in run.times[self.count :].tolist():
+            run.reach(time, tick)
+            self._hand_on(time)
+            if callback is not None and callback(time, self.last) is True:
+                return
+            self._attend(came)
+
+    def _attend(self, came: list[BaseException]) -> None:
+        if came:
+            raise _Stop
+        if self._sink.checkpoint_due():
+            self._sink.checkpoint(self._state())
+
+    @property
+    def last(self) -> OrderParameters:
+        """Order parameters at the last time reached, each of shape ()."""
+        at = self._run.times[self.count - 1 : self.count]
+        return reduced(self._run.problem, at, self._last[None])[0]
+
+    def _hand_on(self, time: float) -> None:
+        """Hand the density just reached, and the steps that led to it, to the sink."""
+        run = self._run
+        frame, self._last = run.frames.pop(), run.moments.pop()
+        self._quality = self._quality.with_frame(frame)
+        self.count += 1
+        rows = self._rows()
+        reached = rows[:, 0] <= time
+        self._set_rows(rows[~reached])
+        dense = reduced(run.problem, rows[reached, 0], rows[reached, 1:])
+        arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
+        arrays["dense_time"] = rows[reached, 0]
+        for name in ORDER_PARAMETER_NAMES:
+            arrays[name] = getattr(self.last, name)
+            arrays[f"dense_{name}"] = getattr(dense, name)
+        self._sink.frame(self.count - 1, time, arrays)
+
+    def _rows(self) -> Array:
+        """Steps that were not handed on yet, as rows (time, functionals)."""
+        return np.concatenate([self._dense, *self._run.state.solver.log])
+
+    def _set_rows(self, rows: Array) -> None:
+        self._dense = rows
+        self._run.state.solver.log[:] = []
+
+    def _state(self) -> dict[str, Any]:
+        run = self._run
+        law = np.nan if run.law_time is None else run.law_time
+        return {
+            **{f"solver_{name}": value for name, value in run.state.solver.to_arrays().items()},
+            "dense": self._rows(),
+            "quality": np.array(self._quality),
+            "last": self._last,
+            "law_time": np.float64(law),
+            "count": np.int64(self.count),
+            "horizon": np.float64(run.times[-1]),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        run = self._run
+        solver = run.state.solver
+        horizon = float(state["horizon"])
+        if solver.scheme and run.times[-1] > horizon:
+            allowed = (
+                f"must end at tau = {horizon:g}, up to which the cells of scharfetter-gummel "
+                "reach; ask for all times anew"
+            )
+            raise ParameterError("times", float(run.times[-1]), allowed)
+        solver.restore({n[7:]: v for n, v in state.items() if n.startswith("solver_")})
+        self._dense = np.array(state["dense"], dtype=np.float64)
+        self._quality = Quality(*np.asarray(state["quality"], dtype=np.float64).tolist())
+        self._last = np.array(state["last"], dtype=np.float64)
+        law = float(state["law_time"])
+        run.law_time = None if np.isnan(law) else law
+        self.count = int(state["count"])
+        ahead = run.times[self.count :]
+        before = 0.0 if run.state.before is None else run.state.before[0]
+        if ahead.size and before <= ahead[0] < solver.time:
+            allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
+            raise ParameterError("times", float(ahead[0]), allowed)
+
+    def _trajectory(self) -> DensityTrajectory:
+        stats = self._run.statistics(self._quality)
+        return stored_trajectory(self._run.problem, self._sink, stats)
+
+
+def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
+    """Hand a trajectory that is known as a whole to an opened sink; return what that holds.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If interrupted; the sink holds what it was handed until then.
+    """
+    dense = whole.dense_times
+    with noticed() as came:
+        for i, (time, frame) in enumerate(zip(whole.times.tolist(), whole.frames, strict=True)):
+            after = whole.times[i - 1] if i else -np.inf
+            along = (dense > after) & (dense <= time)
+            arrays: dict[str, Any] = {**frame_arrays(frame), "dense_time": dense[along]}
+            for name in ORDER_PARAMETER_NAMES:
+                arrays[name] = getattr(whole.order_parameters, name)[i]
+                arrays[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[along]
+            sink.frame(i, time, arrays)
+            if came:
+                break
+        sink.checkpoint({"horizon": np.float64(whole.times[-1])})
+        sink.close(Ending("interrupted" if came else "completed", whole.stats))
+    if came:
+        raise came[0]
+    return stored_trajectory(whole.problem, sink, whole.stats)
+
+
+def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> DensityTrajectory:
+    """Return what a closed sink holds; its densities stay there until they are asked for."""
+    here, along = (
+        OrderParameters(**{name: sink.series(prefix + name) for name in ORDER_PARAMETER_NAMES})
+        for prefix in ("", "dense_")
+    )
+    frames = StoredDensities(sink.frames)
+    times, dense_times = sink.series("time"), sink.series("dense_time")
+    return DensityTrajectory(problem, times, frames, here, dense_times, along, stats)
