@@ -360,10 +360,10 @@ def visualize(data: dict[str, Any]) -> Any:
     ax.set_xlabel(r"$\omega$")
     ax = axes[1, 1]
     f = data["early"]
-    points(ax, f["tau"][::4], f["ste"][::4], f["error"][::4], COLORS[1])
-    ax.plot(f["tau"], f["pde"], color=COLORS[0])
-    ax.plot(f["tau"], f["closure"], ":", color=INK)
-    ax.set_xlim(0, 60)
+    # The last time is far behind the minimum.
+    points(ax, f["tau"][:-1:4], f["ste"][:-1:4], f["error"][:-1:4], COLORS[1])
+    ax.plot(f["tau"][:-1], f["pde"][:-1], color=COLORS[0])
+    ax.plot(f["tau"][:-1], f["closure"][:-1], ":", color=INK)
     ax.set_xlabel(r"$\tau$")
     ax = axes[1, 2]
     for color, (name, r) in zip(COLORS, data["shoulder"].items(), strict=False):

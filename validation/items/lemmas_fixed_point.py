@@ -235,7 +235,7 @@ def visualize(data: dict[str, Any]) -> Any:
         for style, p in zip(("-", "--", ":"), (0.05, 0.5, 0.8), strict=True):
             rows = [r for r in data["left"] if r["p"] == p]
             label = f"{name}, p = {p:g}" if p == 0.05 else None
-            y = np.maximum([r[name] for r in rows], 1e-200)
+            y = np.maximum([r[name] for r in rows], 1e-30)
             axes[0, 0].plot([r["share"] for r in rows], y, style, color=color, label=label)
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_yscale("log")

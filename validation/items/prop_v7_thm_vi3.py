@@ -151,12 +151,12 @@ def visualize(data: dict[str, Any]) -> Any:
     figure, axes = grid_of_axes(1, 2, height=3.6)
     for color, (regime, row) in zip(COLORS, data["regimes"].items(), strict=False):
         rise = np.abs(np.subtract(row["exact"], row["truth"]))
-        axes[0, 0].plot(data["eta"], np.maximum(rise, 1e-17), color=color, label=regime)
+        axes[0, 0].plot(data["eta"], np.maximum(rise, 1e-13), color=color, label=regime)
         above = abs(row["ste"]["mean"] - row["truth"])
         points(axes[0, 0], 0.1, above, min(row["ste"]["error"], 0.99 * above), color)
         if "closure" in row:
             rise = np.abs(np.subtract(row["closure"], row["truth"]))
-            axes[0, 0].plot(data["eta"], np.maximum(rise, 1e-17), ":", color=color)
+            axes[0, 0].plot(data["eta"], np.maximum(rise, 1e-13), ":", color=color)
             axes[0, 1].plot(data["eta"], row["spread"], color=color)
             axes[0, 1].plot(data["eta"], row["closure_spread"], ":", color=color)
     axes[0, 1].axhline(data["regimes"]["on a level"]["step"] / np.sqrt(12), color=GRAY, lw=0.6)
