@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fpsolve.plots.particles import plot_histograms as plot_histograms
     from fpsolve.plots.particles import plot_symbols as plot_symbols
     from fpsolve.plots.particles import plot_weights as plot_weights
+    from fpsolve.plots.sweep import plot_phase_diagram as plot_phase_diagram
     from fpsolve.problem.initial import GaussianInitial as GaussianInitial
     from fpsolve.problem.problem import Problem as Problem
     from fpsolve.problem.quantizer import StepQuantizer as StepQuantizer
@@ -132,6 +133,7 @@ _HOME = {
     "plot_histograms": "fpsolve.plots.particles",
     "plot_optimal_range": "fpsolve.plots.macro",
     "plot_order_parameters": "fpsolve.plots.order_parameters",
+    "plot_phase_diagram": "fpsolve.plots.sweep",
     "plot_stationary_density": "fpsolve.plots.macro",
     "plot_symbols": "fpsolve.plots.particles",
     "plot_weights": "fpsolve.plots.particles",

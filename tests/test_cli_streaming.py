@@ -1,7 +1,8 @@
-"""`fpsolve simulate -o`: on disk as it goes on, stopped in order, resumed, on a full disk."""
+"""`fpsolve simulate -o` and `run -o`: on disk as they go on, stopped in order, resumed."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ omega = 1.0
 times = [0, 1, 2, 20]
 """
 RUN = ["simulate", "p.toml", "--dimension", "4000", "--seed", "3", "--threads", "1"]
+SOLVE = ["run", "p.toml", "--times", "0:2:2001", "--rtol", "1e-9"]
+PROGRESS = re.compile("STE:|solve_pde:")
 
 
 @pytest.fixture
@@ -47,9 +50,10 @@ def reached(path) -> int:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_goes_on(here, capsys, number, code) -> None:
-    assert main([*RUN, "-o", "whole.h5"]) == 0
-    command = [sys.executable, "-m", "fpsolve", *RUN, "-o", "r.h5"]
+@pytest.mark.parametrize("run", [RUN, SOLVE], ids=["simulate", "run"])
+def test_a_stopped_run_says_so_and_goes_on(here, capsys, run, number, code) -> None:
+    assert main([*run, "-o", "whole.h5"]) == 0
+    command = [sys.executable, "-m", "fpsolve", *run, "-o", "r.h5"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while reached(here / "r.h5") == 0:
@@ -58,13 +62,22 @@ def test_a_stopped_run_says_so_and_goes_on(here, capsys, number, code) -> None:
     process.send_signal(number)
     _, err = process.communicate(timeout=300)
     assert process.returncode == code, err
-    lines = [line for line in err.decode().splitlines() if "STE:" not in line]
+    lines = [line for line in err.decode().splitlines() if not PROGRESS.match(line)]
     assert len(lines) == 1, err
+    assert "--resume goes on" in lines[0]
     with h5py.File("r.h5") as file:
         assert file.attrs["status"] == ("terminated" if code == 143 else "interrupted")
         assert "checkpoint" in file
-    assert main([*RUN, "-o", "r.h5", "--resume"]) == 0
-    np.testing.assert_array_equal(load("r.h5").weights, load("whole.h5").weights)
+    assert main([*run, "-o", "r.h5", "--resume"]) == 0
+    found, expected = load("r.h5"), load("whole.h5")
+    if run is RUN:
+        np.testing.assert_array_equal(found.weights, expected.weights)
+    else:
+        np.testing.assert_array_equal(found.frames[-1].u, expected.frames[-1].u)
+        np.testing.assert_array_equal(found.dense_times, expected.dense_times)
+        with h5py.File("r.h5") as file:  # Complete for other programs too.
+            mass = (file["density"][...] * file["w_width"][...]).sum(axis=-1)
+        np.testing.assert_allclose(mass, 1.0, atol=1e-9)
 
 
 def test_resume_goes_beyond_the_end(here) -> None:
@@ -72,6 +85,18 @@ def test_resume_goes_beyond_the_end(here) -> None:
     assert main([*RUN, "--times", "0,1", "-o", "r.h5"]) == 0
     assert main([*RUN, "-o", "r.h5", "--resume"]) == 0
     np.testing.assert_array_equal(load("r.h5").weights, load("whole.h5").weights)
+
+
+def test_densities_go_beyond_the_end_and_stay_readable(here) -> None:
+    assert main(["run", "p.toml", "-o", "whole.h5"]) == 0
+    assert main(["run", "p.toml", "--times", "0,1", "-o", "r.h5"]) == 0
+    assert main(["run", "p.toml", "-o", "r.h5", "--resume"]) == 0
+    np.testing.assert_array_equal(load("r.h5").density, load("whole.h5").density)
+    for engine in ("netcdf4", "h5netcdf"):
+        data = pytest.importorskip("xarray").open_dataset("r.h5", engine=engine)
+        mass = (data.density * data.w_width).sum("w")
+        np.testing.assert_allclose(mass, 1.0, atol=1e-9)
+        data.close()
 
 
 def test_resume_wants_the_same_problem(here, capsys) -> None:

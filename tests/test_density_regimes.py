@@ -418,3 +418,23 @@ def test_points_that_do_not_spread_say_why(change, times, why):
     )
     with pytest.raises(SolveError, match=why):
         solve_pde(problem, times)
+
+
+def test_a_point_that_leaves_its_wall_by_drift_keeps_its_mass():
+    rate, batch, time, noise = 0.05, 10**6, 2.0, 0.1
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=rate,
+        noise_variance=noise,
+        teacher=Teacher.constant(0.5),
+        initial=GaussianInitial(2.0, 0.0),
+        weight_clip=2.0,
+        batch_size=batch,
+    )
+    # Péclet number 10⁵: the wall is felt for an instant, which moves the mean by D/|a| at most.
+    result = solve_pde(problem, [time], rtol=1e-6)
+    diffusivity = 0.5 * rate**2 * (0.25 + noise) / batch
+    mean = float(result.order_parameters.m[0]) / 0.5
+    assert mean == pytest.approx(2.0 - 0.5 * rate * time, abs=4 * diffusivity / (0.5 * rate))
+    assert result.stats["mass_defect"] < 1e-13

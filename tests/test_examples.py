@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.linalg import eigh_tridiagonal
 
 import fpsolve
 
@@ -153,6 +155,90 @@ def test_plateau() -> None:
     found = example("plateau")
     for omega, time in found["predicted"].items():
         assert found["half_way"](omega) == pytest.approx(time, rel=0.08)
+
+
+def test_power_law() -> None:
+    found = example("power_law")
+    assert found["exponent"] == pytest.approx(-(1 + found["BETA"] + found["GAMMA"]), abs=0.01)
+    teacher = fpsolve.Teacher.power_law(found["BETA"], found["GAMMA"], classes=12)
+    told = []
+    for bits, floor in found["floors"].items():
+        levels = fpsolve.UniformQuantizer(bits, 2.0).levels
+        inside, step = np.clip(teacher.values, -2, 2), levels[1] - levels[0]
+        f = (inside + 2) / step % 1
+        # Dithering between two levels, and what lies beyond the range.
+        square = step**2 * f * (1 - f) + (teacher.values - inside) ** 2
+        expected = float(teacher.probabilities @ (teacher.input_scale**2 * square))
+        # The last classes are still on their way.
+        assert floor == pytest.approx(expected, rel=0.1)
+        told.append(f"{bits} bits at τ = {found['ends'][bits]:.0f} (ε = {floor:.1g})")
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert ", ".join(told).replace("bits at", "bits end that at", 1) in readme
+
+
+def test_ornstein_uhlenbeck() -> None:
+    # The script's closed form, checked at its ends: at t = 0 the start, at last the stationary law.
+    found = example("ornstein_uhlenbeck")
+    assert found["exact_variance"][0] == pytest.approx(0.2)
+    assert found["exact_variance"][-1] == pytest.approx(0.7, abs=2e-4)
+    assert found["error"] < 1e-6
+    moments = found["result"].functionals
+    np.testing.assert_allclose(moments[:, 0], found["exact_mean"], atol=1e-6)
+    np.testing.assert_allclose(
+        moments[:, 1] - moments[:, 0] ** 2, found["exact_variance"], atol=1e-6
+    )
+
+
+def test_dry_friction() -> None:
+    found = example("dry_friction")
+    assert max(found["errors"]) < 1e-6
+    # The propagator tends to exp(−2|x|), as a drift of −1 against D = 1/2 must.
+    x = np.array([-1.0, 0.0, 2.0])
+    np.testing.assert_allclose(found["propagator"](x, 200.0), np.exp(-2 * np.abs(x)), atol=1e-9)
+
+
+def test_kramers_escape() -> None:
+    found = example("kramers_escape")
+    # The gap of the symmetrized operator −D∂² + U'²/(4D) − U''/2, by finite differences.
+    x = np.linspace(-2.4, 2.4, 4801)
+    for diffusion, rate in zip(found["diffusions"], found["rates"], strict=True):
+        well = (x**3 - x) ** 2 / (4 * diffusion) - (3 * x**2 - 1) / 2
+        h2 = (x[1] - x[0]) ** 2
+        diagonal, side = well + 2 * diffusion / h2, np.full(x.size - 1, -diffusion / h2)
+        zero, gap = eigh_tridiagonal(
+            diagonal, side, eigvals_only=True, select="i", select_range=(0, 1)
+        )
+        # The lowest one is 0; finite differences shift both alike.
+        assert rate == pytest.approx(gap - zero, rel=3e-4)
+    np.testing.assert_allclose(found["rates"][:3], found["corrected"][:3], rtol=0.02)
+    assert (found["rates"] < found["leading"]).all()
+
+
+def test_desai_zwanzig() -> None:
+    found = example("desai_zwanzig")
+    np.testing.assert_allclose(found["reached"][0], found["exact"], atol=1e-5)
+    np.testing.assert_allclose(found["reached"][1], -found["exact"], atol=1e-5)
+    # At the transition J E x² = D in the symmetric state: linear response (Dawson 1983).
+    critical = found["critical"]
+    weight = lambda x: np.exp(-(x**4) / 4 / critical)  # noqa: E731  J = 1 takes the quadratic away
+    second = quad(lambda x: x**2 * weight(x), -6, 6)[0] / quad(weight, -6, 6)[0]
+    assert second == pytest.approx(critical, rel=1e-5)
+
+
+def test_decay_holds_weights() -> None:
+    found = example("decay_holds_weights")
+    # The start is forgotten as exp(−ηγτ) = exp(−7.5), from about 10 below.
+    assert found["mean"] == pytest.approx(10.0, abs=10 * np.exp(-7.4))
+    assert found["variance"] == pytest.approx(0.35, abs=1e-4)
+    assert found["state"].generalization_error[-1] == pytest.approx(0.35, abs=1e-9)
+    assert found["speed"] == pytest.approx(0.1 * (1 - 0.5), rel=1e-9)
+
+
+def test_dampened_oscillation() -> None:
+    found = example("dampened_oscillation")
+    np.testing.assert_allclose(found["upper"], found["exact"], atol=5e-3)
+    # S = κ = 1, levels 0 and 1, w* = 1: ε_g is the share that is not at the upper level.
+    np.testing.assert_allclose(found["errors"], 1 - found["upper"], atol=1e-6)
 
 
 def test_the_examples_use_public_names_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -10,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fpsolve
-from fpsolve import GaussianInitial, ParameterError, Problem, StepQuantizer, Surrogate, Teacher
+from fpsolve import (
+    GaussianInitial,
+    ParameterError,
+    Problem,
+    Schedule,
+    StepQuantizer,
+    Surrogate,
+    Teacher,
+)
 from fpsolve.explorer.presets import PRESETS, preset
-from fpsolve.explorer.results import COARSE, FULL, TASKS, TIMES, python_text, requested
+from fpsolve.explorer.results import COARSE, FLIPS_OF, FULL, TASKS, TIMES, python_text, requested
 from fpsolve.explorer.settings import (
     CONTROLS,
     hidden,
@@ -39,6 +48,27 @@ PROBLEMS = {
         weight_quantizer=fpsolve.UniformQuantizer(3, 1.5, rounding="stochastic"),
         input_quantizer=None,
         learning_rate=0.1,
+    ),
+    "thresholds": Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0], thresholds=[0.3]),
+        input_quantizer=None,
+        learning_rate=0.1,
+        surrogate=Surrogate.triangular(1.5),
+    ),
+    "schedules": Problem(
+        weight_quantizer=None,
+        input_quantizer=None,
+        learning_rate=Schedule.join(
+            [Schedule.linear(0.0, 0.1, duration=5.0), Schedule.cosine(0.1, 0.01, duration=50.0)],
+            times=[5.0],
+        ),
+        ridge=Schedule.steps([0.5, 0.0], times=[20.0]),
+        noise_variance=Schedule.exponential(0.3, rate=0.1),
+    ),
+    "ramp": Problem(
+        weight_quantizer=None,
+        input_quantizer=None,
+        learning_rate=Schedule.cosine(0.1, 0.01, duration=50.0),
     ),
     "levels": Problem(
         weight_quantizer=StepQuantizer([-1.0, -0.1, 2.0]),
@@ -113,14 +143,30 @@ def test_a_link_cannot_ask_for_what_is_none():
     assert settings_of_query("?unknown=1") == preset(next(iter(PRESETS)))
 
 
-def test_problems_without_a_control_are_refused():
-    odd = Problem(
-        weight_quantizer=StepQuantizer([-1.0, 1.0], thresholds=[0.3]),
-        input_quantizer=None,
-        learning_rate=0.1,
-    )
-    with pytest.raises(ParameterError, match="the page has no control"):
-        settings_of(odd)
+def test_a_schedule_that_cannot_be_read_is_refused_by_its_field():
+    settings = preset(next(iter(PRESETS)))
+    for text in ("linear", "kind = 3", "[1, 2]"):
+        with pytest.raises(ParameterError, match="must be") as refused:
+            problem_of(settings | {"ridge_table": text})
+        assert refused.value.field == "ridge"
+
+
+def test_every_field_of_a_problem_has_a_control():
+    """Settings made from a problem differ from the usual ones wherever the problem does."""
+    usual = settings_of(problem_of(preset(next(iter(PRESETS)))))
+    told = {field for p in PROBLEMS.values() for field in vars(p)}
+    assert told == {field.name for field in dataclasses.fields(Problem)}
+    varied = {
+        "input_distribution": "uniform", "ridge": 0.3, "noise_variance": 0.3, "batch_size": 3,
+        "learning_rate": 0.3, "weight_decay": 0.3, "weight_clip": 3.0, "dampening": 0.3,
+        "momentum": 0.3, "surrogate": Surrogate(1.0), "initial": GaussianInitial(0.3),
+        "teacher": Teacher.rademacher(), "weight_quantizer": None, "input_quantizer": None,
+    }  # fmt: skip
+    assert set(varied) == told
+    base = problem_of(usual)
+    for field, value in varied.items():
+        other = dataclasses.replace(base, **{field: value})
+        assert problem_of(settings_of(other)) == other, field
 
 
 def test_controls_hide_what_means_nothing():
@@ -131,8 +177,9 @@ def test_controls_hide_what_means_nothing():
 
 def test_a_worker_gives_what_the_library_gives(workers):
     settings = preset("Fig. 8: the closure fails")
-    (found,), refused = carry_out(workers, "density", settings, FULL)
+    (found, flips), refused = carry_out(workers, "density", settings, FULL)
     assert refused is None
+    np.testing.assert_array_equal(flips, fpsolve.flip_rate(found, FLIPS_OF))
     own = fpsolve.solve_pde(problem_of(settings), requested(settings["horizon"]))
     assert found.times.size == TIMES
     np.testing.assert_array_equal(

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import pytest
 import fpsolve
 from fpsolve.explorer.presets import PRESETS, preset
 from fpsolve.explorer.results import requested
-from fpsolve.explorer.settings import problem_of
+from fpsolve.explorer.settings import problem_of, settings_of_query
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -142,13 +143,53 @@ def test_the_page_shows_the_librarys_result(address, browser):
         eventually(page, lambda: len(set(read(page, "particles")["tau"])) > 5)
 
 
+WATCH = """() => {
+  const path = Bokeh.documents[0].get_model_by_name("path");
+  window.moves = [];
+  let began = null;
+  addEventListener("keydown", () => { began = performance.now(); }, true);
+  path.properties.data.change.connect(() => {
+    if (began === null) return;
+    const start = began;
+    began = null;
+    // Bokeh draws in the next animation frame; what follows that frame has been drawn.
+    requestAnimationFrame(() => setTimeout(() => window.moves.push(performance.now() - start)));
+  });
+}"""
+
+
+@pytest.mark.slow
+def test_a_slider_moves_the_curve_within_150_ms(address, browser, capsys):
+    """From the key to the drawn curve, in the browser; true of a machine that does nothing else."""
+    with window(browser, address) as page:
+        page.wait_for_timeout(4000)
+        page.evaluate(WATCH)
+        ridge = page.locator(".bk-input-group", has_text="λ, ridge").get_by_role("slider")
+        ridge.focus()
+        for _ in range(15):
+            page.keyboard.press("ArrowRight")
+            page.wait_for_timeout(2500)
+        moves = page.evaluate("window.moves")
+    with capsys.disabled():
+        print(f"median {np.median(moves):.0f} ms of {sorted(round(m) for m in moves)}")
+    assert len(moves) == 15
+    assert np.median(moves) < 150
+
+
 def test_presets_work(address, browser):
     with window(browser, address) as page:
         for name in list(PRESETS)[1:]:
             choose(page, "start from", name)
-            expected = final_error(name)
-            settled(page, PRESETS[name].get("horizon", 100.0))
-            eventually(page, lambda e=expected: abs(error_path(page)[1][-1] - e) < 1e-5)
+            expected, horizon = final_error(name), PRESETS[name].get("horizon", 100.0)
+
+            def shown(expected=expected, horizon=horizon):
+                tau, error = error_path(page)
+                near = abs(error[-1] - expected) < 1e-5 * max(1.0, expected)
+                return near and tau[-1] == pytest.approx(horizon)
+
+            eventually(page, shown)
+            message = page.locator(".message").all_inner_texts()
+            assert not any(text.strip() for text in message), (name, message)
 
 
 def test_the_link_reproduces_the_page(address, browser):
@@ -163,6 +204,7 @@ def test_the_link_reproduces_the_page(address, browser):
         choose(page, "start from", "Fig. 8: the closure fails")
         expected = final_error("Fig. 8: the closure fails")
         eventually(page, lambda: abs(error_path(page)[1][-1] - expected) < 1e-6)
+        assert abs(read(page, "kept_path")["error"][-1] - shown) < 1e-6
         url, kept = page.url, read(page, "kept_path")
     with window(browser, url) as page:
         eventually(page, lambda: abs(error_path(page)[1][-1] - expected) < 1e-6)
@@ -172,6 +214,31 @@ def test_the_link_reproduces_the_page(address, browser):
         assert page.url == url
         page.get_by_text("drop them").click()
         eventually(page, lambda: not read(page, "kept_path")["tau"])
+
+
+def test_what_is_kept_is_what_was_shown_however_early(address, browser):
+    """Kept in the middle of a move: curves and link are of the same settings all the same."""
+    with window(browser, address) as page:
+        ridge = page.locator(".bk-input-group", has_text="λ, ridge").get_by_role("slider")
+        ridge.focus()
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        page.get_by_text("keep these curves").click()
+        eventually(page, lambda: "kept=" in page.url)
+        query = dict(parse_qsl(urlsplit(page.url).query))["kept"]
+        expected = final_error(settings_of_query(query))
+        eventually(page, lambda: abs(read(page, "kept_path")["error"][-1] - expected) < 1e-6)
+
+
+def test_flip_rate_is_the_librarys(address, browser):
+    with window(browser, address) as page:
+        settings = preset(next(iter(PRESETS)))
+        result = fpsolve.solve_pde(problem_of(settings), requested(100.0))
+        eventually(page, lambda: len(read(page, "flips")["rate"]) == result.times.size)
+        rate = fpsolve.flip_rate(result, 900)
+        np.testing.assert_allclose(read(page, "flips")["rate"], rate, rtol=1e-9)
+        choose(page, "weights ψ", "full precision")
+        eventually(page, lambda: not read(page, "flips")["rate"])
 
 
 def test_keys_move_a_slider_and_the_curve(address, browser):

@@ -7,9 +7,10 @@ import pytest
 from closed_forms import exact_macro
 from matplotlib.collections import QuadMesh
 from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
 
 from fpsolve import ParameterError, SolveError, Teacher, plot, save_figure, sweep
-from fpsolve.plots.sweep import plot_sweep
+from fpsolve.plots.sweep import plot_phase_diagram, plot_sweep
 
 RATES = np.linspace(0.1, 0.3, 9)
 RIDGES = np.geomspace(0.01, 1.0, 8)
@@ -51,9 +52,24 @@ def test_two_axes_are_a_heat_map_with_contours_and_the_optimum(surface, tmp_path
     save_figure(figure, tmp_path / "f.png")
 
 
+def test_a_phase_diagram_goes_on_the_callers_axes(surface) -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert plot_phase_diagram(surface, ax=right) is figure
+    assert not left.has_data()
+    (mesh,) = (c for c in right.collections if isinstance(c, QuadMesh))
+    expected = surface["generalization_error"].T
+    np.testing.assert_array_equal(mesh.get_array().filled(np.nan).reshape(8, 9), expected)
+    assert (right.get_xlabel(), right.get_ylabel()) == ("learning_rate", "ridge")
+    with pytest.raises(ParameterError, match="must be among"):
+        plot_phase_diagram(surface, name="speed")
+
+
 def test_a_third_axis_is_panels(linear_problem, tmp_path) -> None:
     axes = {"batch_size": [1, 2, 4], "learning_rate": RATES, "ridge": RIDGES}
     figure = plot(sweep(linear_problem, axes, exact_macro, times=[0.0, 3.0], workers=1))
+    with pytest.raises(ParameterError, match="two axes"):
+        plot_phase_diagram(sweep(linear_problem, {"ridge": [0.0, 1.0]}, paraboloid, workers=1))
     titles = [a.get_title() for a in figure.axes[:3]]
     assert titles == ["batch_size = 1", "batch_size = 2", "batch_size = 4"]
     axes["batch_size"] = list(range(1, 9))

@@ -58,6 +58,8 @@ ITEMS = (
     "plateau",
     "finite_size",
     "layer_ptq",
+    "training_rules",
+    "scaling_law",
 )
 
 HERE = Path(__file__).parent

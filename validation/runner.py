@@ -23,6 +23,8 @@ _LONG = (
     "pooled",
     "adjudication",
     "fig8",
+    "scaling_law",
+    "training_rules",
     "theorem_v3",
     "theorem_iv3",
     "stationary_density",

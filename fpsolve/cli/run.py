@@ -15,8 +15,8 @@ from fpsolve.cli.options import (
     check_outputs,
     read_problem,
     solver_options,
-    write_outputs,
 )
+from fpsolve.cli.streaming import add_resume, go_on, reached, stopped, store_of, write_plot
 from fpsolve.cli.tables import order_parameter_table
 from fpsolve.errors import StoreError
 
@@ -35,10 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     schemes = ("auto", "spectral-volume", "scharfetter-gummel")
     parser.add_argument("--scheme", choices=schemes, help="discretization (default auto)")
     add_output(parser)
+    add_resume(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Solve, print the order parameters, write what was asked for."""
+    """Solve, writing as it goes on if -o says where; print the order parameters."""
     if arguments.problem is None:
         _name_outputs(arguments)
     check_outputs(arguments)
@@ -47,11 +48,35 @@ def execute(arguments: argparse.Namespace) -> int:
         options = solver_options(arguments, {"times": _FIGURE_1_TIMES}, source="Fig. 1")
     else:
         problem, options = read_problem(arguments)
-    with blame_file(arguments):
-        result = fpsolve.solve_pde(problem, progress=not arguments.quiet, **options)
+    try:
+        result = _solved(arguments, problem, options)
+    except KeyboardInterrupt:
+        if arguments.output is None or not arguments.output.exists():
+            raise
+        return stopped(arguments, reached(arguments.output))
     print(order_parameter_table(result.times, result.order_parameters))
-    write_outputs(arguments, result)
+    if arguments.output is not None:
+        print(f"wrote {arguments.output}")
+    write_plot(arguments, result)
     return 0
+
+
+def _solved(arguments: argparse.Namespace, problem: Any, options: dict[str, Any]) -> Any:
+    """Return the densities, which are in the file of -o too, cells included."""
+    if arguments.resume:
+        result = go_on(arguments, problem, options["times"])
+    else:
+        with blame_file(arguments):
+            result = fpsolve.solve_pde(
+                problem, progress=not arguments.quiet, store=store_of(arguments), **options
+            )
+    if arguments.output is not None:
+        from fpsolve.recording.signals import undisturbed
+        from fpsolve.store.finish import add_cells
+
+        with undisturbed():
+            add_cells(arguments.output, result)
+    return result
 
 
 def _name_outputs(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 import fpsolve
@@ -11,7 +12,7 @@ from fpsolve.cli.options import write_picture
 from fpsolve.errors import ParameterError, StoreError
 from fpsolve.recording.signals import stopping_code
 
-__all__ = ["add_resume", "go_on", "stopped", "store_of", "write_plot"]
+__all__ = ["add_resume", "go_on", "reached", "stopped", "store_of", "write_plot"]
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,15 @@ def stopped(arguments: argparse.Namespace, time: float) -> int:
         kept = f"{arguments.output} holds a checkpoint; --resume goes on from it"
     print(f"{how} at tau = {time:g}; {kept}", file=sys.stderr)
     return code
+
+
+def reached(path: Path) -> float:
+    """Return the last time that the file of a stopped run holds, 0 if it holds none."""
+    from fpsolve.recording.reading import opened
+
+    with opened(path) as file:
+        times = file["time"][...]
+    return float(times[-1]) if times.size else 0.0
 
 
 def write_plot(arguments: argparse.Namespace, result: Any) -> None:

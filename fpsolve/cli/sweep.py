@@ -13,6 +13,7 @@ from fpsolve.cli.options import add_output, check_outputs, write_outputs
 from fpsolve.cli.sweep_question import add_question, read_question
 from fpsolve.cli.sweep_table import sweep_table
 from fpsolve.errors import ParameterError
+from fpsolve.recording.signals import stopping_code
 
 NAME = "sweep"
 SUMMARY = "solve a grid of problems; exit code 1 when some of them failed"
@@ -60,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
     missing = len(result.not_reached)
     if result.stats["interrupted"]:
         print(f"interrupted; {missing} points were not reached, the others are kept")
-        return 130
+        return stopping_code()
     if part is not None:
         print(f"part {arguments.part} is in {store}; fpsolve merge puts all parts together")
     return 1 if len(result.errors) > missing else 0

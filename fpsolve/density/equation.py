@@ -15,7 +15,7 @@ from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.lattice import bins_between
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import Schedule, varies
 
 __all__ = ["equation_of", "law_of", "narrowest_bin"]
 
@@ -158,21 +158,23 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
     gained = 1.0 / (1.0 - problem.momentum)
     segments: list[Segment] = [(*segment[:3], gained * segment[3], gained * segment[4])]
     terms = dynamics.coefficients(time, 0.0).drift.size
-    # Coefficients are powers of the rate; they are read off where it is not 0.
+    # Coefficients are powers of the rate; they are read off where it is not 0, at the same point
+    # for all times of a stretch, so that the last digits are the same from wherever it is entered.
     at, rate, power = time, 1.0, np.zeros(terms + 1)
     if segment[0] != _KINDS["constant"]:
-        at = time if dynamics.rate(time)[0] > 0 else segment[1] + 0.5 * segment[2]
+        middle = segment[1] + 0.5 * segment[2]
+        at = middle if dynamics.rate(middle)[0] > 0 else time
         rate, power = dynamics.rate(at)[0], np.append(np.ones(terms), 2.0)
     found = dynamics.coefficients(at, 0.0)
     base = np.append(found.drift, found.diffusion) / rate**power
     gain = np.append(found.drift_error, found.diffusion_error) / rate**power
     extra: list[Array] = []
-    if isinstance(problem.ridge, Schedule):
+    if varies(problem.ridge):
         # A scheduled ridge is the factor of the last term, but for the rate.
         base[-2] = 0.0
         extra.append(dynamics.rate(at)[0] / rate * np.eye(terms + 1)[-2])
         segments.append(_segment(problem.ridge, time))
-    if isinstance(problem.noise_variance, Schedule):
+    if varies(problem.noise_variance):
         extra.append(gain)
         segments.append(_segment(problem.noise_variance, time))
     further = np.stack(extra, axis=1) if extra else None

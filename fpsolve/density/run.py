@@ -281,6 +281,7 @@ class Run:
     law_time: float | None = None
     stop: float = 0.0
     _kept: Law | None = None
+    _until: float = math.inf
 
     def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
         """Integrate to `time` and keep the density there."""
@@ -303,11 +304,11 @@ class Run:
         self.moments.append(solver.moments)
 
     def _law(self, time: float) -> Law:
-        """The law from `time` on; without a schedule it is one and the same."""
-        problem = self.problem
-        scheduled = (problem.learning_rate, problem.ridge, problem.noise_variance)
-        if self._kept is None or any(isinstance(number, Schedule) for number in scheduled):
+        """The law from `time` on, the same until schedules land."""
+        if self._kept is None or time >= self._until:
             self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
+            ahead = self.problem.dynamics.landing_points(math.inf)
+            self._until = float(min(ahead[ahead > time], default=math.inf))
         return self._kept
 
     @property
@@ -338,7 +339,7 @@ class Run:
         dynamics = self.problem.dynamics
         bins = dynamics.bins(solver.mesh.left + 0.5 * solver.mesh.width)
         x = solver.x
-        return dynamics.fields(x, np.broadcast_to(bins, x.shape), 0).shape
+        return dynamics.shape(x, np.broadcast_to(bins, x.shape))
 
     def trajectory(self) -> DensityTrajectory:
         """What has been reached, checked."""

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from fpsolve.density.frame import Frame
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import varies
 
 __all__ = ["GaussianStart", "gaussian_masses", "gaussian_start", "point_frame", "point_moments"]
 
@@ -180,7 +180,7 @@ def _allowance(
         smooth = quantizer.temperature
     # Slopes of the drift inside a bin: decay, dampening, rounding, or the identity itself.
     slope = _slope(problem, points)
-    steady = 0.0 if isinstance(problem.ridge, Schedule) else problem.ridge
+    steady = 0.0 if varies(problem.ridge) else problem.dynamics.ridge(0.0)
     share = problem.dynamics.sigma2 * np.square(_gradient_factor(problem, points))
 
     def allowed(travel: Array, heat: float) -> bool:

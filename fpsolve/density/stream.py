@@ -23,6 +23,10 @@ __all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
 Array = NDArray[np.float64]
 
 
+# Densities of so many bytes are brought into memory at the end, where they are at hand.
+_SMALL = 2**26
+
+
 class StoredDensities(Sequence[AnyFrame]):
     """The densities in a sink, each made when it is asked for."""
 
@@ -153,12 +157,13 @@ class Stream:
         rows = self._rows()
         reached = rows[:, 0] <= time
         self._set_rows(rows[~reached])
-        dense = reduced(run.problem, rows[reached, 0], rows[reached, 1:])
+        rows = np.vstack([rows[reached], np.append(time, self._last)])
+        state = reduced(run.problem, rows[:, 0], rows[:, 1:])
         arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
-        arrays["dense_time"] = rows[reached, 0]
+        arrays["dense_time"] = rows[:-1, 0]
         for name in ORDER_PARAMETER_NAMES:
-            arrays[name] = getattr(self.last, name)
-            arrays[f"dense_{name}"] = getattr(dense, name)
+            values = getattr(state, name)
+            arrays[name], arrays[f"dense_{name}"] = values[-1], values[:-1]
         self._sink.frame(self.count - 1, time, arrays)
 
     def _rows(self) -> Array:
@@ -243,6 +248,9 @@ def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> De
         OrderParameters(**{name: sink.series(prefix + name) for name in ORDER_PARAMETER_NAMES})
         for prefix in ("", "dense_")
     )
-    frames = StoredDensities(sink.frames)
+    stored = sink.frames
+    frames: Sequence[AnyFrame] = StoredDensities(stored)
+    if len(stored) * sum(array.nbytes for array in stored[-1].values()) <= _SMALL:
+        frames = tuple(frames)
     times, dense_times = sink.series("time"), sink.series("dense_time")
     return DensityTrajectory(problem, times, frames, here, dense_times, along, stats)

@@ -62,7 +62,9 @@ class WalledStart:
     def support(self, k: int) -> tuple[float, float]:
         """Interval that holds class k."""
         low, high = self.bulk.support(k)
-        layer = 20.0 * math.sqrt(self.heat[k])
+        # Mass that drifts away from its wall is not a layer there any more.
+        away = float(self.inward[:, k].max(initial=0.0)) * self.time
+        layer = 20.0 * math.sqrt(self.heat[k]) + away
         low = self.low if self.beyond[0, k] > 0 else max(low, self.low)
         high = self.high if self.beyond[1, k] > 0 else min(high, self.high)
         if low > self.high - layer:

@@ -11,7 +11,7 @@ from bokeh.models import CustomJSTickFormatter
 
 from fpsolve.explorer.settings import CONTROLS, GROUPS, Control, Settings, hidden
 
-__all__ = ["Controls"]
+__all__ = ["Controls", "at_once"]
 
 _TITLES = {"rules": "rules beyond the paper"}
 
@@ -96,8 +96,19 @@ class Controls:
             names = {name, control.field}
             mine = bool(message) and not found and name not in out and {field, last} & names
             found = found or bool(mine)
-            self._messages[name].param.update(object=message if mine else "", visible=bool(mine))
+            pane, text = self._messages[name], message if mine else ""
+            if pane.object != text:
+                pane.param.update(object=text, visible=bool(text))
         return found
+
+
+def at_once(widget: Any) -> Any:
+    """Let a widget tell its value without the 50 ms that Panel waits for another one.
+
+    Solves wait for each other here, so that moves that come faster are left out anyway.
+    """
+    widget._debounce = 0
+    return widget
 
 
 def _widget(control: Control, value: Any) -> Any:
@@ -110,11 +121,11 @@ def _widget(control: Control, value: Any) -> Any:
     low, high = _position(control, control.low), _position(control, control.high)
     ends = {"start": min(low, position), "end": max(high, position)}
     if isinstance(control.default, int):
-        return pn.widgets.IntSlider(value=position, **ends, **common)
+        return at_once(pn.widgets.IntSlider(value=position, **ends, **common))
     options: dict[str, Any] = {"step": control.step}
     if control.log:
         options["format"] = CustomJSTickFormatter(code="return Number((10**tick).toPrecision(3))")
-    return pn.widgets.FloatSlider(value=position, **ends, **options, **common)
+    return at_once(pn.widgets.FloatSlider(value=position, **ends, **options, **common))
 
 
 def _position(control: Control, value: Any) -> Any:

@@ -16,7 +16,7 @@ from bokeh.models import CustomJSTickFormatter
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
-from fpsolve.explorer.controls import Controls
+from fpsolve.explorer.controls import Controls, at_once
 from fpsolve.explorer.presets import PRESETS, preset
 from fpsolve.explorer.results import AT, COARSE, FULL, TIMES, python_text
 from fpsolve.explorer.settings import (
@@ -76,6 +76,9 @@ class Page:
         # Data sources may change only under the document's lock, which a tick of its own has.
         self.controls = Controls(settings, lambda: post(self._moved))
         self.result: DensityTrajectory | None = None
+        # What the result shown was asked for, and its flip rate.
+        self._shown: tuple[Settings, float] = (settings, COARSE)
+        self._flips: Any = None
         self._runs: list[Any] = []
         self._solving: Task | None = None
         self._solving_since = 0.0
@@ -91,9 +94,11 @@ class Page:
             end=TIMES - 1,
             step=1,
             value=index,
-            format=self._clock(),
             sizing_mode="stretch_width",
         )
+        at_once(self.slider)
+        self._horizon = 0.0
+        self._set_clock()
         self.slider.param.watch(lambda _: post(self._turned), "value")
         self.about = pn.pane.Str("", sizing_mode="stretch_width")
         self._build()
@@ -118,9 +123,9 @@ class Page:
         )
         self.axes.param.watch(lambda _: self._post(self._choose_axes), "value")
         keep = pn.widgets.Button(label="keep these curves")
-        keep.on_click(lambda _: self._post(lambda: self.keep(query_of(self.controls.settings))))
+        keep.on_click(lambda _: self._post(self.keep))
         drop = pn.widgets.Button(label="drop them")
-        drop.on_click(lambda _: self._post(lambda: self.keep(None)))
+        drop.on_click(lambda _: self._post(self.drop))
         self.sidebar = [self.presets, self.message, *self.controls.panels, self._exports()]
         views = self.views
         errors = pn.Column(
@@ -133,6 +138,7 @@ class Page:
             errors,
             pn.pane.Bokeh(views.orders, sizing_mode="stretch_width"),
             pn.pane.Bokeh(views.occupancy, sizing_mode="stretch_width"),
+            pn.pane.Bokeh(views.flips, sizing_mode="stretch_width"),
         ]
 
     def _exports(self) -> Any:
@@ -202,7 +208,7 @@ class Page:
             self._tell(error.field, str(error))
             return
         self._tell("", "")
-        self.slider.format = self._clock()
+        self._set_clock()
         self._wish(COARSE)
         self._rest = threading.Timer(_REST, lambda: self._post(self._rested))
         self._rest.daemon = True
@@ -227,13 +233,13 @@ class Page:
             return
         rtol, self._waiting = self._waiting, None
         settings = dict(self.controls.settings)
-        found: list[DensityTrajectory] = []
+        found: list[Any] = []
         task = Task(
             "density",
             [settings, rtol],
             budget=_BUDGET[rtol],
             part=found.append,
-            done=lambda refused: self._post(lambda: self._solved(task, found, refused, rtol)),
+            done=lambda refused: self._post(lambda: self._solved(task, found, refused)),
         )
         self._solving, self._solving_since = task, time.monotonic()
         self.workers.start(task)
@@ -241,20 +247,23 @@ class Page:
     def _solved(
         self,
         task: Task,
-        found: list[DensityTrajectory],
+        found: list[Any],
         refused: tuple[str, str] | None,
-        rtol: float,
     ) -> None:
         if task is not self._solving:
             return
         self._solving = None
+        settings, rtol = task.call[1]
         if found:
-            self.result = found[0]
+            self.result, self._shown = found[0], (settings, rtol)
             self.views.show_paths(self.result)
             self._show_time()
             # What a coarser solve of the same settings complained of is over.
             if rtol == FULL and self._waiting is None:
                 self._tell("", self._trouble)
+            if rtol == FULL:
+                self._flips = found[1]
+                self.views.show_flips(self.result.times, self._flips)
         elif refused is not None:
             self._tell(*refused)
         if self._waiting is not None:
@@ -306,11 +315,13 @@ class Page:
     def _index(self) -> int:
         return int(self.slider.value)
 
-    def _clock(self) -> CustomJSTickFormatter:
-        """What the time slider says of its position."""
+    def _set_clock(self) -> None:
+        """Let the time slider say which time its position means."""
         horizon = self.controls.settings["horizon"]
-        code = f"return Number((h*(tick/{TIMES - 1})**2).toPrecision(4))"
-        return CustomJSTickFormatter(args={"h": horizon}, code=code)
+        if horizon != self._horizon:
+            self._horizon = horizon
+            code = f"return Number((h*(tick/{TIMES - 1})**2).toPrecision(4))"
+            self.slider.format = CustomJSTickFormatter(args={"h": horizon}, code=code)
 
     def _show_time(self) -> None:
         if self.result is None:
@@ -340,28 +351,43 @@ class Page:
         beside = self.controls.tell(field, message)
         self.message.object = "" if beside else message
 
-    def keep(self, query: str | None) -> None:
-        """Keep the curves shown, of the settings of `query`; None drops what was kept."""
-        if query is None:
-            self._kept = ""
-            self.views.drop()
-        elif self.result is not None:
-            # A link without settings is Fig. 1, which must be told from no link at all.
-            self._kept = query or "horizon=100"
-            self.views.keep(self.result, self._index)
+    def keep(self) -> None:
+        """Keep the curves shown; the link names the settings that gave them, and no others."""
+        if self.result is None:
+            return
+        settings, rtol = self._shown
+        # A link without settings is Fig. 1, which must be told from no link at all.
+        self._kept = query_of(settings) or "horizon=100"
+        self.views.keep(self.result, self._index)
+        if rtol == FULL:
+            self.views.keep_flips(self.result.times, self._flips)
+        else:  # caught in motion: what the link will give comes as soon as it is solved
+            self._restore(self._kept)
+        self._share()
+
+    def drop(self) -> None:
+        """Drop what was kept."""
+        self._kept = ""
+        self.views.drop()
         self._share()
 
     def _restore(self, kept: str) -> None:
         """Solve for the settings a link keeps, and show their curves."""
 
-        def part(result: DensityTrajectory) -> None:
-            self._post(lambda: self.views.keep(result, self._index) if self._kept else None)
+        found: list[Any] = []
+
+        def done(_: Any) -> None:
+            # Something else may have been kept meanwhile, or nothing.
+            if len(found) == 2:
+                self._post(lambda: show() if self._kept == kept else None)
+
+        def show() -> None:
+            self.views.keep(found[0], self._index)
+            self.views.keep_flips(found[0].times, found[1])
 
         settings = settings_of_query(kept)
-        nothing: Callable[[Any], None] = lambda _: None  # noqa: E731
-        self.workers.start(
-            Task("density", [settings, FULL], budget=_BUDGET[FULL], part=part, done=nothing)
-        )
+        call, budget = [settings, FULL], _BUDGET[FULL]
+        self.workers.start(Task("density", call, budget=budget, part=found.append, done=done))
 
     def _share(self) -> None:
         parts = [query_of(self.controls.settings)]

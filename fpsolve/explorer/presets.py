@@ -1,10 +1,10 @@
-"""Settings to start from: the figures of the paper, and what they lead to."""
+"""Settings to start from: the figures of the paper, the examples, the training rules."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fpsolve.explorer.settings import CONTROLS, GAUSSIAN, SIGNS
+from fpsolve.explorer.settings import CONTROLS, GAUSSIAN, SIGNS, TABLE
 
 __all__ = ["PRESETS", "preset"]
 
@@ -34,6 +34,30 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "Gaussian teacher": {**_ALONE, "bits": 3, "teacher": GAUSSIAN, "eta": 0.1},
     "two signs": {"bits": 2, "omega": 1.5, "teacher": SIGNS, "ridge": 0.3},
+    "example: plateau before a drop": {
+        **_ALONE, "bits": 3, "omega": 2.0, "eta": 0.02, "spread": 1e-4, "horizon": 60.0,
+    },
+    "example: late training at a level": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 1.0, "eta": 0.01, "horizon": 400.0,
+    },
+    "example: largest learning rate": {"eta": 1.5, "horizon": 30.0},
+    "rule: cosine schedule": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 0.25, "rate": "cosine", "eta": 0.2,
+        "eta_end": 0.002, "duration": 80.0,
+    },
+    "rule: rate dropped in steps": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 0.25, "rate": TABLE,
+        "rate_table": 'kind = "steps", values = [0.2, 0.02], times = [40.0]',
+    },
+    "rule: dampened oscillation": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 0.25, "dampening": 0.3,
+    },
+    "rule: clipped estimator": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 0.25, "surrogate": "clipped", "bound": 1.0,
+    },
+    "rule: stochastic rounding": {
+        **_ALONE, "bits": 3, "omega": 1.0, "ridge": 0.25, "rounding": "stochastic",
+    },
     "weights that run away": {
         **_ALONE, "bits": 2, "omega": 0.5, "eta": 0.2, "noise": 0.1, "horizon": 50.0,
     },

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.solve import solve_pde
-from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import FpsolveError
 from fpsolve.explorer.settings import problem_of
 from fpsolve.macro.closure import solve_ode
@@ -20,8 +19,9 @@ from fpsolve.particles.ste import simulate_ste
 from fpsolve.plots.figures import save_figure
 from fpsolve.plots.overview import plot_overview
 from fpsolve.store.files import save
+from fpsolve.studies.flip_rate import flip_rate
 
-__all__ = ["AT", "COARSE", "FULL", "TASKS", "TIMES", "python_text", "requested"]
+__all__ = ["AT", "COARSE", "FLIPS_OF", "FULL", "TASKS", "TIMES", "python_text", "requested"]
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,8 @@ TIMES, AT = 41, 24
 _WORK = 4e8
 _LARGEST, _SMALLEST = 900, 100
 _RUNS = 4
+# Dimension of the machine whose flip rate is shown.
+FLIPS_OF = 900
 
 
 def requested(horizon: float) -> Array:
@@ -40,9 +42,12 @@ def requested(horizon: float) -> Array:
     return np.asarray(horizon * np.linspace(0.0, 1.0, TIMES) ** 2)
 
 
-def density(settings: Mapping[str, Any], rtol: float) -> Iterator[DensityTrajectory]:
-    """The density at the slider's times."""
-    yield solve_pde(problem_of(settings), requested(settings["horizon"]), rtol=rtol)
+def density(settings: Mapping[str, Any], rtol: float) -> Iterator[Any]:
+    """The density at the slider's times; at full accuracy its flip rate, or None, as well."""
+    result = solve_pde(problem_of(settings), requested(settings["horizon"]), rtol=rtol)
+    yield result
+    if rtol == FULL:
+        yield _attempt(lambda: flip_rate(result, FLIPS_OF))
 
 
 def references(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -81,11 +86,11 @@ def particles(settings: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
 
 def hdf5(settings: Mapping[str, Any]) -> Iterator[bytes]:
     """The result at full accuracy as an HDF5 file."""
-    for result in density(settings, FULL):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "result.h5"
-            save(result, path)
-            yield path.read_bytes()
+    result = next(density(settings, FULL))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.h5"
+        save(result, path)
+        yield path.read_bytes()
 
 
 def picture(settings: Mapping[str, Any], kind: str) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -124,10 +125,11 @@ def serve(
     if show:
         server.show("/")
     try:
-        server.io_loop.start()
-    except KeyboardInterrupt:
-        pass
+        # Ctrl-C is how a server is meant to end; whatever else ends it is an error and goes on.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.io_loop.start()
     finally:
+        server.stop()
         _WORKERS.remove(workers)
         workers.close()
 
@@ -148,7 +150,7 @@ def _window(panel: Any, workers: Any, start: Settings) -> Any:
     from fpsolve.explorer.page import Page
 
     location = panel.state.location
-    told = dict(parse_qsl(location.search.lstrip("?")))
+    told = dict(parse_qsl(location.search.lstrip("?"), keep_blank_values=True))
     settings, trouble = _settings(start, told, location.search)
     document = panel.state.curdoc
 
@@ -163,7 +165,7 @@ def _window(panel: Any, workers: Any, start: Settings) -> Any:
     page = Page(
         workers,
         settings,
-        document.add_next_tick_callback,
+        lambda work: document.add_next_tick_callback(lambda: _in_one_message(document, work)),
         link,
         index=index,
         kept=kept,
@@ -179,6 +181,15 @@ def _window(panel: Any, workers: Any, start: Settings) -> Any:
         raw_css=[_STYLE],
         sidebar_width=330,
     )
+
+
+def _in_one_message(document: Any, work: Callable[[], None]) -> None:
+    """Do `work`; what it changes reaches the browser together, so that it draws once."""
+    document.hold("combine")
+    try:
+        work()
+    finally:
+        document.unhold()
 
 
 def _settings(start: Settings, told: dict[str, str], query: str) -> tuple[Settings, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.quantizer import StepQuantizer, UniformQuantizer
 from fpsolve.problem.schedule import Schedule
 from fpsolve.problem.surrogate import Surrogate
+from fpsolve.problem.tables import schedule_of, schedule_table
 from fpsolve.problem.teacher import Teacher
 
 __all__ = ["CONTROLS", "GROUPS", "Control", "Settings", "hidden", "problem_of", "query_of"]
@@ -59,13 +61,16 @@ class Control:
 GROUPS = ("weights", "inputs", "training", "teacher", "start", "rules", "time")
 FULL, UNIFORM, LEVELS = "full precision", "uniform", "levels"
 CONSTANT, SIGNS, GAUSSIAN, VALUES = "constant", "±1", "gaussian", "values"
-_RATES = ("constant", "linear", "cosine", "exponential")
+TABLE = "as in a file"
+_RATES = ("constant", "linear", "cosine", "exponential", TABLE)
+_EXAMPLE = 'kind = "steps", values = [0.1, 0.02], times = [20.0]'
 
 CONTROLS = {
     "weights": Control("weights", "weights ψ", UNIFORM, choices=(UNIFORM, LEVELS, FULL)),
     "bits": Control("weights", "b, bits", 2, 2, 8, 1, field="bit_width"),
     "omega": Control("weights", "ω, range", 2.0, 0.05, 5.0, 0.01, field="omega"),
     "levels": Control("weights", "levels", "-1, 0, 1", field="levels"),
+    "thresholds": Control("weights", "thresholds (empty: midway)", "", field="thresholds"),
     "temperature": Control("weights", "T, smoothing", 0.0, 0.0, 1.0, 0.01, field="temperature"),
     "rounding": Control(
         "weights", "rounding", "nearest", choices=("nearest", "stochastic"), field="rounding"
@@ -74,6 +79,7 @@ CONTROLS = {
     "bits_x": Control("inputs", "bₓ, bits", 2, 2, 8, 1, field="bit_width"),
     "omega_x": Control("inputs", "ωₓ, range", 2.0, 0.05, 5.0, 0.01, field="omega"),
     "levels_x": Control("inputs", "levels", "-1, 0, 1", field="levels"),
+    "thresholds_x": Control("inputs", "thresholds (empty: midway)", "", field="thresholds"),
     "temperature_x": Control("inputs", "Tₓ, smoothing", 0.0, 0.0, 1.0, 0.01, field="temperature"),
     "law": Control(
         "inputs",
@@ -92,8 +98,13 @@ CONTROLS = {
     "duration": Control(
         "training", "duration in τ", 50.0, 0.1, 1e5, 0.02, log=True, field="duration"
     ),
+    "rate_table": Control("training", "schedule of η as TOML", _EXAMPLE, field="learning_rate"),
     "ridge": Control("training", "λ, ridge", 0.0, 0.0, 3.0, 0.01, field="ridge"),
     "noise": Control("training", "σ², label noise", 0.0, 0.0, 3.0, 0.01, field="noise_variance"),
+    "ridge_table": Control("training", "schedule of λ as TOML (empty: none)", "", field="ridge"),
+    "noise_table": Control(
+        "training", "schedule of σ² as TOML (empty: none)", "", field="noise_variance"
+    ),
     "batch": Control("training", "B, batch", 1, 1, 64, 1, field="batch_size"),
     "teacher": Control(
         "teacher", "teacher w*", CONSTANT, choices=(CONSTANT, SIGNS, GAUSSIAN, VALUES)
@@ -108,7 +119,7 @@ CONTROLS = {
     "spread": Control("start", "variance of w₀", 1.0, 0.0, 4.0, 0.01, field="initial"),
     "overlap": Control("start", "overlap with w*", 0.0, -2.0, 2.0, 0.01, field="overlap"),
     "surrogate": Control(
-        "rules", "surrogate h", "identity", choices=("identity", "clipped", "leaky")
+        "rules", "surrogate h", "identity", choices=("identity", "clipped", "leaky", "triangular")
     ),
     "bound": Control("rules", "bound of h", 2.0, 0.05, 5.0, 0.01, field="surrogate"),
     "slope": Control("rules", "slope beyond", 0.1, 0.01, 0.99, 0.01, field="surrogate"),
@@ -127,7 +138,7 @@ def hidden(settings: Mapping[str, Any]) -> set[str]:
         if settings[kind] != UNIFORM:
             out |= {f"bits{suffix}", f"omega{suffix}"}
         if settings[kind] != LEVELS:
-            out.add(f"levels{suffix}")
+            out |= {f"levels{suffix}", f"thresholds{suffix}"}
         if settings[kind] == FULL:
             out.add(f"temperature{suffix}")
     if settings["weights"] != UNIFORM:
@@ -136,12 +147,17 @@ def hidden(settings: Mapping[str, Any]) -> set[str]:
         out |= {"eta_end", "duration"}
     elif settings["rate"] == "exponential":
         out.add("eta_end")
+    if settings["rate"] == TABLE:
+        out |= {"eta", "eta_end", "duration"}
+    else:
+        out.add("rate_table")
+    out |= {name for name in ("ridge", "noise") if settings[f"{name}_table"].strip()}
     of_kind = {CONSTANT: {"value"}, SIGNS: set(), GAUSSIAN: {"variance", "nodes"}}
     of_kind[VALUES] = {"values", "shares", "scale"}
     out |= set().union(*of_kind.values()) - of_kind[settings["teacher"]]
     if settings["surrogate"] == "identity":
         out |= {"bound", "slope"}
-    elif settings["surrogate"] == "clipped":
+    elif settings["surrogate"] != "leaky":
         out.add("slope")
     return out
 
@@ -155,18 +171,17 @@ def problem_of(settings: Mapping[str, Any]) -> Problem:
         If a value is one that the library refuses.
     """
     s = settings
-    bound, slope = s["bound"], s["slope"] if s["surrogate"] == "leaky" else 0.0
     return Problem(
         weight_quantizer=_quantizer(s, "weights", ""),
         input_quantizer=_quantizer(s, "inputs", "_x"),
         learning_rate=_rate(s),
-        ridge=s["ridge"],
-        noise_variance=s["noise"],
+        ridge=_number_or_schedule(s, "ridge"),
+        noise_variance=_number_or_schedule(s, "noise"),
         teacher=_teacher(s),
         initial=GaussianInitial(s["mean"], s["spread"], s["overlap"]),
         batch_size=int(s["batch"]),
         input_distribution=s["law"],
-        surrogate=None if s["surrogate"] == "identity" else Surrogate(bound, slope),
+        surrogate=_surrogate(s),
         weight_decay=s["decay"],
         weight_clip=s["clip"] or None,
         dampening=0.0 if "dampening" in hidden(s) else s["dampening"],
@@ -179,8 +194,9 @@ def _quantizer(s: Mapping[str, Any], kind: str, suffix: str) -> StepQuantizer | 
         return None
     temperature = s[f"temperature{suffix}"]
     if s[kind] == LEVELS:
-        name = f"levels{suffix}"
-        return StepQuantizer(_numbers(name, s[name]), temperature=temperature)
+        name, between = f"levels{suffix}", f"thresholds{suffix}"
+        given = _numbers(between, s[between]) if s[between].strip() else None
+        return StepQuantizer(_numbers(name, s[name]), given, temperature=temperature)
     options = {} if suffix or s["rounding"] == "nearest" else {"rounding": s["rounding"]}
     return UniformQuantizer(
         int(s[f"bits{suffix}"]), s[f"omega{suffix}"], temperature=temperature, **options
@@ -195,7 +211,38 @@ def _rate(s: Mapping[str, Any]) -> float | Schedule:
         return Schedule.cosine(first, last, duration=duration)
     if s["rate"] == "exponential":
         return Schedule.exponential(first, rate=1.0 / duration)
+    if s["rate"] == TABLE:
+        return _schedule("learning_rate", s["rate_table"])
     return float(first)
+
+
+def _number_or_schedule(s: Mapping[str, Any], name: str) -> float | Schedule:
+    text = s[f"{name}_table"]
+    return _schedule(CONTROLS[name].field, text) if text.strip() else s[name]
+
+
+def _schedule(field: str, text: str) -> Schedule:
+    """Read a schedule as problem files write it, as an inline table with or without its braces."""
+    inner = text.strip()
+    if not inner.startswith("{"):
+        inner = "{" + inner + "}"
+    try:
+        table = tomllib.loads(f"schedule = {inner}")["schedule"]
+    except tomllib.TOMLDecodeError as error:
+        allowed = f"must be such as {_EXAMPLE}, with the keys of a problem file: {error}"
+        raise ParameterError(field, text, allowed) from None
+    try:
+        return schedule_of(table)
+    except ParameterError as error:
+        raise ParameterError(field, text, f"must say a schedule; {error}") from None
+
+
+def _surrogate(s: Mapping[str, Any]) -> Surrogate | None:
+    if s["surrogate"] == "identity":
+        return None
+    if s["surrogate"] == "triangular":
+        return Surrogate.triangular(s["bound"])
+    return Surrogate(s["bound"], s["slope"] if s["surrogate"] == "leaky" else 0.0)
 
 
 def _teacher(s: Mapping[str, Any]) -> Teacher:
@@ -233,14 +280,8 @@ def settings_of(problem: Problem, horizon: float = 100.0) -> Settings:
     s = {name: control.default for name, control in CONTROLS.items()}
     _set_quantizer(s, problem.weight_quantizer, "weights", "")
     _set_quantizer(s, problem.input_quantizer, "inputs", "_x")
-    for name in ("learning_rate", "ridge", "noise_variance"):
-        value = getattr(problem, name)
-        if isinstance(value, Schedule):
-            where = "choose its schedule in the page"
-            cure = where if name == "learning_rate" else "the page has no schedule of it"
-            raise ParameterError(name, value, f"must be a number; {cure}")
     teacher, start = problem.teacher, problem.initial
-    s |= {"eta": problem.learning_rate, "ridge": problem.ridge, "noise": problem.noise_variance}
+    _set_rates(s, problem)
     s |= {"batch": problem.batch_size, "law": problem.input_distribution}
     s |= {"mean": start.mean, "spread": start.variance, "overlap": start.overlap}
     s |= {"decay": problem.weight_decay, "clip": problem.weight_clip or 0.0}
@@ -255,6 +296,8 @@ def settings_of(problem: Problem, horizon: float = 100.0) -> Settings:
     if problem.surrogate is not None:
         surrogate = problem.surrogate
         s["surrogate"] = "leaky" if surrogate.slope else "clipped"
+        if surrogate.is_triangular:
+            s["surrogate"] = "triangular"
         s["slope"] = surrogate.slope or s["slope"]
         s["bound"] = s["omega"] if surrogate.bound is None else surrogate.bound
     return s
@@ -271,11 +314,43 @@ def _set_quantizer(s: Settings, quantizer: StepQuantizer | None, kind: str, suff
         if not suffix:
             s["rounding"] = quantizer.rounding
         return
+    s |= {kind: LEVELS, f"levels{suffix}": _text(quantizer.levels)}
     usual = 0.5 * (quantizer.levels[1:] + quantizer.levels[:-1])
     if not np.array_equal(usual, quantizer.thresholds):
-        allowed = "must lie midway between the levels here; the page has no control for others"
-        raise ParameterError("thresholds", quantizer.thresholds, allowed)
-    s |= {kind: LEVELS, f"levels{suffix}": _text(quantizer.levels)}
+        s[f"thresholds{suffix}"] = _text(quantizer.thresholds)
+
+
+def _set_rates(s: Settings, problem: Problem) -> None:
+    fields = {"ridge": problem.ridge, "noise": problem.noise_variance}
+    for name, value in fields.items():
+        told = isinstance(value, Schedule)
+        s[f"{name}_table" if told else name] = _inline(value)
+    rate = problem.learning_rate
+    if not isinstance(rate, Schedule):
+        s["eta"] = rate
+        return
+    given = rate.arguments
+    if rate.kind in ("linear", "cosine") and given["initial"] > 0 and given["final"] > 0:
+        s |= {"rate": rate.kind, "eta": given["initial"], "eta_end": given["final"]}
+        s["duration"] = given["duration"]
+    else:
+        s |= {"rate": TABLE, "rate_table": _inline(rate)}
+
+
+def _inline(value: Any) -> Any:
+    """A number as it is; a schedule as an inline table of TOML, the outer braces left out.
+
+    Panel takes what begins with a brace in a link for JSON.
+    """
+    return _toml(schedule_table(value))[1:-1] if isinstance(value, Schedule) else value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(float(value))
 
 
 def _text(values: Any) -> str:
@@ -305,7 +380,7 @@ def settings_of_query(query: str) -> Settings:
         If a value is no number, or is not among the choices.
     """
     s = {name: control.default for name, control in CONTROLS.items()}
-    for name, text in parse_qsl(query.lstrip("?")):
+    for name, text in parse_qsl(query.lstrip("?"), keep_blank_values=True):
         control = CONTROLS.get(name)
         if control is None:
             continue

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from fpsolve.density.frame import Frame
 from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.explorer.results import FLIPS_OF
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.quantizer import StepQuantizer
 
 __all__ = ["Views"]
 
@@ -36,9 +38,9 @@ class Views:
     ----------
     sources : dict of ColumnDataSource
         "density", "thresholds", "levels", "path", "closure", "stationary", "particles",
-        "occupancy", "kept_density", "kept_path", "now".
-    density, orders, occupancy : figure
-        Densities, order parameters, occupancies.
+        "occupancy", "kept_density", "kept_path", "now", "flips", "kept_flips".
+    density, orders, occupancy, flips : figure
+        Densities, order parameters, occupancies, flip rate.
     errors : dict of figure
         ε_g(τ) by its axes: "linear", "log τ", "log ε_g", "log both".
     """
@@ -57,6 +59,8 @@ class Views:
             "kept_density": ("w", "all"),
             "kept_path": ("tau", *_PATHS),
             "now": ("tau", "error"),
+            "flips": ("tau", "rate"),
+            "kept_flips": ("tau", "rate"),
         }
         self.sources = {
             name: ColumnDataSource({c: [] for c in names}, name=name)
@@ -73,6 +77,7 @@ class Views:
         }
         self.orders = self._orders()
         self.occupancy = self._occupancy()
+        self.flips = self._flips()
 
     # --- figures ---------------------------------------------------------------------------------
 
@@ -169,6 +174,23 @@ class Views:
         _legend(shape)
         return shape
 
+    def _flips(self) -> Any:
+        shape = figure(
+            height=260,
+            sizing_mode="stretch_width",
+            x_range=self._taus["linear"],
+            y_range=Range1d(0, 1),
+            x_axis_label="τ",
+            y_axis_label=f"flips of a weight in a step, d = {FLIPS_OF}",
+            toolbar_location=None,
+        )
+        shape.line("tau", "rate", source=self.sources["kept_flips"], color=_GREY, line_width=2,
+                   line_dash="dotdash", legend_label="kept")  # fmt: skip
+        shape.line("tau", "rate", source=self.sources["flips"], color=COLORS[0], line_width=2.4,
+                   legend_label="flip rate")  # fmt: skip
+        _legend(shape)
+        return shape
+
     # --- data ------------------------------------------------------------------------------------
 
     def show_time(self, result: DensityTrajectory, index: int) -> None:
@@ -215,7 +237,7 @@ class Views:
         return float(low - margin), float(high + margin)
 
     def _show_occupancy(self, result: DensityTrajectory, time: float) -> None:
-        quantizer = result.problem.weight_quantizer
+        quantizer = _sharp(result.problem)
         if quantizer is None:
             self.sources["occupancy"].data = {"level": [], "share": [], "width": []}
             return
@@ -238,6 +260,17 @@ class Views:
         self._taus["linear"].update(start=0.0, end=horizon)
         self._taus["log"].update(start=horizon * 1e-4, end=horizon)
         self._fit_errors()
+
+    def show_flips(self, times: Array, rate: Array | None) -> None:
+        """Draw the flip rate, where there is one: only sharp thresholds are crossed."""
+        self.sources["flips"].data = _flips_of(times, rate)
+        self._fit_flips()
+
+    def _fit_flips(self) -> None:
+        rates = [self.sources[n].data["rate"] for n in ("flips", "kept_flips")]
+        values = np.concatenate([np.asarray(r, dtype=np.float64) for r in rates])
+        top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+        self.flips.y_range.update(start=0, end=1.1 * top or 1.0)
 
     def _fit_errors(self) -> None:
         """Let the picture of ε_g hold every curve in it, on either axis."""
@@ -266,6 +299,8 @@ class Views:
 
     def clear_particles(self) -> None:
         """Take the runs away."""
+        if not len(self.sources["particles"].data["tau"]):
+            return
         self.sources["particles"].data = {"tau": [], "error": []}
         self.sources["occupancy_ste"].data = {"level": [], "share": []}
 
@@ -277,7 +312,7 @@ class Views:
 
     def show_runs(self, runs: list[Mapping[str, Array]], problem: Problem, time: float) -> None:
         """Draw the occupancies of the runs at the time they know that is nearest to `time`."""
-        quantizer = problem.weight_quantizer
+        quantizer = _sharp(problem)
         if not runs or quantizer is None:
             self.sources["occupancy_ste"].data = {"level": [], "share": []}
             return
@@ -296,10 +331,23 @@ class Views:
         if len(self.sources["path"].data["tau"]):
             self._fit_errors()
 
+    def keep_flips(self, times: Array, rate: Array | None) -> None:
+        """Keep a flip rate."""
+        self.sources["kept_flips"].data = _flips_of(times, rate)
+        self._fit_flips()
+
     def drop(self) -> None:
         """Take away what was kept."""
+        self.sources["kept_flips"].data = _flips_of(np.empty(0), None)
         self.sources["kept_density"].data = {"w": [], "all": []}
         self.sources["kept_path"].data = {name: [] for name in ("tau", *_PATHS)}
+
+
+def _sharp(problem: Problem) -> StepQuantizer | None:
+    """The weight quantizer if a weight says which level it takes; stochastic rounding does not."""
+    quantizer = problem.weight_quantizer
+    has = quantizer is not None and quantizer.thresholds.size == quantizer.levels.size - 1
+    return quantizer if has else None
 
 
 def _legend(shape: Any) -> None:
@@ -307,6 +355,13 @@ def _legend(shape: Any) -> None:
     shape.legend.background_fill_alpha = 0.5
     shape.legend.label_text_font_size = "9pt"
     shape.legend.padding, shape.legend.spacing = 4, 0
+
+
+def _flips_of(times: Array, rate: Array | None) -> dict[str, Array]:
+    """The curve of a flip rate; times when it is infinite are left out."""
+    if rate is None:
+        return {"tau": np.empty(0), "rate": np.empty(0)}
+    return {"tau": np.asarray(times), "rate": np.where(np.isfinite(rate), rate, np.nan)}
 
 
 def _path(result: Any) -> dict[str, Array]:

@@ -20,7 +20,7 @@ PART, REFUSED, DONE = "part", "refused", "done"
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Carry out tasks (name, arguments) until `source` ends."""
+    """Carry out tasks (name, arguments) until `source` ends, or nobody listens any more."""
     while True:
         try:
             name, arguments = pickle.load(source)
@@ -29,6 +29,8 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         try:
             for part in TASKS[name](*arguments):
                 _send(sink, (PART, part))
+        except BrokenPipeError:
+            return
         except FpsolveError as error:
             field = error.field if isinstance(error, ParameterError) else ""
             _send(sink, (REFUSED, (field, " ".join(str(error).split()))))

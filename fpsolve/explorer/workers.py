@@ -138,10 +138,15 @@ class Workers:
             usable = task.run(process)
             with self._lock:
                 del self._busy[me]
-                if usable and not self._closed:
+                if self._closed:
+                    usable = False
+                elif usable:
                     self._idle.append(process)
-                    return
-            _end(process)
+                elif not self._idle:
+                    # Whoever moves a control next does not wait until a process has started.
+                    self._idle.append(_worker())
+            if not usable:
+                _end(process)
 
     def _alive(self) -> subprocess.Popen[bytes] | None:
         """An idle process, if there is one."""

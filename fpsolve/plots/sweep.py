@@ -15,7 +15,7 @@ from fpsolve.plots.style import COLORS, SYMBOLS, legend_beside, new_figure, tidy
 from fpsolve.sweeps.axes import PROBLEM_AXIS, axis_label
 from fpsolve.sweeps.result import SweepResult
 
-__all__ = ["plot_sweep"]
+__all__ = ["plot_phase_diagram", "plot_sweep"]
 
 Array = NDArray[np.float64]
 
@@ -70,6 +70,59 @@ def plot_sweep(result: SweepResult, *, name: str | None = None) -> Figure:
     if lines <= _MOST_LINES or sum(length > 1 for length in result.shape) < 2:
         return _lines(result, values, text)
     return _maps(result, values, text, least=name == "generalization_error")
+
+
+def plot_phase_diagram(
+    result: SweepResult, *, name: str = "generalization_error", ax: Axes | None = None
+) -> Figure:
+    """Draw an array of a sweep over two axes as a map, on axes of the caller's if given.
+
+    Parameters
+    ----------
+    result : SweepResult
+        A sweep over two axes: the first to the right, the second upwards; the last time is drawn,
+        the mean over runs, the first of several states, and grey where a point failed.
+    name : str, default "generalization_error"
+        Name of an array of the sweep.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a figure of its own by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure drawn on: a map with contours and its color bar; the least ε_g is marked.
+
+    Raises
+    ------
+    ParameterError
+        If the sweep has not two axes, or no such array.
+
+    Examples
+    --------
+    >>> import fpsolve, numpy as np
+    >>> problem = fpsolve.Problem(
+    ...     weight_quantizer=None, input_quantizer=None, learning_rate=0.1, noise_variance=0.2
+    ... )
+    >>> axes = {"learning_rate": np.linspace(0.1, 0.5, 3), "ridge": [0.0, 0.1, 0.2]}
+    >>> result = fpsolve.sweep(problem, axes, fpsolve.solve_ode, times=[5.0], workers=1)
+    >>> len(fpsolve.plot_phase_diagram(result).axes)
+    2
+    """
+    if len(result.axes) != 2:
+        allowed = "must be a sweep over two axes; fpsolve.plot draws any other"
+        raise ParameterError("result", tuple(result.axes), allowed)
+    if name not in result.arrays:
+        raise ParameterError("name", name, f"must be among {', '.join(result.arrays)}")
+    values, text = _reduced(result, name)
+    if ax is None:
+        ax = new_figure(6.0, 4.0).subplots()
+    across, up = (_axis(*pair) for pair in result.axes.items())
+    finite = values[np.isfinite(values)]
+    span = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    mesh = _map(ax, across, up, values.T, span, least=name == "generalization_error")
+    figure: Figure = ax.get_figure(root=True)  # type: ignore[assignment]
+    figure.colorbar(mesh, ax=ax, label=text)
+    return figure
 
 
 def _reduced(result: SweepResult, name: str) -> tuple[Array, str]:

@@ -23,7 +23,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.inputs import input_distribution
 from fpsolve.problem.quadratic import Quadratic
 from fpsolve.problem.quantizer import StepQuantizer
-from fpsolve.problem.schedule import Schedule, value_at
+from fpsolve.problem.schedule import Schedule, simplest, value_at
 from fpsolve.problem.surrogate import Surrogate
 from fpsolve.problem.teacher import Teacher
 
@@ -177,6 +177,8 @@ class Dynamics:
         self.w_star, self.probability = teacher.values, teacher.probabilities
         self.input_scale = teacher.input_scale
         self.kappa, self.sigma2 = _input_moments(problem)
+        self._eta, self._ridge = simplest(problem.learning_rate), simplest(problem.ridge)
+        self._noise = simplest(problem.noise_variance)
         quantizer = problem.weight_quantizer
         self._sharp = quantizer is None or quantizer.temperature == 0
         self._bound = self._surrogate_bound()
@@ -208,7 +210,7 @@ class Dynamics:
         The arguments are numbers, arrays or `Quadratic`s alike: κ, S and w* of the class, the mean
         of ψ, h and b. A scheduled ridge is a term of its own.
         """
-        ridge, target = self.problem.ridge, coordinate.kappa * coordinate.w_star
+        ridge, target = self._ridge, coordinate.kappa * coordinate.w_star
         if isinstance(ridge, Schedule):
             return (shape * (target - coordinate.sigma2 * psi) - brake, -1.0 * shape * psi)
         return (shape * (target - (coordinate.sigma2 + ridge) * psi) - brake,)
@@ -227,7 +229,7 @@ class Dynamics:
         """Return the scalar factors at (τ, ε_g); `before` takes the left limit at a jump."""
         eta, slope = self.rate(tau, before=before)
         per_error = eta**2 / (2 * self.problem.batch_size)
-        drift, drift_time, ridge = [eta], [slope], self.problem.ridge
+        drift, drift_time, ridge = [eta], [slope], self._ridge
         if isinstance(ridge, Schedule):
             now = ridge(tau, before=before)
             drift.append(eta * now)
@@ -249,16 +251,16 @@ class Dynamics:
         ParameterError
             If the noise is scheduled and no time is given: then there is no one offset.
         """
-        noise = self.problem.noise_variance
         if tau is None:
-            tau, noise = 0.0, _steady("noise_variance", noise)
-        return self.problem.teacher.rho + value_at(noise, tau)
+            tau = 0.0
+            _steady("noise_variance", self.problem.noise_variance)
+        return self.problem.teacher.rho + value_at(self._noise, tau)
 
     # --- in time ---------------------------------------------------------------------------------
 
     def rate(self, tau: float = 0.0, *, before: bool = False) -> tuple[float, float]:
         """Return the rate η/(1 − β) at τ, and its derivative."""
-        eta, gain = self.problem.learning_rate, 1 / (1 - self.problem.momentum)
+        eta, gain = self._eta, 1 / (1 - self.problem.momentum)
         if isinstance(eta, Schedule):
             return gain * eta(tau, before=before), gain * eta.derivative(tau, before=before)
         return gain * eta, 0.0
@@ -271,12 +273,11 @@ class Dynamics:
 
     def ridge(self, tau: float = 0.0, *, before: bool = False) -> float:
         """Return λ at τ."""
-        return float(value_at(self.problem.ridge, tau, before=before))
+        return float(value_at(self._ridge, tau, before=before))
 
     def added_noise(self, tau: ArrayLike) -> Any:
         """Return what a schedule adds to `steady_offset` at the time or times `tau`: σ², or 0."""
-        noise = self.problem.noise_variance
-        return value_at(noise if isinstance(noise, Schedule) else 0.0, tau)
+        return value_at(self._noise if isinstance(self._noise, Schedule) else 0.0, tau)
 
     @property
     def steady_offset(self) -> float:
@@ -285,8 +286,7 @@ class Dynamics:
 
     def landing_points(self, horizon: float) -> Array:
         """Return the times in (0, horizon) on which an integrator must end a step."""
-        problem = self.problem
-        scheduled = (problem.learning_rate, problem.ridge, problem.noise_variance)
+        scheduled = (self._eta, self._ridge, self._noise)
         points = {t for s in scheduled if isinstance(s, Schedule) for t in s.landing_points}
         return np.array(sorted(t for t in points if t < horizon))
 
@@ -376,9 +376,11 @@ class Dynamics:
             np.array([np.broadcast_to(t, points.shape) for t in functionals]),
         )
 
-    def shape(self, w: ArrayLike) -> Array:
-        """Return h(w), 1 without a surrogate."""
+    def shape(self, w: ArrayLike, bins: NDArray[np.int64] | None = None) -> Array:
+        """Return h(w), 1 without a surrogate, continued from `bins` where these are given."""
         points = np.asarray(w, dtype=np.float64)
+        if bins is not None:
+            return _along(self._shape_pieces, bins, points)
         bins = self.bins(points)
         # The surrogate counts both ends of its interval as inside.
         bins = np.where(points == self._bound, bins - 1, bins)

@@ -14,7 +14,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, readonly_vector
 
-__all__ = ["Schedule", "value_at"]
+__all__ = ["Schedule", "simplest", "value_at", "varies"]
 
 Array = NDArray[np.float64]
 
@@ -280,6 +280,16 @@ def value_at(number: float | Schedule, tau: ArrayLike, *, before: bool = False) 
     if isinstance(number, Schedule):
         return number(tau, before=before)
     return number if np.ndim(tau) == 0 else np.full(np.shape(tau), number)
+
+
+def varies(number: float | Schedule) -> bool:
+    """Whether it changes with time: a constant schedule is a number said differently."""
+    return isinstance(number, Schedule) and number.kind != "constant"
+
+
+def simplest(number: float | Schedule) -> float | Schedule:
+    """Return the number of a constant schedule, and anything else as it is."""
+    return float(value_at(number, 0.0)) if not varies(number) else number
 
 
 def _non_negative(field: str, values: ArrayLike) -> Array:

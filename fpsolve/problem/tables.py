@@ -18,6 +18,7 @@ from fpsolve.problem.surrogate import Surrogate
 from fpsolve.problem.teacher import Teacher
 
 __all__ = ["ProblemDocument", "document_text", "parse_document", "read_document"]
+__all__ += ["schedule_of", "schedule_table"]
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ def parse_document(text: str, *, source: str = "<string>") -> ProblemDocument:
     arguments["learning_rate"] = table["learning_rate"]
     for name in _SCHEDULED:
         if isinstance(table.get(name), dict):
-            arguments[name] = _build(source, f"problem.{name}", table, name, _schedule)
+            arguments[name] = _build(source, f"problem.{name}", table, name, schedule_of)
     solve = _table(source, document, "solve")
     _known(source, "[solve]", solve, _SOLVE)
     return ProblemDocument(source, arguments, dict(solve))
@@ -107,7 +108,7 @@ def document_text(problem: Any) -> str:
     for name in ("learning_rate", *_SCALARS):
         value = getattr(problem, name)
         if isinstance(value, Schedule):
-            scheduled[name] = _schedule_table(value)
+            scheduled[name] = schedule_table(value)
         elif name in always or value:
             table[name] = value
     # Tables come after plain keys.
@@ -165,14 +166,16 @@ def _surrogate(table: Mapping[str, Any]) -> Surrogate:
     return _of_kind("surrogate", table, makers, default="clipped")
 
 
-def _schedule_table(schedule: Schedule) -> dict[str, Any]:
+def schedule_table(schedule: Schedule) -> dict[str, Any]:
+    """Return the table of a problem file that makes `schedule`."""
     table = {"kind": schedule.kind, **schedule.arguments}
     if schedule.kind == "join":
-        table["schedules"] = [_schedule_table(part) for part in schedule.arguments["schedules"]]
+        table["schedules"] = [schedule_table(part) for part in schedule.arguments["schedules"]]
     return table
 
 
-def _schedule(table: Mapping[str, Any]) -> Schedule:
+def schedule_of(table: Mapping[str, Any]) -> Schedule:
+    """Return the schedule that a table of a problem file says."""
     makers: dict[str, tuple[Callable[..., Schedule], tuple[str, ...], tuple[str, ...]]] = {
         "constant": (Schedule.constant, ("value",), ()),
         "steps": (Schedule.steps, ("values", "times"), ()),
@@ -187,7 +190,7 @@ def _schedule(table: Mapping[str, Any]) -> Schedule:
 def _joined(schedules: Any, times: Any) -> Schedule:
     if not isinstance(schedules, list) or not all(isinstance(part, dict) for part in schedules):
         raise ParameterError("schedules", schedules, "must be a list of tables, each with a kind")
-    return Schedule.join([_schedule(part) for part in schedules], times=times)
+    return Schedule.join([schedule_of(part) for part in schedules], times=times)
 
 
 def _teacher(table: Mapping[str, Any]) -> Teacher:

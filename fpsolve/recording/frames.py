@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,13 +10,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.recording.ragged import ragged_names, read_ragged_row
-from fpsolve.recording.reading import opened
+from fpsolve.recording.ragged import RAGGED, ragged_ends, ragged_names, ragged_shapes
+from fpsolve.recording.reading import Stamp, opened, stamp_of
 
-__all__ = ["StoredFrames", "read_frame"]
+__all__ = ["StoredFrames"]
 
 # Variables over `time` that are no part of what a run handed over.
 _DERIVED = {"density", "level_occupancy", "marginal_density", "frozen"}
+# Frames that are read at once when all are wanted, and bytes that bound their number.
+_BLOCK, _BYTES = 64, 2**24
 
 
 class StoredFrames(Sequence[Mapping[str, NDArray[Any]]]):
@@ -30,9 +32,11 @@ class StoredFrames(Sequence[Mapping[str, NDArray[Any]]]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # The state of the file whose digests were compared; unchanged, they need not be again.
+        self._seen: Stamp | None = None
 
     def __len__(self) -> int:
-        with opened(self._path) as file:
+        with self._opened() as file:
             return int(file["time"].size)
 
     @overload
@@ -40,36 +44,79 @@ class StoredFrames(Sequence[Mapping[str, NDArray[Any]]]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Mapping[str, NDArray[Any]]]: ...
     def __getitem__(self, index: Any) -> Any:
-        with opened(self._path) as file:
+        with self._opened() as file:
             indices = range(file["time"].size)
+            reader = _Reader(file)
             if isinstance(index, slice):
-                return [read_frame(file, i) for i in indices[index]]
-            return read_frame(file, indices[index])
+                return [reader.rows(i, i + 1)[0] for i in indices[index]]
+            at = indices[index]
+            return reader.rows(at, at + 1)[0]
 
-    def __iter__(self) -> Any:
-        with opened(self._path) as file:
-            for index in range(file["time"].size):
-                yield read_frame(file, index)
+    def __iter__(self) -> Iterator[Mapping[str, NDArray[Any]]]:
+        at, count = 0, 1
+        while at < count:  # The file is open only while it is read: a run may want to go on.
+            with self._opened() as file:
+                count = int(file["time"].size)
+                reader = _Reader(file)
+                block = reader.rows(at, min(at + _block(file), count))
+            yield from block
+            at += len(block)
+
+    def _opened(self) -> Any:
+        seen = self._seen
+        self._seen = stamp_of(self._path)
+        return opened(self._path, seen=seen)
 
 
-def read_frame(file: h5py.File, index: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays at time number `index`, as they were handed over."""
-    arrays = {}
-    for name, variable in file.items():
-        if not isinstance(variable, h5py.Dataset) or name in _DERIVED:
-            continue
-        axis = _axis_of("/time", variable)
-        if axis >= 0:
-            arrays[name] = np.asarray(variable[(slice(None),) * axis + (index,)])
-    end = int(arrays.pop("dense_end", np.int64(0)))
-    start = int(file["dense_end"][index - 1]) if end and index else 0
-    for name, variable in file.items() if "dense_end" in file else ():
-        axis = _axis_of("/dense_time", variable) if isinstance(variable, h5py.Dataset) else -1
-        if axis >= 0:
-            arrays[name] = np.asarray(variable[(slice(None),) * axis + (slice(start, end),)])
-    for name in ragged_names(file):
-        arrays[name] = read_ragged_row(file, name, index)
-    return arrays
+def _block(file: h5py.File) -> int:
+    size = sum(v.size * v.dtype.itemsize for v in _variables(file).values())
+    return int(np.clip(_BYTES * file["time"].size / max(size, 1), 1, _BLOCK))
+
+
+def _variables(file: h5py.File) -> dict[str, h5py.Dataset]:
+    groups = [file, file.get(RAGGED, {})]
+    return {n: v for g in groups for n, v in g.items() if isinstance(v, h5py.Dataset)}
+
+
+class _Reader:
+    """Reads frames of an open file."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._along: dict[str, int] = {}
+        self._dense: dict[str, int] = {}
+        for name, variable in file.items():
+            if not isinstance(variable, h5py.Dataset) or name in _DERIVED:
+                continue
+            for dimension, found in (("/time", self._along), ("/dense_time", self._dense)):
+                axis = _axis_of(dimension, variable)
+                if axis >= 0:
+                    found[name] = axis
+        self._along.pop("dense_end", None)
+        self._ends = file["dense_end"][...] if "dense_end" in file else np.empty(0, np.int64)
+        self._ragged = {n: ragged_shapes(file, n, file["time"].size) for n in ragged_names(file)}
+        self._stops = {n: ragged_ends(shapes) for n, shapes in self._ragged.items()}
+
+    def rows(self, start: int, stop: int) -> list[dict[str, NDArray[Any]]]:
+        """Return frames number `start` to `stop`, as they were handed over."""
+        found: list[dict[str, NDArray[Any]]] = [{} for _ in range(start, stop)]
+        for name, axis in self._along.items():
+            block = self._file[name][(slice(None),) * axis + (slice(start, stop),)]
+            for row, i in zip(found, range(stop - start), strict=True):
+                row[name] = np.asarray(block[(slice(None),) * axis + (i,)])
+        for name, axis in self._dense.items():
+            ends = [int(self._ends[start - 1]) if start else 0, *self._ends[start:stop].tolist()]
+            block = self._file[name][(slice(None),) * axis + (slice(ends[0], ends[-1]),)]
+            for row, a, b in zip(found, ends[:-1], ends[1:], strict=True):
+                row[name] = block[(slice(None),) * axis + (slice(a - ends[0], b - ends[0]),)]
+        for name, shapes in self._ragged.items():
+            stops = self._stops[name]
+            ends = [int(stops[start - 1]) if start else 0, *stops[start:stop].tolist()]
+            block = self._file[RAGGED][name][ends[0] : ends[-1]]
+            for i, row in enumerate(found):
+                part = block[ends[i] - ends[0] : ends[i + 1] - ends[0]]
+                row[name] = part.reshape(tuple(shapes[start + i]))
+        return found
 
 
 def _axis_of(dimension: str, variable: h5py.Dataset) -> int:

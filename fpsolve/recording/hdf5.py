@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,11 @@ _ROOT: dict[str, dict[str, tuple[str, ...]]] = {
         "teacher_probability": ("teacher",),
     },
 }
+# Of a finished run, what readers would compute from its frames; variables before their dimensions.
+_ADDED = (
+    "density", "marginal_density", "level_occupancy", "frozen",
+    "w_bounds", "w_width", "w_edges", "w", "bound", "level",
+)  # fmt: skip
 _LABELS = {
     **ORDER_PARAMETER_LABELS,
     **{f"dense_{name}": label for name, label in ORDER_PARAMETER_LABELS.items()},
@@ -293,6 +298,15 @@ class Hdf5Sink:
             self.abandon()
             raise refusal(self.path, error) from None
 
+    def add(self, write: Callable[[h5py.File], None]) -> None:
+        """Let `write` add variables to a finished run, all of them or none, and close the file."""
+        with self._failures():
+            write(self._file)
+        self._flush(last=True)
+        with self._failures():
+            self._file.close()
+        self._resources.close()
+
     def abandon(self) -> None:
         """Let go of the file as the last commit left it."""
         if hasattr(self, "_file"):
@@ -400,6 +414,9 @@ class Hdf5Sink:
                 requested[: kept.size], self._file["requested_time"][: kept.size], rtol=0, atol=0
             ):
                 raise StoreError(f"{self.path}: its {kept.size} times must come first in `times`")
+            for name in _ADDED:  # It was made for the times so far.
+                if name in self._file:
+                    _remove(self._file, name)
             self._file.attrs["status"] = "running"
             self._requested(requested)
             self._commit()
@@ -417,3 +434,11 @@ def _write_dimension(
 def _attach(file: h5py.File, variable: h5py.Dataset, axes: tuple[str, ...]) -> None:
     for position, axis in enumerate(axes):
         variable.dims[position].attach_scale(file[axis])
+
+
+def _remove(file: h5py.File, name: str) -> None:
+    """Delete a variable; no dimension refers to it any more."""
+    for axis in file[name].dims:
+        for scale in list(axis.values()):
+            axis.detach_scale(scale)
+    del file[name]

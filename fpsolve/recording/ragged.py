@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from fpsolve.errors import StoreError
 from fpsolve.recording.layout import Label, create_variable
 
-__all__ = ["RAGGED", "append_ragged", "ragged_names", "read_ragged", "read_ragged_row"]
+__all__ = [
+    "RAGGED",
+    "append_ragged",
+    "ragged_ends",
+    "ragged_names",
+    "ragged_shapes",
+    "read_ragged",
+    "read_ragged_row",
+]
 
 RAGGED = "frames"
 
@@ -47,7 +55,7 @@ def read_ragged(file: h5py.File) -> dict[str, list[NDArray[Any]]]:
     columns = {}
     for name in ragged_names(file):
         values = file[RAGGED][name][...]
-        shapes = _shapes(file, name, values.size)
+        shapes = ragged_shapes(file, name, values.size)
         ends = np.cumsum(np.prod(shapes, axis=1, dtype=np.int64))
         if (shapes < 0).any() or (ends[-1] if ends.size else 0) != values.size:
             raise StoreError(f"is damaged: frames/{name} does not fit its shapes")
@@ -62,18 +70,23 @@ def read_ragged(file: h5py.File) -> dict[str, list[NDArray[Any]]]:
 def read_ragged_row(file: h5py.File, name: str, index: int) -> NDArray[Any]:
     """Return one array at one time."""
     variable = file[RAGGED][name]
-    sizes = np.prod(_shapes(file, name, index + 1)[: index + 1], axis=1, dtype=np.int64)
+    sizes = np.prod(ragged_shapes(file, name, index + 1)[: index + 1], axis=1, dtype=np.int64)
     end = int(sizes.sum())
-    shape = tuple(_shapes(file, name, index + 1)[index])
+    shape = tuple(ragged_shapes(file, name, index + 1)[index])
     return np.asarray(variable[end - int(sizes[-1]) : end]).reshape(shape)
 
 
-def _shapes(file: h5py.File, name: str, count: int) -> NDArray[np.int64]:
+def ragged_shapes(file: h5py.File, name: str, count: int) -> NDArray[np.int64]:
     """Return the shapes at all times, shape (T, axes); numbers have no axis and no such table."""
     group = file[RAGGED]
     if f"{name}_shape" in group:
         return np.asarray(group[f"{name}_shape"][...], dtype=np.int64)
     return np.empty((count, 0), dtype=np.int64)
+
+
+def ragged_ends(shapes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the values of each time end, shape (T,)."""
+    return np.cumsum(np.prod(shapes, axis=1, dtype=np.int64))
 
 
 def _extend(variable: h5py.Dataset, values: NDArray[Any]) -> None:

@@ -25,7 +25,7 @@ from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.inspect import check_chunks, check_structure
 from fpsolve.recording.target import hold_still
 
-__all__ = ["FORMAT", "SCHEMA_VERSION", "check_file", "opened"]
+__all__ = ["FORMAT", "SCHEMA_VERSION", "Stamp", "check_file", "opened", "stamp_of"]
 
 FORMAT = "fpsolve"
 SCHEMA_VERSION = 2
@@ -35,9 +35,13 @@ _SECONDS, _SECONDS_PER_BYTE, _MEMORY = 20.0, 1e-7, 1 << 32
 _ATTEMPTS = 5
 
 
+# Size and time of the last change: what tells one state of a file from another.
+Stamp = tuple[int, int]
+
+
 @contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
-    """Yield the checked HDF5 file, open for reading.
+def opened(path: str | Path, *, seen: Stamp | None = None) -> Iterator[h5py.File]:
+    """Yield the checked HDF5 file, open for reading; unchanged since `seen` it needs no check.
 
     Raises
     ------
@@ -46,7 +50,10 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
     """
     with _descriptor(Path(path)) as descriptor:
         hold_still(descriptor, exclusive=False)  # A run that writes it waits that long.
-        stored = _verified(Path(path), descriptor)
+        if seen is not None and _stamp(descriptor) == seen:
+            stored = CommittedFile(descriptor)
+        else:
+            stored = _verified(Path(path), descriptor)
         try:
             file = h5py.File(stored, "r")
         except (OSError, ValueError, RuntimeError) as error:
@@ -54,6 +61,15 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
         with file:
             _check_format(path, file)
             yield file
+
+
+def stamp_of(path: str | Path) -> Stamp | None:
+    """Return the state a file is in, None if it cannot be told."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def check_file(path: str) -> str:
@@ -94,7 +110,7 @@ def _verified(path: Path, descriptor: int) -> CommittedFile:
     raise StoreError(f"{path}: changes while it is read; try again")
 
 
-def _stamp(descriptor: int) -> tuple[int, int]:
+def _stamp(descriptor: int) -> Stamp:
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns
 

@@ -25,7 +25,7 @@ from fpsolve.store.check import check_density, check_shape, check_state, check_t
 from fpsolve.store.dense import read_dense, write_dense
 from fpsolve.store.frames import read_frames, write_frames
 
-__all__ = ["read", "write"]
+__all__ = ["read", "write", "write_cells"]
 
 
 def write(file: h5py.File, result: DensityTrajectory) -> None:
@@ -39,10 +39,7 @@ def write(file: h5py.File, result: DensityTrajectory) -> None:
     write_dense(file, result)
     if not _cells_alone(result):
         write_frames(file, result.frames)
-    if _has_view(result):
-        _write_view(file, result)
-    label = Label("share of the weights in point masses")
-    write_variable(file, "frozen", result.frozen, ("time",), label)
+    write_cells(file, result)
 
 
 def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> DensityTrajectory:
@@ -62,6 +59,14 @@ def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> DensityTra
         frames = tuple(CellFrame(edges, cells) for cells in averages)
     dense = read_dense(file, times, state)
     return DensityTrajectory(problem, times, frames, state, *dense, stats)
+
+
+def write_cells(file: h5py.File, result: DensityTrajectory) -> None:
+    """Write what readers would compute from the frames, unless the times are too many for it."""
+    if _has_view(result):
+        _write_view(file, result)
+    label = Label("share of the weights in point masses")
+    write_variable(file, "frozen", result.frozen, ("time",), label)
 
 
 def _has_view(result: DensityTrajectory) -> bool:
