@@ -115,13 +115,16 @@ def agreement(
     rows = [row for row in found.order_parameters if row.name == "generalization_error"]
     tau = [row.time for row in rows]
     runs, _, dimension = particles.weights.shape
+    values = particles.order_parameters.generalization_error
+    error, sees = mean_and_error(values)[1], {}
     if power:
-        error = known_errors(density.problem, tau, dimension, runs)
-        sees = _sees(density.problem, tau, dimension, runs, max(r.limit for r in rows))
-    else:
-        values = particles.order_parameters.generalization_error
-        error = mean_and_error(values)[1][np.isin(particles.times, tau)]
-        sees = {}
+        try:
+            error = known_errors(density.problem, tau, dimension, runs)
+            if _is_plain(density.problem):
+                limit = max(r.limit for r in rows)
+                sees = _sees(density.problem, tau, dimension, runs, limit)
+        except fpsolve.ParameterError:  # A rule without an adjoint equation: the runs tell.
+            pass
     return {
         "worst": max(ratios),
         "tests": len(ratios),
@@ -131,6 +134,14 @@ def agreement(
         "error": error,
         "sees": sees,
     }
+
+
+def _is_plain(case: fpsolve.Problem) -> bool:
+    """Whether training follows the paper's rule, whose three coefficients can be in error."""
+    numbers = (case.learning_rate, case.ridge, case.noise_variance)
+    braked = case.weight_decay or case.dampening or case.momentum or case.weight_clip
+    rules = braked or case.surrogate is not None or np.ptp(case.teacher.input_scale) > 0
+    return not rules and all(isinstance(number, int | float) for number in numbers)
 
 
 def _sees(

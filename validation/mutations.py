@@ -480,7 +480,7 @@ def record_altered(results: list[Result]) -> int:
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     left = 0
     for result in results:
-        if result.skipped:
+        if result.skipped or result.error:
             continue
         kept = record.get(result.name, {})
         found = altered(result.name, result.data)
