@@ -84,7 +84,7 @@ def _rounding(quantizer: Any, nodes: int) -> dict[str, float]:
     square = levels[0] ** 2 + np.diff(levels**2) @ stats.norm.sf(thresholds / m)
     return {
         "rounding": square - 1,
-        "undecided": (2 * step * OMEGA * abs(1 - 1 / m) + step**2) / nodes,
+        "one_value": (2 * step * OMEGA * abs(1 - 1 / m) + step**2) / nodes,
     }
 
 
@@ -111,7 +111,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
                 f"b = {r['bits']}: floor of the closure",
                 r["closure"],
                 r["rounding"],
-                r["undecided"],
+                r["one_value"],
                 "w = m w* rounded, m by a scalar root; one teacher value undecided",
             )
         )
