@@ -73,6 +73,19 @@ def test_rules_combine_as_in_the_limiting_particles(name):
         assert (difference < 5 * error + 0.01 * size).all(), field
 
 
+@pytest.mark.parametrize("slope", [0.15, 0.5])
+def test_no_mass_is_lost_where_the_surrogate_changes(slope):
+    """A narrow start, whose mesh grows over the bound and is trimmed again on either side of it."""
+    problem = combined(
+        learning_rate=Schedule.linear(0.25, 0.03, duration=12.0),
+        noise_variance=0.5,
+        surrogate=Surrogate(slope=slope),
+        initial=GaussianInitial(-0.3, 0.01),
+    )
+    for rtol in (1e-3, 1e-5, 1e-7):
+        assert solve_pde(problem, [0.3, 2.0, 8.0, 25.0], rtol=rtol).stats["mass_defect"] < 1e-12
+
+
 def test_what_the_density_cannot_follow_is_refused():
     with pytest.raises(ParameterError, match="simulate_ste"):
         solve_pde(combined(surrogate=Surrogate.triangular(2.0)), [1.0])

@@ -35,6 +35,9 @@ _BUDGET = {COARSE: 5.0, FULL: 20.0}
 _EXPORT = 120.0
 # A solve of what is shown no more is stopped after so many seconds.
 _PATIENCE = 0.5
+# What lies further down follows the first two pictures by so many seconds: a browser that has less
+# to draw draws sooner.
+_BELOW = 0.1
 # Seconds without a move after which the page is at rest.
 _REST = 0.35
 
@@ -85,6 +88,7 @@ class Page:
         self._waiting: float | None = None
         self._others: list[Task] = []
         self._rest: threading.Timer | None = None
+        self._below: threading.Timer | None = None
         self._kept = kept
         self._trouble = ""
         self.message = pn.pane.Str("", css_classes=["message"], sizing_mode="stretch_width")
@@ -258,6 +262,7 @@ class Page:
             self.result, self._shown = found[0], (settings, rtol)
             self.views.show_paths(self.result)
             self._show_time()
+            self._show_below_soon()
             # What a coarser solve of the same settings complained of is over.
             if rtol == FULL and self._waiting is None:
                 self._tell("", self._trouble)
@@ -309,6 +314,7 @@ class Page:
     def _turned(self) -> None:
         """The time slider has moved."""
         self._show_time()
+        self._show_below_soon()
         self._share()
 
     @property
@@ -332,7 +338,19 @@ class Page:
         self.about.object = f"τ = {self.result.times[index]:.5g}    ε_g = {error:.6g}" + _frozen(
             self.result, index
         )
-        self._show_runs()
+
+    def _show_below_soon(self) -> None:
+        if self._below is not None:
+            self._below.cancel()
+        self._below = threading.Timer(_BELOW, lambda: self._post(self._show_below))
+        self._below.daemon = True
+        self._below.start()
+
+    def _show_below(self) -> None:
+        if self.result is not None:
+            self.views.show_orders()
+            self.views.show_occupancy(self.result, self._index)
+            self._show_runs()
 
     def _show_runs(self) -> None:
         if self.result is not None:
@@ -359,6 +377,7 @@ class Page:
         # A link without settings is Fig. 1, which must be told from no link at all.
         self._kept = query_of(settings) or "horizon=100"
         self.views.keep(self.result, self._index)
+        self._show_time()
         if rtol == FULL:
             self.views.keep_flips(self.result.times, self._flips)
         else:  # caught in motion: what the link will give comes as soon as it is solved
@@ -383,6 +402,7 @@ class Page:
 
         def show() -> None:
             self.views.keep(found[0], self._index)
+            self._show_time()
             self.views.keep_flips(found[0].times, found[1])
 
         settings = settings_of_query(kept)
@@ -399,8 +419,9 @@ class Page:
 
     def close(self) -> None:
         """The window has gone: stop what still runs for it."""
-        if self._rest is not None:
-            self._rest.cancel()
+        for timer in (self._rest, self._below):
+            if timer is not None:
+                timer.cancel()
         for task in [self._solving, *self._others]:
             if task is not None:
                 task.stop()

@@ -37,7 +37,7 @@ class Views:
     Attributes
     ----------
     sources : dict of ColumnDataSource
-        "density", "thresholds", "levels", "path", "closure", "stationary", "particles",
+        "density", "thresholds", "levels", "path", "orders", "closure", "stationary", "particles",
         "occupancy", "kept_density", "kept_path", "now", "flips", "kept_flips".
     density, orders, occupancy, flips : figure
         Densities, order parameters, occupancies, flip rate.
@@ -51,6 +51,7 @@ class Views:
             "thresholds": ("w", "low", "high"),
             "levels": ("w", "y"),
             "path": ("tau", *_PATHS),
+            "orders": ("tau", *_PATHS),
             "closure": ("tau", *_PATHS),
             "stationary": ("tau", "error"),
             "particles": ("tau", "error"),
@@ -148,7 +149,7 @@ class Views:
         for color, name in zip(COLORS, _PATHS[1:], strict=True):
             label = name.replace("_psi", "_ψ")
             common = {"color": color, "line_width": 2}
-            shape.line("tau", name, source=self.sources["path"], legend_label=label, **common)
+            shape.line("tau", name, source=self.sources["orders"], legend_label=label, **common)
             shape.line("tau", name, source=self.sources["closure"], line_dash="dashed", **common)
         _legend(shape)
         # Curves fill this picture: its legend lies below it.
@@ -194,7 +195,7 @@ class Views:
     # --- data ------------------------------------------------------------------------------------
 
     def show_time(self, result: DensityTrajectory, index: int) -> None:
-        """Draw the densities and occupancies at requested time number `index`."""
+        """Draw the densities at requested time number `index`."""
         time, frame = float(result.times[index]), result.frames[index]
         low, high = self._reach(result, time)
         w = _points(frame, low, high)
@@ -206,7 +207,10 @@ class Views:
             data[f"part{i}"] = (
                 law.probabilities[parts[i]] * frame.pdf(parts[i], w) if shown else w * np.nan
             )
-        top = float(data["all"].max()) * 1.05 or 1.0
+        own = float(data["all"].max())
+        # What is kept is seen whole unless it would dwarf what is shown.
+        kept = float(np.max(self.sources["kept_density"].data["all"], initial=0.0))
+        top = 1.05 * max(own, min(kept, 3 * own)) or 1.0
         self.sources["density"].data = data
         self.density.x_range.update(start=low, end=high)
         self.density.y_range.update(start=0, end=top)
@@ -219,7 +223,6 @@ class Views:
         }  # fmt: skip
         inside = levels[(levels > low) & (levels < high)]
         self.sources["levels"].data = {"w": inside, "y": np.full(inside.size, 0.015 * top)}
-        self._show_occupancy(result, time)
         state = result.order_parameters
         error = float(state.generalization_error[index])
         self.sources["now"].data = {"tau": [max(time, 1e-12)], "error": [error]}
@@ -236,7 +239,9 @@ class Views:
         margin = 0.06 * (high - low) or 0.5
         return float(low - margin), float(high + margin)
 
-    def _show_occupancy(self, result: DensityTrajectory, time: float) -> None:
+    def show_occupancy(self, result: DensityTrajectory, index: int) -> None:
+        """Draw the share of each level at requested time number `index`."""
+        time = float(result.times[index])
         quantizer = _sharp(result.problem)
         if quantizer is None:
             self.sources["occupancy"].data = {"level": [], "share": [], "width": []}
@@ -254,7 +259,7 @@ class Views:
         self.occupancy.y_range.update(start=0, end=float(min(1.0, 1.15 * share.max())))
 
     def show_paths(self, result: DensityTrajectory) -> None:
-        """Draw ε_g and the order parameters at every step of the solve."""
+        """Draw ε_g at every step of the solve."""
         self.sources["path"].data = _path(result)
         horizon = float(result.times[-1])
         self._taus["linear"].update(start=0.0, end=horizon)
@@ -272,13 +277,22 @@ class Views:
         top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
         self.flips.y_range.update(start=0, end=1.1 * top or 1.0)
 
-    def _fit_errors(self) -> None:
-        """Let the picture of ε_g hold every curve in it, on either axis."""
-        orders = [self.sources[n].data[c] for n in ("path", "closure") for c in _PATHS[1:]]
+    def show_orders(self) -> None:
+        """Draw the order parameters of what the picture of ε_g shows."""
+        self.sources["orders"].data = dict(self.sources["path"].data)
+        self._fit_orders()
+
+    def _fit_orders(self) -> None:
+        orders = [self.sources[n].data[c] for n in ("orders", "closure") for c in _PATHS[1:]]
+        if not any(len(order) for order in orders):
+            return
         moments = np.concatenate([np.asarray(o, dtype=np.float64) for o in orders])
         low, high = float(moments.min()), float(moments.max())
         margin = 0.05 * (high - low) or 0.5
         self._order.update(start=low - margin, end=high + margin)
+
+    def _fit_errors(self) -> None:
+        """Let the picture of ε_g hold every curve in it, on either axis."""
         names = ("path", "closure", "stationary", "kept_path")
         shown = [np.asarray(self.sources[n].data["error"], dtype=np.float64) for n in names]
         values = np.concatenate(shown)
@@ -296,6 +310,7 @@ class Views:
         error = [e for value in values for e in (value, value, np.nan)]
         self.sources["stationary"].data = {"tau": tau, "error": error}
         self._fit_errors()
+        self._fit_orders()
 
     def clear_particles(self) -> None:
         """Take the runs away."""
@@ -351,6 +366,7 @@ def _sharp(problem: Problem) -> StepQuantizer | None:
 
 
 def _legend(shape: Any) -> None:
+    shape.toolbar.logo = None
     shape.legend.click_policy = "hide"
     shape.legend.background_fill_alpha = 0.5
     shape.legend.label_text_font_size = "9pt"

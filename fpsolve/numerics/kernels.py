@@ -1248,7 +1248,7 @@ def _grow(
             )
     total = cells.bins.size
     for count in counts:
-        total += count
+        total += int(count)
     new, new_u = np.empty((3, total), np.int64), np.zeros((n, total))
     first = np.zeros_like(cells.first)
     at = 0
@@ -1287,7 +1287,7 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
     peak = 0.0
     for j in range(u.shape[0]):
         peak = max(peak, abs(u[j, e]))
-    return peak * importance[e] * mesh.width[e]
+    return float(peak * importance[e] * mesh.width[e])
 
 
 @_part
@@ -1315,11 +1315,13 @@ def _trim(
                 continue
             if _held(mesh, u, importance, at) >= most or _held(mesh, u, importance, inner) >= most:
                 continue
-            held = 0.0
+            # Masses know h, which may differ between the two.
+            held, room = 0.0, 0.0
             for j in range(u.shape[0]):
-                held += ref.weights[j] * u[j, at] * (mesh.width[at] / mesh.width[inner])
+                held += mesh.mass[j, at] * u[j, at]
+                room += mesh.mass[j, inner] * ref.restore[j, 0]
             for j in range(u.shape[0]):
-                u[j, inner] += held * ref.restore[j, 0]
+                u[j, inner] += held / room * ref.restore[j, 0]
             for e in (at, inner):
                 # A cell whose half goes, or takes in what the half held, stays as it is.
                 other = e + 1 if cells.index[e] % 2 == 0 else e - 1

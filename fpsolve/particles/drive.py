@@ -13,8 +13,12 @@ from fpsolve.particles.workers import round_robin
 from fpsolve.progress import progress_to
 from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Ending
+from fpsolve.reduction import OrderParameters
 
-__all__ = ["Walker", "drive"]
+__all__ = ["Callback", "Walker", "drive"]
+
+# Told τ and the order parameters of all runs there; a True stops the simulation.
+Callback = Callable[[float, OrderParameters], object] | None
 
 
 class Walker(Protocol):
@@ -66,6 +70,7 @@ class _Board:
 def drive(
     walkers: Sequence[Walker], beginning: Beginning, threads: int, *, total: float, label: str,
     unit: str, progress: bool, stats: Callable[[], dict[str, Any]], done: float = 0.0,
+    callback: Callback = None,
 ) -> ParticleTrajectory:  # fmt: skip
     """Advance all runs to their ends and return the trajectory they make.
 
@@ -83,6 +88,8 @@ def drive(
         Returns what is to be told of the finished simulation besides its options.
     done : float, default 0
         Work that was done before.
+    callback : callable, optional
+        Called from this thread once for every requested time that all runs have reached.
 
     Raises
     ------
@@ -95,6 +102,21 @@ def drive(
     board = _Board(walkers)
     timetable = beginning.timetable
     waiting = False
+    told_of = record.complete
+
+    def stopped() -> bool:
+        nonlocal told_of
+        while callback is not None and told_of < record.complete:
+            told_of += 1
+            if callback(*record.state_at(told_of - 1)) is True:
+                told_of = 2**62
+                return True
+        return False
+
+    def watch() -> None:
+        attend()
+        if stopped():
+            raise KeyboardInterrupt  # ends a simulation in order, with what it has reached
 
     def state(snapshots: list[Snapshot]) -> RunState:
         kind, seed = options["kind"], options["seed"]
@@ -121,7 +143,7 @@ def drive(
                 [board.watched(run) for run in range(len(walkers))],
                 threads,
                 reporter,
-                attend=attend,
+                attend=watch,
                 done=done,
             )
     except SolveError as error:
@@ -129,6 +151,7 @@ def drive(
             sink.close(Ending("failed", options, str(error)))
         raise
     attend()
+    stopped()
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats()}
     if sink is not None:

@@ -109,9 +109,20 @@ class Record:
         kept = self._timetable.kept.tolist()
         return tuple((kept[i], self.weights[run, i].copy()) for i in range(self.handed, own))
 
+    @property
+    def complete(self) -> int:
+        """Number of requested times that all runs have reached."""
+        return int(np.searchsorted(self._kept_marks, self.reached.min()))
+
+    def state_at(self, index: int) -> tuple[float, OrderParameters]:
+        """Return requested time number `index` and the order parameters there, shape (runs,)."""
+        here = self._order_parameters(self._kept_marks[index : index + 1])
+        arrays = {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
+        return float(self._timetable.kept[index]), OrderParameters(**arrays)
+
     def hand_on(self) -> None:
         """Hand the requested times that all runs have reached to the sink."""
-        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
+        complete = self.complete
         if self._sink is None:
             return
         while self.handed < complete:

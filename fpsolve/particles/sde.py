@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
 from fpsolve.particles.begin import Beginning, Start, begin
-from fpsolve.particles.drive import drive
+from fpsolve.particles.drive import Callback, drive
 from fpsolve.particles.kernels import Cloud, Physics
 from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.population import teacher_assignment_name
@@ -101,6 +101,7 @@ def simulate_sde(
     store: Store = None,
     threads: int | None = None,
     progress: bool = False,
+    callback: Callback = None,
 ) -> ParticleTrajectory:
     """Follow particles of the limiting equation, dw = a(w; w*) dτ + h(w) η (S ε_g/B)^½ dB.
 
@@ -135,6 +136,10 @@ def simulate_sde(
         Number of threads; all cores by default.
     progress : bool, default False
         Whether to show progress, with the time that is left.
+    callback : callable, optional
+        Called with τ and the `OrderParameters`, shape (runs,), at every requested time that all
+        runs have reached; if it returns True the simulation ends there or soon after, as after
+        Ctrl-C.
 
     Returns
     -------
@@ -192,6 +197,7 @@ def simulate_sde(
             label="SDE",
             unit="1e-6 tau",
             progress=progress,
+            callback=callback,
             stats=lambda: {"steps": max(walker.steps for walker in walkers)},
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
 from fpsolve.particles.begin import Beginning, Start, begin
-from fpsolve.particles.drive import drive
+from fpsolve.particles.drive import Callback, drive
 from fpsolve.particles.kernels import Machine, Marks, Rates, Samples
 from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.population import teacher_assignment_name
@@ -53,6 +53,7 @@ def simulate_ste(
     store: Store = None,
     threads: int | None = None,
     progress: bool = False,
+    callback: Callback = None,
 ) -> ParticleTrajectory:
     """Train by one-pass STE, w ← w − η[(ŷ − y) ψ_x(x)/√d + (λ/d) ψ(w)], in independent runs.
 
@@ -93,6 +94,10 @@ def simulate_ste(
         Number of threads; all cores by default.
     progress : bool, default False
         Whether to show progress, with the time that is left.
+    callback : callable, optional
+        Called with τ and the `OrderParameters`, shape (runs,), at every requested time that all
+        runs have reached; if it returns True the simulation ends there or soon after, as after
+        Ctrl-C.
 
     Returns
     -------
@@ -143,6 +148,7 @@ def simulate_ste(
         label="STE",
         unit="steps",
         progress=progress,
+        callback=callback,
         stats=lambda: {"steps": steps},
     )
 
