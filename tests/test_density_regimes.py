@@ -438,3 +438,21 @@ def test_a_point_that_leaves_its_wall_by_drift_keeps_its_mass():
     mean = float(result.order_parameters.m[0]) / 0.5
     assert mean == pytest.approx(2.0 - 0.5 * rate * time, abs=4 * diffusivity / (0.5 * rate))
     assert result.stats["mass_defect"] < 1e-13
+
+
+def test_weights_between_walls_without_drift_spread_evenly():
+    rate, noise = 0.1, 0.5
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 3.0),
+        input_quantizer=None,
+        learning_rate=rate,
+        noise_variance=noise,
+        teacher=Teacher.constant(0.0),
+        weight_clip=1.0,
+    )
+    # ψ = 0 = w*: no drift, ε_g = σ². The slowest mode falls by exp(−D π²/4 τ).
+    time = 40.0 / (0.5 * rate**2 * noise)
+    result = solve_pde(problem, [time], rtol=1e-6)
+    w = np.linspace(-0.99, 0.99, 7)
+    np.testing.assert_allclose(result.pdf(w, time), 0.5, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(result.order_parameters.q, 1.0 / 3.0, rtol=1e-5)

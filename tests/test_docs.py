@@ -6,6 +6,7 @@ import doctest
 import inspect
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -86,6 +87,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target:
+            # Others' pages are not asked for in a test; a link to one can at least be well formed.
+            host = urlsplit(target).hostname or ""
+            assert target.startswith("https://"), f"{page.name}: {target}"
+            assert "." in host, f"{page.name}: {target}"
             continue
         name, _, anchor = target.partition("#")
         if "gallery/" in name:  # made by the build from examples/

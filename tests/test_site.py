@@ -58,7 +58,9 @@ def test_the_search_index_knows_the_words_of_the_theory(site: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("page", ["index", "theory", "performance", "api/solve", "gallery/index"])
+@pytest.mark.parametrize(
+    "page", ["index", "theory", "theory/misprints", "performance", "api/solve", "gallery/index"]
+)
 def test_pages_fit_their_window(site: Path, page: str, width: int) -> None:
     path = site / f"{page}.html"
     probed = path.with_name(f"probe-{path.name}")
@@ -69,3 +71,23 @@ def test_pages_fit_their_window(site: Path, page: str, width: int) -> None:
     command += [f"--window-size={width},900", "--virtual-time-budget=4000", probed.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert '<title>probe:{"wide":0,"lost":[]}' in done.stdout, done.stdout[:400]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_site_follows_the_readers_colours(site: Path, scheme: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=scheme)
+        for name in ("index", "theory/limit", "api/solve"):
+            page.goto((site / f"{name}.html").as_uri())
+            ground, ink = page.evaluate(
+                """["backgroundColor", "color"].map(what =>
+                  getComputedStyle(document.body)[what].match(/[0-9]+/g).slice(0, 3).map(Number))"""
+            )
+            lighter, darker = (sum(ground), sum(ink)) if scheme == "light" else (
+                sum(ink), sum(ground))  # fmt: skip
+            assert lighter > darker + 300, (name, ground, ink)
+        browser.close()

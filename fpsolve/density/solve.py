@@ -117,7 +117,7 @@ def solve_pde(
     if problem.surrogate is not None and problem.surrogate.is_triangular:
         allowed = (
             "vanishes at its ends, where the density has no limit that can be solved for; "
-            "use Surrogate(bound, slope), or simulate_ste"
+            "use Surrogate(bound, slope), or simulate_ste or simulate_sde"
         )
         raise ParameterError("surrogate", problem.surrogate, allowed)
     told = {"rtol": rtol, "scheme": scheme, "order": order, "cells": cells}

@@ -125,33 +125,53 @@ def _layer_beyond(depth: Array, inward: float, heat: float, time: float) -> Arra
     return np.asarray(0.5 * erfc(y) + 0.5 * np.exp(-(y**2)) * erfcx(z))
 
 
-def walled_start(problem: Problem, start: GaussianStart, rtol: float, error: float) -> WalledStart:
-    """Return `start` cut at the reflecting walls of `problem`; `error` is ε_g there."""
+def walled_start(
+    problem: Problem, start: GaussianStart, rtol: float, error: float, latest: float
+) -> WalledStart:
+    """Return `start` cut at the reflecting walls of `problem`; `error` is ε_g there.
+
+    What was beyond has spread for a time that is short for the bulk, `latest` at most.
+    """
     dynamics = problem.dynamics
     walls = dynamics.walls
     assert walls is not None
     classes = start.mean.size
     ends = np.array([walls.low, walls.high])
     beyond = np.zeros((2, classes))
-    inward = np.zeros((2, classes))
     for k in range(classes):
         beyond[0, k] = start.masses(k, np.array([-math.inf]), ends[:1])[0]
         beyond[1, k] = start.masses(k, ends[1:], np.array([math.inf]))[0]
-        for side, sign in ((0, 1.0), (1, -1.0)):
-            drift = dynamics.point_drift(
-                np.array([ends[side] + sign * 1e-9 * (walls.high - walls.low)]),
-                dynamics.coordinate(k),
-                start.time,
-            )
-            inward[side, k] = sign * float(drift[0])
     # What rounding leaves beyond a distant wall is nothing.
     beyond[beyond < 1e-16] = 0.0
-    speed = max(float(np.abs(inward).max()), 1e-300)
-    time = _INSTANT * rtol * float(min(start.deviation.min(), walls.high - walls.low)) / speed
     # Surrogates are alike on either side.
     h = float(dynamics.shape(np.array([walls.high * (1 - 1e-9)]))[0])
-    heat = dynamics.sigma2 * h**2 * float(dynamics.diffusivity(start.time, error)) * time
+    extent = float(min(start.deviation.min(), walls.high - walls.low))
+    time = latest
+    # Rates may rise from 0: they are those in the middle of the time, which the second pass knows.
+    for _ in range(2):
+        middle = start.time + 0.5 * time
+        inward = _inward(problem, middle)
+        diffusivity = dynamics.sigma2 * h**2 * float(dynamics.diffusivity(middle, error))
+        speed, spread = float(np.abs(inward).max()), float(diffusivity.max())
+        # There may be no drift at the walls, or no diffusion.
+        by_drift, by_spread = speed / extent, spread / extent**2
+        time = min(_INSTANT * rtol / max(by_drift, by_spread, 1e-300), latest)
+    heat = diffusivity * time
     return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
+
+
+def _inward(problem: Problem, time: float) -> Array:
+    """Drift away from the lower and the upper wall, (2, K)."""
+    dynamics = problem.dynamics
+    walls = dynamics.walls
+    assert walls is not None
+    inside = 1e-9 * (walls.high - walls.low)
+    out = np.empty((2, dynamics.w_star.size))
+    for side, at in enumerate((walls.low + inside, walls.high - inside)):
+        for k in range(out.shape[1]):
+            drift = dynamics.point_drift(np.array([at]), dynamics.coordinate(k), time)
+            out[side, k] = (1.0, -1.0)[side] * float(drift[0])
+    return out
 
 
 def points_on_walls(problem: Problem, start: GaussianStart) -> WalledStart:

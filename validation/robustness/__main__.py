@@ -37,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument(
         "--again", action="store_true", help="work out anew what was broken or refused"
     )
+    told.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="problems of this seed known to fail, a number and the reason a line: they are left "
+        "out, and counted",
+    )
     told.add_argument("--show", action="store_true", help="show what there is and stop")
     told.add_argument(
         "--seconds", type=float, metavar="T", help="stop after this time; what is there counts"
@@ -57,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         ledger = Ledger(path, options.seed)
     except ValueError as error:
         told.error(str(error))
-    todo = [i for i in range(options.problems) if i not in ledger.records]
+    known = _known(options.known) & set(range(options.problems))
+    todo = [i for i in range(options.problems) if i not in ledger.records and i not in known]
     if options.again:
         done = sorted(ledger.records.items())
         todo = [i for i, r in done if r["verdict"] in (*BROKEN, "refused")] + todo
@@ -74,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         for record in broken:
             print(one_line(record))
     print(f"\n{len(found)} problems of seed {options.seed} in {path}")
+    if known:
+        print(f"{len(known)} more are known to fail and left out: {options.known}")
     if interrupted:
         return 130
     return 0 if found and holds(found) else 1
@@ -93,6 +103,14 @@ def _go_on(ledger: Ledger, options: argparse.Namespace, todo: list[int]) -> bool
         print("interrupted; finished problems are kept, the next run goes on")
         return True
     return False
+
+
+def _known(path: Path | None) -> set[int]:
+    """Numbers of the problems that a file lists, one a line before its reason."""
+    if path is None:
+        return set()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {int(line.split()[0]) for line in lines if line.strip() and not line.startswith("#")}
 
 
 def _only(seed: int, indices: list[int], jobs: int) -> int:
