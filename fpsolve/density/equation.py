@@ -30,7 +30,7 @@ _CRUDE = 0.05
 _TEMPERATURES = 1.5
 _SMOOTH = 9.0
 _KINDS = {"constant": 0.0, "linear": 1.0, "cosine": 2.0, "exponential": 3.0}
-_RULES = {"loss": kernels.SIGNED, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
+_RULES = {"loss": kernels.DRIVING, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
 
 
 def narrowest_bin(problem: Problem) -> float:
@@ -151,9 +151,13 @@ def _widest(problem: Problem) -> Callable[[Array, Array], Array]:
 
 
 def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | None) -> Law:
-    """Return the law that holds from `time` until the next landing point of the schedule."""
+    """Return the law that holds from `time` until the next landing point of the schedule.
+
+    `least` is the ε_g below which D is held.
+    """
     if foreign is not None:
-        return foreign.law(terms=foreign.terms, rank=1, least=least)
+        diffusivity = float(problem.dynamics.diffusivity(time, least))
+        return foreign.law(terms=foreign.terms, rank=1, least=diffusivity)
     dynamics, segment = problem.dynamics, _segment(problem.learning_rate, time)
     gained = 1.0 / (1.0 - problem.momentum)
     segments: list[Segment] = [(*segment[:3], gained * segment[3], gained * segment[4])]
@@ -178,7 +182,9 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
         extra.append(gain)
         segments.append(_segment(problem.noise_variance, time))
     further = np.stack(extra, axis=1) if extra else None
-    return affine_law(base, gain[:, None], power, extra=further, segments=segments, least=least)
+    return affine_law(
+        base, gain[:, None], power, extra=further, segments=segments, least=gain[-1] * least
+    )
 
 
 def _segment(number: float | Schedule, time: float) -> Segment:

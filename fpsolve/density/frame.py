@@ -194,11 +194,17 @@ class Frame:
         return float(np.abs(totals - 1).max())
 
     def lowest(self) -> float:
-        """Least average over p equal parts of an element, relative to the largest."""
+        """Least average over p equal parts of an element, relative to the largest.
+
+        Where atoms hold nearly all, it is relative to what they were spread evenly.
+        """
         if not self.left.size:
             return 0.0
         parts = _equal_parts(self.order) @ self._primitive
-        return float(parts.min() / parts.max())
+        extent = np.array([self.width[own].sum() for own in self._owned()])
+        held = self.atoms.masses.sum(axis=1)
+        even = float((held / np.where(extent > 0, extent, np.inf)).max())
+        return float(parts.min() / max(parts.max(), even))
 
     def expectation(self, function: Callable[[Array], Array]) -> Array:
         """Return E[function(w) | w*_k], shape (K,), by the quadrature of the elements.

@@ -44,11 +44,10 @@ Array = NDArray[np.float64]
 _RESOLUTION = 5.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
-# Diffusion is held at these multiples of the tolerance: of D for an untrained ε_g, and of the
-# diffusivity that crosses the narrowest bin within the horizon; see `_least_diffusivity`.
-_LEAST_DIFFUSION = 0.2
-_LEAST_SPREAD = 10.0
-_LEAST_RTOL = 1e-6
+# Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
+# one; where it is small, ε_g is known to this share of that level.
+_LEAST_ERROR = 0.002
+_IDLE = 40.0
 _LARGEST_RATE = 1e150
 # Deviations below this share of the position are lost in rounding.
 _NARROWEST = 1e-15
@@ -65,7 +64,7 @@ class State:
     solver : Solver
         The density on its mesh.
     least : float
-        Diffusivity below which D is held.
+        ε_g below which D is held.
     foreign : ForeignLaw or None
         Coefficients of a changed theory.
     frozen : FrozenStart or None
@@ -97,7 +96,7 @@ def begin(
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
         raise SolveError(_why_point(problem), time=0.0, step=0.0)
-    least = _least_diffusivity(problem, work, float(times[-1]))
+    least = _least_error(problem, work)
     foreign = None if dynamics.is_standard else _foreign(problem)
     law = law_of(problem, start.time, least, foreign)
     before = None
@@ -135,6 +134,7 @@ def begin(
     solver = start_solver(
         equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
+    solver.rest, solver.idle = least, least / (_IDLE * work)
     return State(solver, least, foreign, frozen, before)
 
 
@@ -143,7 +143,7 @@ def _begin_from(
 ) -> State:
     """The same from densities that another run has reached, which lie between the walls."""
     _check_size(problem)
-    least = _least_diffusivity(problem, work, float(times[-1]))
+    least = _least_error(problem, work)
     foreign = None if problem.dynamics.is_standard else _foreign(problem)
     law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
     walls = problem.dynamics.walls
@@ -153,6 +153,7 @@ def _begin_from(
     solver = start_solver(
         equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
     )
+    solver.rest, solver.idle = least, least / (_IDLE * work)
     return State(solver, least, foreign, frozen)
 
 
@@ -217,21 +218,21 @@ def _foreign(problem: Problem) -> ForeignLaw:
     return ForeignLaw(coefficients, terms=terms, rank=1)
 
 
-def _least_diffusivity(problem: Problem, rtol: float, horizon: float) -> float:
-    """Level at which D is held where ε_g → 0, for its layers become thinner than any mesh.
+def _least_error(problem: Problem, rtol: float) -> float:
+    """ε_g below which D is held, for its layers become thinner than any mesh.
 
-    It moves ε_g, and the density over the whole horizon, by less than the tolerance.
+    Down to there ε_g is followed relative to itself; from then on D is held, but no longer than it
+    takes all weights to come to rest, see `numerics.rest`. Where noise or inputs keep ε_g above 0,
+    D is never held.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
     most = problem.rho
     if quantizer is not None:
         most = max(float(np.square(quantizer.levels).max()), most)
     most = max(most, problem.initial.variance + problem.initial.mean**2)
-    natural = dynamics.offset(0.0) + float(dynamics.sigma2.max()) * most
-    return min(
-        _LEAST_DIFFUSION * min(rtol, _LEAST_RTOL) * float(dynamics.diffusivity(0.0, natural)),
-        _LEAST_SPREAD * rtol * narrowest_bin(problem) ** 2 / max(horizon, 1e-300),
-    )
+    least = _LEAST_ERROR * rtol * float(dynamics.sigma2.max()) * most
+    known = 0.0 if isinstance(problem.noise_variance, Schedule) else dynamics.floor
+    return min(least, 0.5 * known) if known > 0 else least
 
 
 class Quality(NamedTuple):
@@ -367,7 +368,7 @@ class Run:
             "scheme": "scharfetter-gummel" if solver.scheme else "spectral-volume",
             "order": solver.element.order,
             "rtol": self.rtol,
-            "least_diffusivity": self.state.least,
+            "least_generalization_error": self.state.least,
             "mass_defect": quality.defect,
             "minimum": quality.minimum,
         }

@@ -147,7 +147,7 @@ def _where_to_split(solver: Solver, law: Law, speed: Array) -> NDArray[np.int64]
     equation, mesh = solver.equation, solver.mesh
     marks = np.empty((2, solver.u.shape[1]))
     ends = np.empty((2, solver.cells.first.size - 1))
-    bounds = (kernels.SPLIT_SHARE * solver.resolution, 0.0)
+    bounds = (kernels.SPLIT_SHARE * solver.resolution, 0.0, (np.inf, 1.0))
     grid = (solver.cells, mesh, solver.u, bounds, marks, ends)
     action = kernels.mark(solver.reference, equation.bins, solver.model, *grid)
     action[action != kernels.SPLIT] = kernels.KEEP

@@ -149,7 +149,7 @@ class Law(NamedTuple):
     rate(t)^power_i (base_i + Σ_j gain_ij M_j + Σ_l extra_il e_l(t)), with a rate and further
     functions e_l that are each one segment of a schedule: `segments` (1 + L, 5) has rows (kind,
     start, duration, initial, final), see `_rate`, the rate's first. Or, if `address` is not 0,
-    whatever the C function there writes. D is at least `least`.
+    whatever the C function there writes. D is at least `least`, times its power of the rate.
     """
 
     base: Array
@@ -271,7 +271,7 @@ def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
     rate, _ = _rate(law.segments[0], time)
     for i in range(out.size):
         out[i] *= rate ** law.power[i]
-    out[-1] = max(law.least, out[-1])
+    out[-1] = max(rate ** law.power[-1] * law.least, out[-1])
     return 0
 
 
@@ -293,11 +293,13 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, 
                 change += law.extra[i, j] * turn
             out[rank, i] = law.power[i] * rate ** (law.power[i] - 1.0) * slope * value
             out[rank, i] += rate ** law.power[i] * change
-            held = i == count - 1 and rate ** law.power[i] * value <= law.least
+            held = i == count - 1 and value <= law.least
         if held:
-            # Where diffusion is held at its least it follows nothing.
-            for i in range(rank + 1):
+            # Where diffusion is held at its least it follows the rate alone.
+            for i in range(rank):
                 out[i, count - 1] = 0.0
+            power = law.power[count - 1]
+            out[rank, count - 1] = power * rate ** (power - 1.0) * slope * law.least
         return 0
     above, below, point = spare[0, :count], spare[1, :count], spare[2, :rank]
     for j in range(rank):
@@ -927,6 +929,9 @@ SPLIT = 1
 
 # An element of this mass, relative to its width and the largest density, counts as one of mass 1.
 _HEIGHT = 4.0
+# By this factor its height counts more each time that the mesh has let a density become negative.
+_MORE_CARE = 3.0
+_MOST_CARE = 30.0
 # An element is split before it leaves as much unresolved as it may.
 SPLIT_SHARE = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.
@@ -943,12 +948,22 @@ _MOST_NEW = 512
 
 
 @_part
-def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, out: Array) -> None:
+def _importance(
+    mesh: Mesh,
+    model: Model,
+    u: Array,
+    lift: float,
+    needs: tuple[float, float],
+    sizes: Array,
+    out: Array,
+) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
-    low, so that ripples stay small against it (`lift` times) or against its maximum.
+    low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
+    `Limits.idle` and what `clock[CARE]` asks for.
     """
+    idle, care = needs
     last = u.shape[0] - 1
     peak = 1e-300
     for j in range(u.shape[0]):
@@ -960,16 +975,18 @@ def _importance(mesh: Mesh, model: Model, u: Array, lift: float, sizes: Array, o
             for j in range(u.shape[0]):
                 for e in range(u.shape[1]):
                     sizes[i] += abs(mesh.functionals[i, j, e] * u[j, e])
+        elif model.rule[i] == DRIVING:
+            sizes[i] = max(idle, abs(model.offset[i] + _dot(mesh.functionals[i], u, 0, u.shape[1])))
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = u[0, e]
             for j in range(1, u.shape[0]):
                 lowest = min(lowest, u[j, e])
             lowest *= mesh.inverse[e]
-            ripple = _HEIGHT / (max(lift * lowest, peak) * mesh.width[e])
+            ripple = _HEIGHT * care / (max(lift * lowest, peak) * mesh.width[e])
             value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
-                if model.rule[i] == GUARDED:
+                if model.rule[i] >= GUARDED:
                     f = mesh.functionals[i]
                     far = max(abs(f[0, e] / mesh.mass[0, e]), abs(f[last, e] / mesh.mass[last, e]))
                     value = max(value, far / sizes[i])
@@ -996,19 +1013,19 @@ def mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float],
+    bounds: tuple[float, float, tuple[float, float]],
     marks: Array,
     ends: Array,
 ) -> Indices:
-    """Choose an action per element; bounds = (split above, merge below).
+    """Choose an action per element; bounds = (split above, merge below, needs).
 
     `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) the mass scale of the
     outermost elements, 0 at a wall.
     """
-    split_above, merge_below = bounds
+    split_above, merge_below, needs = bounds
     importance, unresolved = marks[0], marks[1]
     sizes = np.empty(model.rule.size)
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, sizes, importance)
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, sizes, importance)
     narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
@@ -1246,7 +1263,7 @@ def _grow(
             counts[2 * k + side] = _beyond(
                 bins, cells, e, outward, reach[side, k], detached[k], extra[2 * k + side]
             )
-    total = cells.bins.size
+    total = int(cells.bins.size)
     for count in counts:
         total += int(count)
     new, new_u = np.empty((3, total), np.int64), np.zeros((n, total))
@@ -1335,11 +1352,13 @@ def _trim(
 # --- the loop ------------------------------------------------------------------------------------
 
 # How accurately a functional is wanted: not at all, relative to its own size, relative to the mean
-# of its absolute value, and the latter with its tails guarded by the mesh.
+# of its absolute value, the latter with its tails guarded by the mesh; and, for what drives the
+# law, relative to its present size but for what is too small to matter, see `Limits.idle`.
 UNWATCHED = -1
 SIGNED = 0
 ABSOLUTE = 1
 GUARDED = 2
+DRIVING = 3
 
 # Why the loop came back; GO if it has no reason to.
 GO = -1
@@ -1350,6 +1369,7 @@ TICK = 3
 STUCK = 4
 CROWDED = 5
 FOREIGN = 6
+REST = 7
 
 # Entries of `Control.clock`.
 TIME = 0
@@ -1366,7 +1386,10 @@ ROUNDING = 10
 REGRIDS = 11
 TRIES = 12
 LOGGED = 13
-CLOCK_SIZE = 14
+ASK = 14
+RESTED = 15
+CARE = 16
+CLOCK_SIZE = 17
 
 # Accepted steps between attempts to merge elements.
 _STEPS_PER_MERGE = 4
@@ -1395,13 +1418,16 @@ class Limits(NamedTuple):
 
     `until` is where to land, `chunk` the number of tries after which to come back; `resolution` the
     mass an element may leave unresolved; `negative` the least density accepted, relative to the
-    largest.
+    largest; `idle` the size below which a driving functional needs no relative accuracy;
+    `rest` the size of functional 0 below which to ask whether all is at rest.
     """
 
     until: float
     rtol: float
     resolution: float
     negative: float
+    idle: float
+    rest: float
     chunk: int
     most_tries: float
     most_unknowns: int
@@ -1454,12 +1480,14 @@ def _judge(
         if model.rule[i] == UNWATCHED:
             continue
         size = abs(report[3 + count + i])
-        if model.rule[i] != SIGNED:
+        if model.rule[i] == ABSOLUTE or model.rule[i] == GUARDED:
             size = 0.0
             for j in range(work.new.shape[0]):
                 for e in range(work.new.shape[1]):
                     size += abs(mesh.functionals[i, j, e] * work.new[j, e])
         sizes[i] = max(sizes[i], size)
+        if model.rule[i] == DRIVING:
+            sizes[i] = min(sizes[i], max(size, limits.idle))
         relative = report[3 + i] / max(sizes[i], 1e-300)
         if i == 0:
             first = relative
@@ -1476,7 +1504,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
     """Whether a step is to be rejected for negative density.
 
     A shorter step cures ripples of time stepping. Those that it does not lessen come from the mesh;
-    they are let pass, at their size, until they are gone.
+    they are let pass, at their size, until they are gone, but from now on the mesh takes more care.
     """
     if minimum >= min(lowest, 1.2 * clock[TOLERATED]):
         if minimum > 0.5 * clock[TOLERATED]:
@@ -1485,6 +1513,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
         return False
     if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
         clock[TOLERATED] = minimum
+        clock[CARE] = min(_MORE_CARE * clock[CARE], _MOST_CARE)
         clock[LAST_MINIMUM] = 0.0
         return False
     clock[LAST_MINIMUM] = minimum
@@ -1680,6 +1709,8 @@ def _next_step(
         # Two requested times that differ by rounding are one.
         clock[TIME] = limits.until
         return REACHED, 0.0
+    if present[0] < limits.rest and clock[STEPS] >= clock[ASK]:
+        return REST, 0.0
     step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
     if evaluate_law(law, clock[TIME], present, c) != 0:
         return FOREIGN, 0.0
@@ -1814,7 +1845,9 @@ def _adapt(
     cells, motion, mesh, old = grid
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
-    bounds = (SPLIT_SHARE * limits.resolution, _MERGE * limits.resolution if merge else 0.0)
+    merge_below = _MERGE * limits.resolution if merge else 0.0
+    needs = (limits.idle, clock[CARE])
+    bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))

@@ -15,6 +15,7 @@ from fpsolve.numerics.attach import attach
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
+from fpsolve.numerics.rest import at_rest, dies_out, settles
 
 __all__ = ["Ending", "Solver", "kernel_reference"]
 
@@ -27,6 +28,8 @@ _MOST_TRIES = 30_000
 _INSTANT = 1e-290
 # First step relative to a time of start that is not 0.
 _LEAST_STEP = 1e-8
+# Accepted steps between questions whether all is at rest.
+_STEPS_PER_QUESTION = 5.0
 
 
 class Ending(enum.Enum):
@@ -94,6 +97,7 @@ class Solver:
         self.reference = kernel_reference(self.element)
         self.rtol, self.resolution = rtol, resolution
         self.negative = 0.5 * rtol
+        self.idle, self.rest = np.inf, -np.inf
         self.model = equation.model()
         classes, terms = equation.probability.size, equation.terms
         self.motion = Motion(
@@ -103,6 +107,7 @@ class Solver:
             np.zeros(kernels.CLOCK_SIZE), np.zeros(equation.offset.size), np.zeros((2, classes))
         )
         self.control.clock[kernels.TIME] = time
+        self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
@@ -160,6 +165,7 @@ class Solver:
     ) -> Ending:
         """Integrate to `until`, landing on it, under one law."""
         clock = self.control.clock
+        rest = self.rest if settles(law) else np.inf if dies_out(law) else -np.inf
         if 0.0 < until - clock[kernels.TIME] < _INSTANT:
             # Nothing moves in so short a time, and steps of it would be subnormal.
             clock[kernels.TIME] = until
@@ -172,6 +178,8 @@ class Solver:
                 self.rtol,
                 self.resolution,
                 self.negative,
+                self.idle,
+                rest,
                 chunk,
                 float(_MOST_TRIES),
                 _MOST_UNKNOWNS,
@@ -193,6 +201,13 @@ class Solver:
                 self.place()
             elif why == kernels.ATTACH:
                 attach(self, law)
+            elif why == kernels.REST:
+                clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
+                if at_rest(self, law):
+                    clock[kernels.ASK] = clock[kernels.STEPS]
+                    clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
+                    clock[kernels.TIME] = until
+                    self.log.append(np.append(until, self.moments)[None])
             elif why == kernels.STUCK:
                 return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
             elif why == kernels.CROWDED:
@@ -254,4 +269,5 @@ class Solver:
             "time_error": float(clock[kernels.TIME_ERROR]),
             "rounding": float(clock[kernels.ROUNDING]),
             "regrids": int(clock[kernels.REGRIDS]),
+            "at_rest_from": float(clock[kernels.RESTED] or np.inf),
         }
