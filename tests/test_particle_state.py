@@ -77,7 +77,7 @@ def same(one: ParticleTrajectory, other: ParticleTrajectory) -> None:
 def stopping(rng: np.random.Generator, most: int):
     """Advance runs in random order by up to `most` chunks in all, then say it was interrupted."""
 
-    def advance(runs, threads, progress, *, attend, done=0.0) -> bool:
+    def advance(runs, threads, progress, *, attend, done=0.0, full=None) -> bool:
         left = list(runs)
         for _ in range(int(rng.integers(most))):
             if not left:

@@ -18,10 +18,12 @@ import pytest
 
 from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, Result, load_item, work_out
-from validation.claims import Answer, answer, judged
+from validation.claims import VERDICTS, Answer, answer, judged
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
 from validation.mutations import MUTATIONS, mutated
-from validation.report import summary, write_report
+from validation.noticed import RECORD, gate_id, noticed
+from validation.parts import keeping, part
+from validation.report import WORDS, sizes, summary, write_report
 from validation.runner import run
 from validation.showcase import PICTURES, table_text
 
@@ -61,6 +63,77 @@ def test_gates_refuse_what_is_no_number() -> None:
     assert not Gate.at_most("x", math.nan, 1.0, "").holds
 
 
+def test_a_gate_says_what_it_would_see() -> None:
+    # Seen with 95 per cent: 1.645 standard errors beyond the bound.
+    two = Gate.near("x", 2.1, 2.0, 0.5, "", noise=0.1)
+    assert two.seen == pytest.approx(0.5 + 1.6449 * 0.1, abs=1e-4)
+    assert two.relative == pytest.approx(two.seen / 2)
+    one = Gate.at_most("x", 0.3, 1.0, "")
+    assert one.seen == pytest.approx(0.7)
+    assert math.isnan(one.relative)
+    assert math.isnan(Gate.near("x", 0.0, 0.0, 1.0, "").relative)
+
+
+def test_every_gate_has_been_red(results: list[Result]) -> None:
+    """By the record of what `python -m validation --mutations --record` broke."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    assert set(record) == set(ITEMS)
+    never = [(item, g) for item, gates in record.items() for g, by in gates.items() if not by]
+    assert never == []
+    for result in results:
+        assert all(noticed(result.name, gate) for gate in result.gates), result.name
+
+
+def test_the_record_is_no_invention() -> None:
+    """One error of the record, made again, turns the gates red that it is said to."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))["fig7"]
+    red = {
+        gate_id(gate) for _, gate in mutated("statics-of-another-problem", ("fig7",), every=True)
+    }
+    assert red == {gate for gate, by in record.items() if "statics-of-another-problem" in by}
+    assert red
+
+
+def test_parts_of_an_interrupted_item_are_kept(tmp_path: Path) -> None:
+    calls = []
+
+    def work(fails: bool) -> list[float]:
+        def one(n: int) -> float:
+            calls.append(n)
+            if fails and n == 2:
+                raise KeyboardInterrupt
+            return n / 3
+
+        return [part(f"n = {n}", lambda n=n: one(n)) for n in range(4)]
+
+    with pytest.raises(KeyboardInterrupt), keeping(tmp_path / "item", "key"):
+        work(True)
+    with keeping(tmp_path / "item", "key"):
+        assert work(False) == [0.0, 1 / 3, 2 / 3, 1.0]
+    assert calls == [0, 1, 2, 2, 3]
+    assert not (tmp_path / "item").exists()
+    # Of another key nothing is read.
+    with pytest.raises(KeyboardInterrupt), keeping(tmp_path / "item", "key"):
+        work(True)
+    with keeping(tmp_path / "item", "other"):
+        work(False)
+    assert calls[-4:] == [0, 1, 2, 3]
+
+
+def test_what_is_skipped_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_item("layer_ptq"), "_file", lambda: None)
+    result = work_out("layer_ptq", True)
+    assert result.holds
+    assert "pip install --no-deps silero-vad" in result.skipped
+    told = summary([result], quick=True, seconds=0.0)
+    assert told["items"]["layer_ptq"]["skipped"] == result.skipped
+
+
+def test_captions_say_what_was_run() -> None:
+    data = {"a": [{"dimension": 400, "runs": 3}], "b": {"runs": 7, "rows": [{"d": 100}]}}
+    assert sizes(data) == ["7 runs at d = 100", "3 runs at d = 400"]
+
+
 def test_limits_are_those_of_tables() -> None:
     # Standard tables: z at 5 % is 1.960, t of 4 degrees of freedom 2.776.
     assert normal_limit(1, 0.05) == pytest.approx(1.959964, abs=1e-6)
@@ -89,6 +162,9 @@ def test_a_verdict_follows_from_its_answers() -> None:
     assert [answer("x", margin, 1.0).sign for margin in (2.0, 0.5, -0.5, -2.0)] == [1, 0, 0, -1]
     told = judged("x", "x", [Answer("a: 1", 1), Answer("a: 2", 1), Answer("b: 1", -1)], "")
     assert told.where == "2 of 3 settings: a: 1, 2"
+    scan = [answer("s", 1.0 if tau < 3 else -1.0, 0.0, tau=tau, noise=n) for tau in (1, 2, 3)
+            for n in (0.0, 0.1)]  # fmt: skip
+    assert judged("x", "x", scan, "").where == "4 of 6 settings: τ: always at 1, 2, never at 3"
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -102,8 +178,10 @@ def test_no_verdict_is_typed_in(name: str) -> None:
         assert made != "Claim"
         if made == "Answer":
             assert not any(isinstance(part, ast.Constant) for part in call.args[1:])
-        if made == "judged":
+        if made == "judged" and len(call.args) > 2:
             assert not isinstance(call.args[2], ast.List | ast.Tuple)
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert not words & set(VERDICTS)
 
 
 def test_summary_lists_claims_and_power(results: list[Result]) -> None:
@@ -246,3 +324,10 @@ def test_the_documentation_shows_the_headlines(results: list[Result]) -> None:
     page = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
     assert all(f"| {load_item(name).TITLE} | " in page for name in ITEMS)
     assert all((ROOT / "docs" / f"validation_{name}.png").exists() for name in PICTURES)
+    # One run, one mode.
+    assert len(re.findall(r"All of this page is from one (?:quick|full) run", page)) == 1
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- validation -->")[1].split("<!-- end of validation -->")[0]
+    rows = [row.split("|") for row in table.strip().splitlines()[2:]]
+    assert len(rows) >= 8
+    assert {row[2].strip() for row in rows} <= set(WORDS.values())

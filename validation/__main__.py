@@ -10,7 +10,12 @@ from pathlib import Path
 
 from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, load_item
-from validation.mutations import MUTATIONS, check_mutations
+from validation.mutations import (
+    MUTATIONS,
+    check_mutations,
+    record_altered,
+    record_mutations,
+)
 from validation.report import summary, write_report
 from validation.runner import run
 from validation.showcase import publish
@@ -33,12 +38,19 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument(
         "--publish",
         action="store_true",
-        help="after a full run, put its headline table and pictures into docs/",
+        help="put claims, headlines and pictures of this run, all of one mode, into docs/",
     )
     told.add_argument(
         "--mutations",
         action="store_true",
         help=f"break the theory on purpose ({', '.join(MUTATIONS)}) and see that gates turn red",
+    )
+    told.add_argument(
+        "--record",
+        action="store_true",
+        help="with --mutations: break all items (or --only some), and keep in validation/ which "
+        "error turns which gate red, some minutes an item; with --quick: alter the numbers of "
+        "this run for gates that no error has turned red",
     )
     return told
 
@@ -51,8 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ITEMS:
             print(f"{name:24} {load_item(name).TITLE}")
         return 0
-    if options.mutations:
-        return check_mutations()
     unknown = sorted(set(options.only or ()) - set(ITEMS))
     if unknown or options.jobs < 1:
         what = (
@@ -61,8 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
             else "--jobs must be ≥ 1"
         )
         told.error(what)
-    if options.publish and (options.quick or options.only):
-        told.error("--publish shows a full run; leave --quick and --only out")
+    if options.record and not (options.mutations or options.quick):
+        told.error("--record needs --mutations or --quick")
+    if options.mutations:
+        names = tuple(options.only or ITEMS)
+        return record_mutations(names) if options.record else check_mutations()
+    if options.publish and options.only:
+        told.error("--publish shows all items in one mode; leave --only out")
     browser = find_browser() if options.browser else None
     if options.browser and browser is None:
         told.error("--browser found no Chromium on the path; install it or leave --browser out")
@@ -77,12 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
     told_all = summary(results, quick=options.quick, seconds=elapsed)
     page = write_report(results, told_all, options.out)
     for result in results:
-        verdict = "holds" if result.holds else "FAILS"
+        verdict = "skips" if result.skipped else "holds" if result.holds else "FAILS"
         kept = " (kept)" if result.cached else ""
         print(
             f"{verdict}  {result.name:24} {len(result.gates):3d} gates {result.seconds:7.1f} "
             f"s{kept}"
         )
+        if result.skipped:
+            print(f"       {result.skipped}")
         for gate in result.gates:
             if not gate.holds:
                 print(
@@ -94,6 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     seen = faults(page, browser) if browser else []
     for fault in seen:
         print(f"the report, {fault}")
+    if options.record:
+        record_altered(results)
     if options.publish and told_all["holds"]:
         publish(results, told_all)
     print(

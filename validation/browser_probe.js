@@ -17,7 +17,10 @@ addEventListener("load", () => {
     }
     return [255, 255, 255];
   };
-  for (const e of document.querySelectorAll("h1,h2,h3,p,caption,th,td,pre,code,figure,a,.badge")) {
+  for (const figure of document.querySelectorAll("figure"))
+    if (![...figure.querySelectorAll("svg")].some((svg) => svg.getClientRects().length))
+      faults.push("an empty figure");
+  for (const e of document.querySelectorAll("h1,h2,h3,p,caption,figcaption,th,td,pre,code,figure,a,.badge")) {
     const held = e.closest(".scroll");
     const inline = getComputedStyle(e).display === "inline";
     if (!inline && e.scrollWidth > e.clientWidth + 1) faults.push(brief(e) + " overflows");
@@ -27,11 +30,13 @@ addEventListener("load", () => {
     if ((Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05) < 4.5) faults.push(brief(e) + " is too faint");
   }
   for (const svg of document.querySelectorAll("figure svg")) {
+    // Of the two drawings of a figure, for wide and for narrow windows, one is shown.
+    if (!svg.getClientRects().length) continue;
     if (svg.getBoundingClientRect().height < 50) faults.push("an empty figure");
     const [box, view] = [svg.getBBox(), svg.viewBox.baseVal];
     if (box.x < view.x - 1 || box.y < view.y - 1 || box.x + box.width > view.x + view.width + 1 ||
         box.y + box.height > view.y + view.height + 1)
-      faults.push("the figure of " + svg.closest("section").id + " is cut off");
+      faults.push("the figure of " + (svg.closest("section")?.id ?? "the opening") + " is cut off");
   }
   for (const part of performance.getEntriesByType("resource"))
     if (!part.name.startsWith("data:")) faults.push("asked for " + part.name);

@@ -18,7 +18,8 @@ import numpy as np
 import fpsolve
 from validation.claims import Claim
 from validation.gates import Gate, Table
-from validation.pictures import svg_text
+from validation.parts import keeping, plain
+from validation.pictures import stacked, svg_text
 
 __all__ = ["ITEMS", "Result", "input_hash", "load_item", "work_out"]
 
@@ -38,6 +39,9 @@ ITEMS = (
     "theorem_v3",
     "prop_vi1",
     "prop_v7_thm_vi3",
+    "lemmas_dynamics",
+    "lemmas_fixed_point",
+    "propagation_of_chaos",
     "mini_batch",
     "non_gaussian_inputs",
     "claims_scan",
@@ -52,6 +56,8 @@ ITEMS = (
     "dithering",
     "early_stopping",
     "plateau",
+    "finite_size",
+    "layer_ptq",
     "training_rules",
     "scaling_law",
 )
@@ -78,11 +84,15 @@ class Result:
     error: str = ""
     claims: list[Claim] = field(default_factory=list)
     power: dict[str, float] = field(default_factory=dict)
+    skipped: str = ""
+    narrow: str = ""
     cached: bool = field(default=False, compare=False)
 
     @property
     def holds(self) -> bool:
-        """Whether every gate holds, and there is one."""
+        """Whether every gate holds, and there is one; what is skipped says nothing."""
+        if self.skipped:
+            return True
         return not self.error and bool(self.gates) and all(gate.holds for gate in self.gates)
 
     def to_json(self) -> str:
@@ -107,7 +117,9 @@ def load_item(name: str) -> ModuleType:
 def input_hash(name: str, quick: bool, variant: str = "") -> str:
     """Return a hash of all an item depends on: its script, its helpers, fpsolve, the mode."""
     digest = hashlib.sha256(f"{fpsolve.__version__} {np.__version__} {quick} {variant}".encode())
-    helpers = ["gates.py", "claims.py", "catalogue.py", "pictures.py", "curves.py"]
+    helpers = ["gates.py", "claims.py", "catalogue.py", "parts.py", "pictures.py", "curves.py"]
+    helpers += ["coefficients.py"]
+    helpers += ["items/theorem_iv3.py"] if name == "propagation_of_chaos" else []
     helpers += ["errata_algebra.py", "errata_proofs.py"] if name == "errata" else []
     files = [HERE / "items" / f"{name}.py", *(HERE / helper for helper in helpers)]
     # Commands and pictures of the package take no part in any number.
@@ -120,21 +132,18 @@ def input_hash(name: str, quick: bool, variant: str = "") -> str:
     return digest.hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """Return `value` with arrays as lists and NumPy scalars as Python's, so that JSON holds it."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
+def work_out(
+    name: str,
+    quick: bool,
+    *,
+    variant: str = "",
+    draw: bool = True,
+    folder: Path | None = None,
+) -> Result:
+    """Compute, judge and draw one item; what it raises becomes its error.
 
-
-def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) -> Result:
-    """Compute, judge and draw one item; what it raises becomes its error."""
+    Parts of long items are kept in `folder` until the whole is done.
+    """
     module = load_item(name)
     start = time.perf_counter()
     result = Result(
@@ -150,8 +159,13 @@ def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) ->
         seconds=math.nan,
         key=input_hash(name, quick, variant),
     )
+    result.skipped = module.skip() if hasattr(module, "skip") else ""
+    if result.skipped:
+        result.headline, result.seconds = f"skipped: {result.skipped}", 0.0
+        return result
     try:
-        result.data = plain(module.compute(quick))
+        with keeping(folder, result.key):
+            result.data = plain(module.compute(quick))
         result.gates = list(module.gates(result.data))
         result.tables = list(module.tables(result.data)) if hasattr(module, "tables") else []
         result.claims = list(module.claims(result.data)) if hasattr(module, "claims") else []
@@ -159,7 +173,11 @@ def work_out(name: str, quick: bool, *, variant: str = "", draw: bool = True) ->
         result.headline = module.headline(result.data)
         result.tables = [Table(t.title, t.columns, plain(t.rows)) for t in result.tables]
         if draw and hasattr(module, "visualize"):
-            result.picture = svg_text(module.visualize(result.data), name)
+            figure = module.visualize(result.data)
+            result.picture = svg_text(figure, name)
+            if len(figure.axes) > 1:
+                with stacked():
+                    result.narrow = svg_text(module.visualize(result.data), f"{name}-narrow")
     except Exception:  # An item that fails must not take the report with it.
         result.error = traceback.format_exc(limit=-3)
     result.seconds = time.perf_counter() - start

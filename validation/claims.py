@@ -45,15 +45,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether a claim is true at one setting: `sign` is 1, −1 or, too close to tell, 0."""
+    """Whether a claim is true at one setting: `sign` is 1, −1 or, too close to tell, 0.
+
+    `factors` are the scanned parameters and their values there, as text, where there are several.
+    """
 
     setting: str
     sign: int
+    factors: tuple[tuple[str, str], ...] = ()
 
 
-def answer(setting: str, margin: float, resolution: float) -> Answer:
+def answer(setting: str, margin: float, resolution: float, **factors: float) -> Answer:
     """Return yes where `margin` is above `resolution`, no where it is below −`resolution`."""
-    return Answer(setting, int(margin > resolution) - int(margin < -resolution))
+    told = tuple((NAMES.get(name, name), f"{value:g}") for name, value in factors.items())
+    return Answer(setting, int(margin > resolution) - int(margin < -resolution), told)
+
+
+# What scanned parameters are called.
+NAMES = {"eta": "η", "noise": "σ²", "tau": "τ", "variance": "initial variance", "bits": "b"}
 
 
 def judged(
@@ -71,8 +80,8 @@ def judged(
         By how much, in units of what is known, a number of the paper's differs from the right
         one where the claim is true; above 1 a claim that holds everywhere is "corrected".
     """
-    yes = [a.setting for a in answers if a.sign > 0]
-    no = [a.setting for a in answers if a.sign < 0]
+    yes = [a for a in answers if a.sign > 0]
+    no = [a for a in answers if a.sign < 0]
     count = f"{len(yes)} of {len(answers)} settings"
     if not yes and not no:
         return Claim(name, claim, VERDICTS[4], "nowhere decidable", evidence)
@@ -83,9 +92,29 @@ def judged(
             name, claim, VERDICTS[3], f"at none of {len(answers)} settings{left}", evidence
         )
     if no:
-        return Claim(name, claim, VERDICTS[1], f"{count}: {_listed(yes)}", evidence)
+        told = _by_factor(answers) if any(a.factors for a in answers) else ""
+        told = told or _listed([a.setting for a in yes])
+        return Claim(name, claim, VERDICTS[1], f"{count}: {told}", evidence)
     which = VERDICTS[2] if off > 1 else VERDICTS[0]
     return Claim(name, claim, which, f"{count}", evidence)
+
+
+def _by_factor(answers: Sequence[Answer]) -> str:
+    """Return for each scanned parameter at which values the claim holds always, and never."""
+    parts = []
+    for factor in dict.fromkeys(name for a in answers for name, _ in a.factors):
+        signs: dict[str, set[int]] = {}
+        for a in answers:
+            value = dict(a.factors).get(factor)
+            if value is not None and a.sign:
+                signs.setdefault(value, set()).add(a.sign)
+        always = [v for v, found in signs.items() if found == {1}]
+        never = [v for v, found in signs.items() if found == {-1}]
+        told = [f"always at {', '.join(always)}"] if always else []
+        told += [f"never at {', '.join(never)}"] if never else []
+        if told:
+            parts.append(f"{factor}: {', '.join(told)}")
+    return "; ".join(parts)
 
 
 def _listed(settings: Sequence[str]) -> str:

@@ -45,6 +45,12 @@ _ROWS = (
         "§ IV-E holds Lemmas IV.4 to IV.6 alone; Prop. V.2 at s → 0 speaks against it, see above",
     ),
     (
+        "App. V-B, small-η limit",
+        "κ²(S + 2λ)/(S + λ)²",
+        "ρκ²(S + 2λ)/(S + λ)²",
+        "the lines before it: m* = ρκ/(S + λ), and q* with ρκ², as decided above",
+    ),
+    (
         "Lemma IV.6 and Eq. (24)",
         "ρ²",
         "ρ",

@@ -16,7 +16,6 @@ __all__ = [
     "Table",
     "fitted_exponent",
     "fitted_slope",
-    "half_power_bend",
     "mean_and_error",
     "normal_limit",
     "student_limit",
@@ -153,9 +152,3 @@ def fitted_exponent(
     """Return the exponent of y in x and its standard error, given the standard errors of y."""
     x, y, error = (np.asarray(list(v), dtype=np.float64) for v in (x, y, error))
     return fitted_slope(np.log(x), np.log(y), error / y)
-
-
-def half_power_bend(x: Iterable[float]) -> float:
-    """Return by how much corrections of relative order x^−½ change an exponent, end to end."""
-    first, *_, last = x
-    return float((first**-0.5 - last**-0.5) / math.log(last / first))

@@ -8,7 +8,10 @@ itself, it must be noticed as well.
 from __future__ import annotations
 
 import inspect
+import json
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -16,13 +19,16 @@ from unittest import mock
 import numpy as np
 
 import fpsolve
+from fpsolve.macro.stationary_state import StationaryState
 from fpsolve.problem import dynamics
 from fpsolve.problem.dynamics import Dynamics
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.quadratic import Quadratic
-from validation.catalogue import work_out
+from validation.catalogue import Result, load_item, work_out
+from validation.items import errata, layer_ptq
+from validation.noticed import RECORD, gate_id
 
-__all__ = ["MUTATIONS", "WITNESSES", "check_mutations", "mutated"]
+__all__ = ["COARSE", "MUTATIONS", "WITNESSES", "check_mutations", "mutated", "record_mutations"]
 
 # Quick items that hold as they are and between them see every mutation.
 WITNESSES = ("input_moments", "moment_identities", "theorem_v3", "pooled")
@@ -104,6 +110,224 @@ def _wrong_simulation() -> Any:
     return mock.patch.object(fpsolve, "simulate_ste", simulate_wrongly)
 
 
+def _asked_of_another(*names: str) -> Any:
+    """Let functions of the package answer for more ridge and more label noise than they are asked.
+
+    Problems stay what they are for everything else.
+    """
+    stack = ExitStack()
+    for name in names:
+        true = getattr(fpsolve, name)
+
+        def wrong(problem: Problem, *rest: Any, _true: Any = true, **options: Any) -> Any:
+            other = _other(problem)
+            found = _true(other, *rest, **options)
+            if hasattr(found, "problem") and not isinstance(found.problem, Problem):
+                return found
+            return replace(found, problem=problem) if _is_trajectory(found) else found
+
+        stack.enter_context(mock.patch.object(fpsolve, name, wrong))
+    return stack
+
+
+def _other(problem: Problem) -> Problem:
+    ridge = problem.ridge + 0.5 * (float(problem.dynamics.sigma2.max()) + problem.ridge)
+    return replace(problem, ridge=ridge, noise_variance=problem.noise_variance + 0.5)
+
+
+def _is_trajectory(found: Any) -> bool:
+    return hasattr(found, "order_parameters") and hasattr(found, "times")
+
+
+def _simulation_of_another() -> Any:
+    """STE and SDE with half as much pull again, and more label noise."""
+    return _asked_of_another("simulate_ste", "simulate_sde")
+
+
+def _density_of_another() -> Any:
+    """The density solved with half as much pull again, and more label noise."""
+    return _asked_of_another("solve_pde")
+
+
+def _closure_of_another() -> Any:
+    """The macroscopic ODE integrated with half as much pull again, and more label noise."""
+    return _asked_of_another("solve_ode")
+
+
+def _statics_of_another() -> Any:
+    """Stationary states, fixed points, limits and ranges of a problem with more pull and noise."""
+    return _asked_of_another(
+        *("stationary_states", "isotropic_fixed_points", "small_rate_limit", "stability_boundary"),
+        *("range_curve", "optimal_range"),
+    )
+
+
+def _density_for_closure() -> Any:
+    """Order parameters of the density handed out as those of the macroscopic ODE."""
+
+    def solve_exactly(problem: Problem, times: Any, **options: Any) -> Any:
+        closed = ode(problem, times, **options)
+        exact = fpsolve.solve_pde(problem, times).order_parameters
+        return replace(closed, order_parameters=exact)
+
+    ode = fpsolve.solve_ode
+    return mock.patch.object(fpsolve, "solve_ode", solve_exactly)
+
+
+def _drowned_simulation() -> Any:
+    """STE and SDE whose order parameters are read through noise ten times their size."""
+    stack = ExitStack()
+    for name in ("simulate_ste", "simulate_sde"):
+        true = getattr(fpsolve, name)
+
+        def noisy(problem: Problem, times: Any, _true: Any = true, **options: Any) -> Any:
+            found = _true(problem, times, **options)
+            rng = np.random.default_rng(1)
+            parts = {}
+            for part in ("order_parameters", "dense_order_parameters"):
+                own = getattr(found, part)
+                values = {n: np.asarray(getattr(own, n)) for n in own.__dataclass_fields__}
+                drowned = {
+                    n: v * (1 + 10 * rng.standard_normal(v.shape)) for n, v in values.items()
+                }
+                parts[part] = replace(own, **drowned)
+            return replace(found, **parts)
+
+        stack.enter_context(mock.patch.object(fpsolve, name, noisy))
+    return stack
+
+
+def _changed(name: str, change: Callable[[Problem, Any], Any]) -> Any:
+    """Let a function of the package return `change(problem, found)`."""
+    true = getattr(fpsolve, name)
+
+    def wrong(problem: Problem, *rest: Any, **options: Any) -> Any:
+        return change(problem, true(problem, *rest, **options))
+
+    return mock.patch.object(fpsolve, name, wrong)
+
+
+def _constant_boundary() -> Any:
+    """The stability boundary of all problems is 2."""
+    return _changed("stability_boundary", lambda *_: 2.0)
+
+
+def _wrong_fixed_points() -> Any:
+    """Fixed points of the closure where there are none, unstable, too wide at small rates."""
+    true = fpsolve.isotropic_fixed_points
+
+    def wrong(problem: Problem, found: Any) -> Any:
+        found = found or true(replace(problem, learning_rate=1e-3))
+        stretch = float(problem.dynamics.rate()[0]) ** -0.05
+        return tuple(replace(f, s=stretch * f.s, eigenvalues=-f.eigenvalues) for f in found)
+
+    return _changed("isotropic_fixed_points", wrong)
+
+
+def _wrong_minimum() -> Any:
+    """Minima that depend on how many times there are, and save nothing."""
+    true = fpsolve.find_minimum
+
+    def wrong(times: Any, values: Any, **options: Any) -> Any:
+        found = true(times, values, **options)
+        return replace(found, value=found.value + 1e-3 * len(times), gain=0.0)
+
+    return mock.patch.object(fpsolve, "find_minimum", wrong)
+
+
+def _wrong_range() -> Any:
+    """Best ranges of 15, the errors there growing with the bits."""
+
+    def wrong(problem: Problem, found: Any) -> Any:
+        bits = problem.weight_quantizer.bit_width  # type: ignore[union-attr]
+        return replace(found, omega=15.0, generalization_error=0.05 * bits)
+
+    return _changed("optimal_range", wrong)
+
+
+def _wrong_closure_error() -> Any:
+    """Differences of density and closure a thousandth larger than they are."""
+
+    def wrong(_: Problem, found: Any) -> Any:
+        return replace(found, stats={**found.stats, "largest": found.stats["largest"] + 1e-3})
+
+    return _changed("closure_error", wrong)
+
+
+def _wrong_stationary_density() -> Any:
+    """Stationary densities with 5 % too much mass."""
+    true = StationaryState.density
+
+    def density(self: Any, *arguments: Any) -> Any:
+        return 1.05 * true(self, *arguments)
+
+    return mock.patch.object(StationaryState, "density", density)
+
+
+def _fresh_samples() -> Any:
+    """A calibration set that is never used twice."""
+    true = layer_ptq.train
+
+    def train(weights: Any, omega: float, steps: int, samples: Any, seed: int) -> Any:
+        del samples
+        return true(weights, omega, steps, None, seed)
+
+    return mock.patch.object(layer_ptq, "train", train)
+
+
+def _coarse_density() -> Any:
+    """The density solved to a tolerance ten thousand times coarser than is asked for."""
+    solve = fpsolve.solve_pde
+
+    def solve_coarsely(problem: Problem, times: Any, **options: Any) -> Any:
+        rtol = min(1e4 * options.pop("rtol", 1e-6), 1e-2)
+        return solve(problem, times, rtol=rtol, **options)
+
+    return mock.patch.object(fpsolve, "solve_pde", solve_coarsely)
+
+
+def _variances_scaled(factor: float) -> Any:
+    true = fpsolve.fluctuations
+
+    def wrong(problem: Problem, times: Any, **options: Any) -> Any:
+        found = true(problem, times, **options)
+        return replace(found, covariance=factor * found.covariance)
+
+    return mock.patch.object(fpsolve, "fluctuations", wrong)
+
+
+def _large_variances() -> Any:
+    """Variances over runs said to be a thousand times what they are."""
+    return _variances_scaled(1000.0)
+
+
+def _small_variances() -> Any:
+    """Variances over runs said to be a hundredth of what they are."""
+    return _variances_scaled(0.01)
+
+
+def _paper_right() -> Any:
+    """Errata: what decides sides with the form that the paper prints."""
+    true = errata.row
+
+    def row(where: str, paper: str, correct: str, values: Any, *rest: Any) -> Any:
+        said, right, _ = values
+        return true(where, paper, correct, (said, right, said), *rest)
+
+    return mock.patch.object(errata, "row", row)
+
+
+def _wrong_input_moments() -> Any:
+    """κ and S of input quantizers too large by 30 %, wherever they are read."""
+    true = dynamics._input_moments
+
+    def moments(problem: Any) -> Any:
+        kappa, sigma2 = true(problem)
+        return 1.3 * kappa, 1.3 * sigma2
+
+    return mock.patch.object(dynamics, "_input_moments", moments)
+
+
 MUTATIONS: dict[str, Callable[[], Any]] = {
     "kappa-2-percent": _wrong_kappa,
     "diffusion-without-eta-squared": _missing_eta_squared,
@@ -111,6 +335,40 @@ MUTATIONS: dict[str, Callable[[], Any]] = {
     "drift-sign": _wrong_drift_sign,
     "closure-for-pde": _closure_for_pde,
     "simulation-pull-4-percent": _wrong_simulation,
+}
+# Coarse errors, for the record of which gate can turn red at all.
+COARSE: dict[str, Callable[[], Any]] = {
+    "simulation-of-another-problem": _simulation_of_another,
+    "density-of-another-problem": _density_of_another,
+    "closure-of-another-problem": _closure_of_another,
+    "statics-of-another-problem": _statics_of_another,
+    "input-moments-30-percent": _wrong_input_moments,
+    "density-for-closure": _density_for_closure,
+    "density-coarse": _coarse_density,
+    "simulation-drowned": _drowned_simulation,
+    "variances-large": _large_variances,
+    "variances-small": _small_variances,
+    "paper-right": _paper_right,
+    "boundary-constant": _constant_boundary,
+    "fixed-points-wrong": _wrong_fixed_points,
+    "minimum-wrong": _wrong_minimum,
+    "best-range-wrong": _wrong_range,
+    "closure-error-wrong": _wrong_closure_error,
+    "stationary-mass-5-percent": _wrong_stationary_density,
+    "samples-always-fresh": _fresh_samples,
+}
+
+
+# Words that the script of an item must hold for a coarse error to concern it.
+CONCERNS = {
+    "paper-right": ("proof_numbers",),
+    "boundary-constant": ("stability_boundary",),
+    "fixed-points-wrong": ("isotropic_fixed_points",),
+    "minimum-wrong": ("find_minimum",),
+    "best-range-wrong": ("optimal_range",),
+    "closure-error-wrong": ("closure_error",),
+    "stationary-mass-5-percent": (".density(",),
+    "samples-always-fresh": ("silero",),
 }
 
 
@@ -123,7 +381,7 @@ def mutated(
     more counts as red under the name of its error.
     """
     red = []
-    with MUTATIONS[name]():
+    with {**MUTATIONS, **COARSE}[name]():
         for witness in witnesses:
             result = work_out(witness, True, variant=name, draw=False)
             red += [(witness, gate.name) for gate in result.gates if not gate.holds]
@@ -149,3 +407,127 @@ def check_mutations() -> int:
         for item, gate in red:
             print(f"         {item}: {gate}")
     return 1 if missed else 0
+
+
+# What numbers of an item are altered to: of every sign and size, or none.
+ALTERATIONS: tuple[Callable[[float, Any], float], ...] = (
+    lambda x, _: 1.5 * x + 0.1,
+    lambda x, _: 0.5 * x - 0.1,
+    lambda x, _: -x - 1.0,
+    lambda x, _: 1000.0 * x + 1.0,
+    lambda x, _: 1e-6 * x,
+    lambda x, rng: x * (1 + 3 * rng.standard_normal()) + rng.standard_normal(),
+)
+
+
+def _altered(data: Any, key: str, change: Callable[[float, Any], float], rng: Any) -> Any:
+    """Return data of an item with every number under `key` changed."""
+    if isinstance(data, dict):
+        return {
+            k: _changed_numbers(v, change, rng) if k == key else _altered(v, key, change, rng)
+            for k, v in data.items()
+        }
+    if isinstance(data, list):
+        return [_altered(v, key, change, rng) for v in data]
+    return data
+
+
+def _changed_numbers(value: Any, change: Callable[[float, Any], float], rng: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _changed_numbers(v, change, rng) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_changed_numbers(v, change, rng) for v in value]
+    if isinstance(value, float):
+        return change(value, rng)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(int(change(float(value), rng)), 0)
+    return value
+
+
+def _keys(data: Any) -> set[str]:
+    if isinstance(data, dict):
+        return set(data) | {key for value in data.values() for key in _keys(value)}
+    return {key for value in data for key in _keys(value)} if isinstance(data, list) else set()
+
+
+def altered(item: str, data: dict[str, Any]) -> dict[str, list[str]]:
+    """Return for each gate of an item which of its own numbers, altered, turn it red.
+
+    That shows that a gate is able to fail, not that an error of the package would make it.
+    """
+    gates = load_item(item).gates
+    found: dict[str, list[str]] = {gate_id(gate.name): [] for gate in gates(data)}
+    for key in sorted(_keys(data)):
+        for change in ALTERATIONS:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    after = gates(_altered(data, key, change, np.random.default_rng(1)))
+                except (ArithmeticError, ValueError, LookupError, TypeError):
+                    continue  # Sizes and labels were altered: nothing is judged.
+            for gate in after:
+                names = found.get(gate_id(gate.name))
+                if names is not None and not gate.holds and f"altered: {key}" not in names:
+                    names.append(f"altered: {key}")
+    return found
+
+
+def record_altered(results: list[Result]) -> int:
+    """Add to the record, for gates that no mutation in it turned red, the altered numbers that do.
+
+    Returns 0 if every gate of the results has been red.
+    """
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    left = 0
+    for result in results:
+        if result.skipped or result.error:
+            continue
+        kept = record.get(result.name, {})
+        found = altered(result.name, result.data)
+        for gate, names in found.items():
+            real = [name for name in kept.get(gate, []) if not name.startswith("altered: ")]
+            found[gate] = real or names[:3]
+            if not found[gate]:
+                left += 1
+                print(f"{result.name}: never red: {gate}")
+        record[result.name] = found
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return 1 if left else 0
+
+
+def record_mutations(items: tuple[str, ...]) -> int:
+    """Write which mutation turns which gate of the items red; return 0 if each is turned by one.
+
+    An item is broken in one way after the other until all its gates have been red; the record
+    keeps what it has of other items.
+    """
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    left = 0
+    for item in items:
+        whole = work_out(item, True, draw=False)
+        if whole.skipped:
+            print(f"{item}: skipped, {whole.skipped}")
+            continue
+        if not whole.holds:
+            print(f"{item} does not hold as it is")
+            left += 1
+            continue
+        source = inspect.getsource(load_item(item))
+        found: dict[str, list[str]] = {gate_id(gate.name): [] for gate in whole.gates}
+        for name in (*COARSE, *MUTATIONS):
+            if all(found.values()):
+                break
+            # What an item's script does not name cannot change it.
+            if not all(word in source for word in CONCERNS.get(name, ())):
+                continue
+            for _, gate in mutated(name, (item,), every=True):
+                if gate_id(gate) in found:
+                    found[gate_id(gate)].append(name)
+        record[item] = found
+        RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        never = [gate for gate, names in found.items() if not names]
+        left += len(never)
+        print(f"{item}: {len(found) - len(never)} of {len(found)} gates turned red", flush=True)
+        for gate in never:
+            print(f"         never: {gate}", flush=True)
+    return 1 if left else 0

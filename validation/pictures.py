@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import matplotlib as mpl
 import numpy as np
@@ -18,8 +21,10 @@ __all__ = [
     "STYLE",
     "grid_of_axes",
     "half_power",
+    "is_stacked",
     "key",
     "points",
+    "stacked",
     "svg_text",
     "thin_out_labels",
 ]
@@ -29,6 +34,8 @@ INK = "#010203"
 GRAY = "#808080"
 # After Wong (2011), told apart by colour-blind readers; bright enough on dark pages.
 COLORS = ("#2b8cd6", "#e0691f", "#0fa37f", "#cc79a7", "#d19a00", "#7d6fd6", "#808080")
+
+_STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
 
 STYLE = {
     "svg.fonttype": "path",
@@ -47,11 +54,30 @@ STYLE = {
 }
 
 
+@contextmanager
+def stacked() -> Iterator[None]:
+    """Let figures have all their axes below each other, for narrow screens."""
+    token = _STACKED.set(True)
+    try:
+        yield
+    finally:
+        _STACKED.reset(token)
+
+
+def is_stacked() -> bool:
+    """Whether figures are made for narrow screens."""
+    return _STACKED.get()
+
+
 def grid_of_axes(
     rows: int, columns: int, *, width: float = 9.0, height: float = 3.2, **options: object
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes, shape (rows, columns); `height` (inches) is of one row."""
     mpl.rcParams.update(STYLE)
+    if is_stacked():
+        count = rows * columns
+        figure = Figure(figsize=(4.6, count * max(height, 3.0)), layout="constrained")
+        return figure, figure.subplots(count, 1, squeeze=False, **options).reshape(rows, columns)
     figure = Figure(figsize=(width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 

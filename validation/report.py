@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 import fpsolve
 from validation.catalogue import Result
 from validation.gates import FALSE_ALARM, Gate, Table
+from validation.noticed import noticed
 
 __all__ = ["summary", "write_report"]
 
@@ -53,6 +54,8 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
                 "kept": result.cached,
                 "inputs": result.key,
                 "error": result.error,
+                "skipped": result.skipped,
+                "sizes": sizes(result.data),
                 "seeds": seeds(result.data),
                 "gates": [
                     {
@@ -62,6 +65,9 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
                         "low": _finite(gate.low),
                         "high": _finite(gate.high),
                         "reason": gate.reason,
+                        "seen": _finite(gate.seen),
+                        "relative": _finite(gate.relative),
+                        "noticed_in": noticed(result.name, gate),
                     }
                     for gate in result.gates
                 ],
@@ -90,6 +96,27 @@ def seeds(data: Any) -> list[int]:
         for value in data:
             found.update(seeds(value) if isinstance(value, dict) else ())
     return sorted(found)
+
+
+def sizes(data: Any) -> list[str]:
+    """Return the sizes of every simulation found in the data of an item, as text, sorted."""
+    found: dict[tuple[float, float], None] = {}
+
+    def look(value: Any, outer: dict[str, Any]) -> None:
+        if isinstance(value, dict):
+            here = {**outer, **{k: v for k, v in value.items() if k in ("runs", "particles")}}
+            d = next((value[k] for k in ("dimension", "d", "N", "particles") if k in value), None)
+            runs = here.get("runs")
+            if isinstance(d, int) and isinstance(runs, int):
+                found[(d, runs)] = None
+            for part in value.values():
+                look(part, here)
+        elif isinstance(value, list):
+            for part in value:
+                look(part, outer)
+
+    look(data, {})
+    return [f"{runs} runs at d = {d}" for d, runs in sorted(found)]
 
 
 def _finite(value: float) -> float | str | None:
@@ -147,7 +174,9 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     rows: list[list[object]] = [
         [
             _Cell(f'<a href="#{r.name}">{escape(r.title)}</a>', r.title),
-            _badge(r.holds),
+            _Cell('<span class="badge partly">skipped</span>', "skipped")
+            if r.skipped
+            else _badge(r.holds),
             r.headline,
             len(r.gates),
             round(r.seconds, 1),
@@ -158,6 +187,7 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     return (
         f"<h1>fpsolve: validation</h1>"
         f"{_finding(results)}"
+        f"{_opening(results)}" + _claims(results, told) + "<h2>Gates, which judge this package</h2>"
         f'<p class="verdict">{_badge(told["holds"]).html} {verdict}, {told["mode"]} mode.</p>'
         "<p>STE is the straight-through estimator simulated at finite dimension d; PDE the "
         "limiting "
@@ -165,23 +195,44 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
         "steps/d. A gate that compares a simulation with theory fails with probability at most "
         f"{FALSE_ALARM:g} if nothing is wrong; its bound follows from standard errors and that "
         "rate. A gate that wants a difference seen fails, too, where the sample is too small to "
-        "see it.</p>"
+        "see it. What each gate <em>sees</em> is by how much the measured number must be off to "
+        "turn it red with a chance of 95 per cent, from the truth where there is one, else from "
+        "where it is; <em>noticed</em> names deliberate errors in theory or simulation that have "
+        "turned it red.</p>"
         f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
         f"{told['seconds']:.0f} s this "
-        f"time, {sum(r.seconds for r in results):.0f} s in all.</p>"
-        + _claims(results, told)
-        + "<h2>Gates, which judge this package</h2>"
-        + _table(table)
+        f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table, stacks=True)
     )
 
 
+# What each verdict says to a reader who knows none of this.
+WORDS = {
+    "holds": "true",
+    "holds-under": "true under some of the settings that the paper leaves open",
+    "corrected": "true, with a number or a formula corrected",
+    "fails": "not found at any of the settings that the paper leaves open",
+    "undecided": "cannot be decided",
+}
+
+
 def _finding(results: list[Result]) -> str:
-    """What became of the paper's claims, in a sentence."""
+    """What became of the paper's claims, in a sentence or two."""
     verdicts = Counter(claim.verdict for result in results for claim in result.claims)
     if not verdicts:
         return ""
-    told = ", ".join(f"{count} × {name}" for name, count in verdicts.items())
-    return f"<p>The paper's claims, over every setting it leaves unstated: {escape(told)}.</p>"
+    told = "; ".join(f"{verdicts[v]} {WORDS[v]}" for v in WORDS if verdicts[v])
+    theorem = next((r for r in results if r.name == "theorem_v3" and not r.error), None)
+    found = f"<p>{escape(theorem.headline)}.</p>" if theorem else ""
+    return (
+        f"<p>Of {verdicts.total()} claims of the paper, over every setting that it leaves "
+        f"unstated: {escape(told)}.</p>{found}"
+    )
+
+
+def _opening(results: list[Result]) -> str:
+    """The picture of the finding: what the simulation approaches as it grows."""
+    result = next((r for r in results if r.name == "theorem_v3" and r.picture), None)
+    return _figure(result, "opening") if result else ""
 
 
 def _claims(results: list[Result], told: dict[str, Any]) -> str:
@@ -196,7 +247,7 @@ def _claims(results: list[Result], told: dict[str, Any]) -> str:
     table = Table("Claims", ["the paper's claim", "verdict", "where", "evidence"], rows)
     seen = ", ".join(f"{name} {100 * value:.2g} %" for name, value in told["power"].items())
     power = f"<p>Smallest error that the pooled test would have seen: {escape(seen)}.</p>"
-    return "<h2>Claims of the paper</h2>" + _table(table) + (power if seen else "")
+    return "<h2>Claims of the paper</h2>" + _table(table, stacks=True) + (power if seen else "")
 
 
 def _verdict(name: str) -> str:
@@ -211,26 +262,51 @@ def _item(result: Result) -> str:
     )
     picture = ""
     if result.picture:
-        picture = (
-            f'<figure role="img" aria-label="{escape(result.title)}">{result.picture}</figure>'
-        )
+        picture = _figure(result, result.name)
     error = f"<pre>{escape(result.error)}</pre>" if result.error else ""
     used = seeds(result.data)
     listed = f"; seeds {', '.join(map(str, used))}" if used else ""
+    if result.skipped:
+        return (
+            f'<section id="{result.name}"><h3>{escape(result.title)}</h3>{paragraphs}'
+            f"<p>Skipped: {escape(result.skipped)}.</p></section>"
+        )
     return (
         f'<section id="{result.name}"><h3>{_badge(result.holds).html} {escape(result.title)}</h3>'
-        f"{paragraphs}{error}{picture}{_gates(result.gates)}"
+        f"{paragraphs}{error}{picture}{_gates(result)}"
         + "".join(_table(table) for table in result.tables)
         + f'<p class="fine"><code>python -m validation --only {result.name}</code>; '
         f"{result.seconds:.1f} s{listed}.</p></section>"
     )
 
 
-def _gates(gates: list[Gate]) -> str:
+def _figure(result: Result, name: str) -> str:
+    """The picture, for wide and for narrow screens, and what was really run for it."""
+    label = escape(result.title)
+    wide, narrow = (
+        text.replace(f'"{result.name}-', f'"{name}-').replace(f"#{result.name}-", f"#{name}-")
+        for text in (result.picture, result.narrow)
+    )
+    drawn = f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>' if narrow else wide
+    run = ", ".join(sizes(result.data))
+    text = f"Simulated for this picture and its gates: {run}." if run else ""
+    caption = f"<figcaption>{escape(text)}</figcaption>" if text else ""
+    return f'<figure role="img" aria-label="{label}">{drawn}{caption}</figure>'
+
+
+def _gates(result: Result) -> str:
+    """The gates: what was measured, what is allowed, and what each would have seen."""
     rows: list[list[object]] = [
-        [_badge(g.holds), g.name, g.value, _bounds(g), g.reason] for g in gates
+        [
+            *(_badge(g.holds), g.name, g.value, _bounds(g), g.seen),
+            "–" if math.isnan(g.relative) else f"{100 * g.relative:.2g} %",
+            ", ".join(noticed(result.name, g)) or "–",
+            g.reason,
+        ]
+        for g in result.gates
     ]
-    return _table(Table("Gates", ["verdict", "measured", "value", "allowed", "why"], rows))
+    heads = ["verdict", "measured", "value", "allowed", "sees", "relative", "noticed", "why"]
+    return _table(Table("Gates", heads, rows))
 
 
 def _bounds(gate: Gate) -> str:
@@ -256,7 +332,8 @@ def _number(value: float) -> str:
     return f"{value:.5g}".replace("-", "−")
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, *, stacks: bool = False) -> str:
+    """A sortable table; one that `stacks` has its cells below each other on narrow screens."""
     # A heading stands over its numbers.
     numeric = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
     head = "".join(
@@ -266,7 +343,8 @@ def _table(table: Table) -> str:
     )
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f"<table{' class=stacks' if stacks else ''}>"
         f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

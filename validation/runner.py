@@ -29,6 +29,9 @@ _LONG = (
     "theorem_iv3",
     "stationary_density",
     "fig1",
+    "layer_ptq",
+    "finite_size",
+    "propagation_of_chaos",
 )
 
 
@@ -59,16 +62,18 @@ def run(names: list[str], folder: Path, *, quick: bool, jobs: int, shown: bool) 
             results[name] = kept
     with progress_to(len(names), "validation", shown=shown, unit="items") as bar:
         bar.reach(len(results))
-        for result in _work(waiting, quick, jobs):
+        for result in _work(waiting, folder, quick, jobs):
             results[result.name] = result
-            if not result.error:
+            # What was skipped may be there another time.
+            if not result.error and not result.skipped:
                 _write(_file(folder, result.name, quick), result)
             bar.reach(len(results))
     return [results[name] for name in names]
 
 
-def _work(names: list[str], quick: bool, jobs: int) -> Iterator[Result]:
+def _work(names: list[str], folder: Path, quick: bool, jobs: int) -> Iterator[Result]:
     """Yield results as they come; Ctrl-C stops the work and is passed on."""
+    parts = {name: _file(folder, name, quick).with_suffix("") for name in names}
     # Fresh processes: threads of compiled code do not survive a fork. They leave Ctrl-C to this
     # one, since a simulation that is interrupted would return what it has as if it were whole.
     pool = ProcessPoolExecutor(
@@ -78,7 +83,8 @@ def _work(names: list[str], quick: bool, jobs: int) -> Iterator[Result]:
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        for done in as_completed([pool.submit(work_out, name, quick) for name in names]):
+        work = [pool.submit(work_out, name, quick, folder=parts[name]) for name in names]
+        for done in as_completed(work):
             yield done.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

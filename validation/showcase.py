@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 from validation.catalogue import Result, load_item
 from validation.pictures import STYLE, thin_out_labels
+from validation.report import WORDS
 
 __all__ = ["PICTURES", "publish", "table_text"]
 
@@ -24,7 +25,7 @@ _BLOCK = re.compile(r"(<!-- validation -->\n).*?(<!-- end of validation -->\n)",
 
 
 def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> None:
-    """Write table and pictures of a full run into docs/ under `root`."""
+    """Write tables and pictures of one run into docs/ and the README under `root`."""
     docs = root / "docs"
     docs.mkdir(exist_ok=True)
     by_name = {result.name: result for result in results}
@@ -33,29 +34,45 @@ def publish(results: list[Result], told: dict[str, Any], root: Path = ROOT) -> N
             figure = load_item(name).visualize(by_name[name].data)
             thin_out_labels(figure)
             figure.savefig(docs / f"validation_{name}.png", dpi=110, metadata={"Software": None})
-    page = docs / "validation.md"
-    text = page.read_text(encoding="utf-8")
     block = table_text(results, told) + "".join(
         f"\n![{title}](validation_{name}.png)\n" for name, title in PICTURES.items()
     )
+    _fill(docs / "validation.md", block)
+    _fill(root / "README.md", plain_text(by_name["claims_scan"], told))
+
+
+def _fill(page: Path, block: str) -> None:
+    text = page.read_text(encoding="utf-8")
     changed, count = _BLOCK.subn(lambda m: f"{m[1]}{block}{m[2]}", text)
     if count != 1:
-        raise SystemExit("docs/validation.md must hold <!-- validation --> and its end once")
+        raise SystemExit(f"{page.name} must hold <!-- validation --> and its end once")
     page.write_text(changed, encoding="utf-8")
+
+
+def plain_text(result: Result, told: dict[str, Any]) -> str:
+    """Return the paper's claims, verdicts and evidence for readers who know no symbol, Markdown."""
+    texts = load_item("claims_scan").plain(result.data)
+    lines = ["| the paper says | verdict | evidence |", "|---|---|---|"]
+    for claim in told["claims"]:
+        if claim["id"] in texts:
+            said, evidence = texts[claim["id"]]
+            lines.append(f"| {_cell(said)} | {WORDS[claim['verdict']]} | {_cell(evidence)} |")
+    return "\n".join([*lines, ""])
 
 
 def table_text(results: list[Result], told: dict[str, Any]) -> str:
     """Return the paper's claims with their verdicts, then the headlines of all items, Markdown."""
     gates = sum(len(result.gates) for result in results)
     rows = [f"| {_cell(r.title)} | {_cell(r.headline)} |" for r in results]
+    small = " with few and small simulations" if told["mode"] == "quick" else ""
     lead = (
-        f"Full run: {len(results)} items, {gates} gates, "
-        f"{'all hold' if told['holds'] else 'NOT all hold'} (fpsolve "
+        f"All of this page is from one {told['mode']} run{small}: {len(results)} items, {gates} "
+        f"gates, {'all hold' if told['holds'] else 'NOT all hold'} (fpsolve "
         f"{told['versions']['fpsolve']}, NumPy {told['versions']['numpy']}, Numba "
-        f"{told['versions']['numba']}). Where STE is compared with the PDE, the worst of all "
-        "tests is given over its own limit: below 1 they agree."
+        f"{told['versions']['numba']})."
     )
-    return "\n".join([claims_text(told), lead, "", "| item | found |", "|---|---|", *rows, ""])
+    parts = [lead, "", claims_text(told), "| item | found |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
 
 
 def claims_text(told: dict[str, Any]) -> str:
@@ -63,7 +80,7 @@ def claims_text(told: dict[str, Any]) -> str:
     if not told["claims"]:
         return ""
     rows = [
-        f"| {_cell(c['claim'])} | {c['verdict']}: {_cell(c['where'])} | {_cell(c['evidence'])} |"
+        f"| {_cell(c['claim'])} | {c['verdict']}, {_cell(c['where'])} | {_cell(c['evidence'])} |"
         for c in told["claims"]
     ]
     lines = ["| the paper's claim | verdict | evidence |", "|---|---|---|", *rows, ""]

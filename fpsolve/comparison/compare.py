@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from fpsolve.comparison.distances import binned_l1, kolmogorov_smirnov, wasserstein
-from fpsolve.comparison.fluctuations import fluctuations
+from fpsolve.comparison.fluctuations import Solved, fluctuations_about
 from fpsolve.comparison.law import Law
 from fpsolve.comparison.moments import expected_order_parameters
 from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
@@ -50,8 +50,8 @@ Array = NDArray[np.float64]
 _QUANTILES = np.arange(1, 32) / 32
 # Bound on the inflation of noise that comes from training alone.
 _TRAINING = 2.0
-# Teacher values for which, and accuracy to which, variances over runs are computed.
-_MOST_CLASSES, _RTOL = 32, 0.05
+# Teacher values and cells up to which variances over runs are computed, and their accuracy.
+_MOST_CLASSES, _MOST_CELLS, _RTOL = 32, 1500, 0.05
 
 
 def compare(
@@ -150,13 +150,16 @@ def _variances(
     shared = particles.stats.get("shared_initial") or particles.stats.get("kind") != "ste"
     if shared or problem.teacher.values.size > _MOST_CLASSES:
         return {}
-    times, where = np.unique(density.times[indices], return_inverse=True)
+    chosen, where = np.unique(indices, return_inverse=True)
+    solved = Solved(density.times[chosen], density.order_parameters[chosen], density.edges[[0, -1]])
     try:
-        found = fluctuations(problem, times, rtol=_RTOL)
+        found = fluctuations_about(problem, solved, _RTOL, _MOST_CELLS)
     except (ParameterError, SolveError):
         return {}
     names = [n for n in found.names if n != "s" or found.stats["error_of_s"] <= _RTOL]
-    return {name: found.variance(name)[where] * (1 + _RTOL) for name in names}
+    # What is small beside its largest value is known to a share of a hundredth of that.
+    known = {name: np.maximum(found.variance(name), 0.0) for name in names}
+    return {name: (v + _RTOL * np.maximum(v, 0.01 * v.max()))[where] for name, v in known.items()}
 
 
 def _independent_runs(particles: ParticleTrajectory) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,9 @@ from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
+from fpsolve.reduction import OrderParameters
 
-__all__ = ["Fluctuations", "fluctuations"]
+__all__ = ["Fluctuations", "Solved", "fluctuations", "fluctuations_about"]
 
 Array = NDArray[np.float64]
 
@@ -69,7 +70,9 @@ class Fluctuations:
     def standard_error(self, name: str, dimension: float, runs: float = 1) -> Array:
         """Return the standard error of a mean over runs, shape (T,), to leading order in 1/d."""
         dimension = finite("dimension", dimension, above=0.0)
-        return np.sqrt(self.variance(name) / (dimension * finite("runs", runs, above=0.0)))
+        # Where next to nothing varies, the variance is known to within 0.
+        variance = np.maximum(self.variance(name), 0.0)
+        return np.sqrt(variance / (dimension * finite("runs", runs, above=0.0)))
 
     @property
     def m(self) -> Array:
@@ -154,6 +157,35 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
         raise ParameterError("rtol", rtol, "must be at most 0.1")
     _refuse(problem)
     solved = solve_pde(problem, times, rtol=1e-4)
+    known = Solved(solved.times, solved.order_parameters, solved.edges[[0, -1]])
+    return fluctuations_about(problem, known, rtol, _MOST_CELLS)
+
+
+class Solved(NamedTuple):
+    """What is known of a density: its order parameters at times, and the ends of its cells."""
+
+    times: Array
+    order_parameters: OrderParameters
+    edges: Array
+
+
+def fluctuations_about(
+    problem: Problem, solved: Solved, rtol: float, most_cells: int
+) -> Fluctuations:
+    """Return the fluctuations about a density; raise `SolveError` if `most_cells` do not do.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is trained.
+    solved : Solved
+        Its density at the times that are asked for.
+    rtol : float
+        As in `fluctuations`.
+    most_cells : int
+        Cells beyond which the mesh is not refined any more.
+    """
+    _refuse(problem)
     times = solved.times
     if not solved.order_parameters.generalization_error.min() > 0:
         raise SolveError(
@@ -163,7 +195,7 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
             step=0.0,
         )
     coarse, error = _solve(problem, solved, 0), np.inf
-    while coarse.cells < _MOST_CELLS:
+    while coarse.cells < most_cells:
         fine = _solve(problem, solved, coarse.level + 1)
         size, change = _diagonal(fine.covariance), _diagonal(fine.covariance - coarse.covariance)
         # Where a variance is all but gone, what counts is its size when it was there.
@@ -223,7 +255,7 @@ class _Level:
     steps: int
 
 
-def _complete(solved: Any, covariance: Array) -> Array:
+def _complete(solved: Solved, covariance: Array) -> Array:
     """Return the covariance of the order parameters: δs = δ(s²)/2s, the others as they are."""
     s = solved.order_parameters.s
     factor = np.ones((s.size, len(_NAMES)))
@@ -231,14 +263,14 @@ def _complete(solved: Any, covariance: Array) -> Array:
     return np.asarray(covariance * factor[:, :, None, None] * factor)
 
 
-def _rate_span(problem: Problem, solved: Any) -> tuple[float, float]:
+def _rate_span(problem: Problem, solved: Solved) -> tuple[float, float]:
     """Return the smallest positive and the largest η up to the last time."""
     times = np.linspace(0.0, solved.times[-1], 65)
     rates = np.array([problem.dynamics.rate(float(tau))[0] for tau in times])
     return float(rates[rates > 0].min()), float(rates.max())
 
 
-def _scales(problem: Problem, solved: Any) -> tuple[float, float]:
+def _scales(problem: Problem, solved: Solved) -> tuple[float, float]:
     """Return the smallest D/η² and the largest |a|/η within the range of ψ."""
     dynamics = problem.dynamics
     error = float(solved.order_parameters.generalization_error.min())
@@ -255,7 +287,7 @@ def _drift(problem: Problem, w: Array) -> Array:
     return np.array([dynamics.fields(w, bins, k).drift[0] for k in range(dynamics.w_star.size)])
 
 
-def _mesh(problem: Problem, solved: Any, level: int) -> Array:
+def _mesh(problem: Problem, solved: Solved, level: int) -> Array:
     """Return cell edges, breaks among them, refined towards breaks; shape (N + 1,)."""
     low, high = float(solved.edges[0]), float(solved.edges[-1])
     if problem.dynamics.walls is not None:
@@ -293,7 +325,7 @@ def _divide(x: Array, density: Array, level: int) -> Array:
     return points
 
 
-def _time_grid(problem: Problem, solved: Any, level: int) -> list[Array]:
+def _time_grid(problem: Problem, solved: Solved, level: int) -> list[Array]:
     """Return the times from one event to the next, fine behind 0 and around each output time."""
     dynamics, fastest = problem.dynamics, _rate_span(problem, solved)[1]
     diffusivity, speed = _scales(problem, solved)
@@ -359,7 +391,7 @@ def _face_drift(problem: Problem, edges: Array) -> Array:
     return np.asarray((sides[0] + sides[1]) / (width[:-1] + width[1:]))
 
 
-def _solve(problem: Problem, solved: Any, level: int) -> _Level:
+def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
     """Return covariances of the functionals on one mesh: one march forward, one backward."""
     dynamics = problem.dynamics
     edges = _mesh(problem, solved, level)

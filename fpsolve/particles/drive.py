@@ -145,6 +145,7 @@ def drive(
                 reporter,
                 attend=watch,
                 done=done,
+                full=record.full,
             )
     except SolveError as error:
         if sink is not None:

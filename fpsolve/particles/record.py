@@ -24,6 +24,11 @@ __all__ = ["Record"]
 
 Array = NDArray[np.float64]
 
+# More weights than these stay in the file of a run.
+_MOST = 2**24
+# So many weights may wait for the sink.
+_MOST_WAITING = 2**22
+
 
 class Record:
     """Weights and order parameters of all runs, filled in as they proceed.
@@ -44,7 +49,7 @@ class Record:
     Attributes
     ----------
     weights : ndarray, shape (runs, T, d)
-        As in `ParticleTrajectory`.
+        As in `ParticleTrajectory`; with a sink, T = 0: they are kept until it has them.
     moments, flip_counts : ndarray, shapes (runs, M, 6) and (runs, M, L)
         Sums over coordinates, in the order of `kernels.record_moments`, and how often each
         threshold was passed until then, for compiled loops to write.
@@ -65,7 +70,8 @@ class Record:
         self.teacher_weights = np.array([p.w_star for p in populations])
         runs, size = self.teacher_weights.shape
         marks = timetable.marks.size
-        self.weights = np.empty((runs, timetable.kept.size, size))
+        self.weights = np.empty((runs, timetable.kept.size if sink is None else 0, size))
+        self._waiting: dict[int, Array] = {}
         self.moments = np.zeros((runs, marks, kernels.MOMENTS))
         self.flip_counts = np.zeros((runs, marks, thresholds), dtype=np.int64)
         dynamics = problem.dynamics
@@ -98,8 +104,14 @@ class Record:
             raise SolveError(message, time=float(before), step=step)
         where = np.flatnonzero(self._kept_marks == marks - 1)
         if where.size and marks > known:
-            self.weights[run, where[0]] = w
+            self._put(run, int(where[0]), w)
         self.reached[run] = marks
+
+    def _put(self, run: int, i: int, w: Array) -> None:
+        if self._sink is None:
+            self.weights[run, i] = w
+        else:
+            self._waiting.setdefault(i, np.empty(self.teacher_weights.shape))[run] = w
 
     def pending(self, run: int) -> tuple[tuple[float, Array], ...]:
         """Return time and weights of what `run` has reached and the sink does not have yet."""
@@ -107,7 +119,17 @@ class Record:
             return ()
         own = int(np.searchsorted(self._kept_marks, self.reached[run]))
         kept = self._timetable.kept.tolist()
-        return tuple((kept[i], self.weights[run, i].copy()) for i in range(self.handed, own))
+        # Meanwhile the sink may have been handed some of it.
+        rows = [(i, self._waiting.get(i)) for i in range(self.handed, own)]
+        return tuple((kept[i], row[run].copy()) for i, row in rows if row is not None)
+
+    def full(self) -> bool:
+        """Whether so much waits for the sink that runs had better wait too."""
+        # Only what all runs have reached counts: the sink can be handed that.
+        if self._sink is None:
+            return False
+        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
+        return (complete - self.handed) * self.teacher_weights.size > _MOST_WAITING
 
     @property
     def complete(self) -> int:
@@ -125,22 +147,28 @@ class Record:
         complete = self.complete
         if self._sink is None:
             return
+        if self.handed == complete:
+            return
+        begin = 0 if self.handed == 0 else int(self._kept_marks[self.handed - 1]) + 1
+        marks = np.arange(begin, int(self._kept_marks[complete - 1]) + 1)
+        state = self._order_parameters(marks)
+        dense = np.isin(self._timetable.marks[marks], self._timetable.dense)
         while self.handed < complete:
-            i = self.handed
-            first = 0 if i == 0 else int(self._kept_marks[i - 1]) + 1
-            last = int(self._kept_marks[i]) + 1
-            here = self._order_parameters(self._kept_marks[i : i + 1])
-            along = self._timetable.marks[first:last]
-            dense = np.flatnonzero(np.isin(along, self._timetable.dense)) + first
-            between = self._order_parameters(dense)
-            arrays = {"weights": self.weights[:, i], "dense_time": self._timetable.marks[dense]}
-            arrays |= {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
-            arrays |= {f"dense_{name}": getattr(between, name) for name in ORDER_PARAMETER_NAMES}
+            i, last = self.handed, int(self._kept_marks[self.handed])
+            own = np.flatnonzero(dense & (marks >= begin) & (marks <= last))
+            along = marks[own]
+            arrays = {"weights": self._waiting[i], "dense_time": self._timetable.marks[along]}
+            for name in ORDER_PARAMETER_NAMES:
+                values = getattr(state, name)
+                arrays[name] = values[:, last - marks[0]]
+                arrays[f"dense_{name}"] = values[:, own]
             if self.flip_counts.shape[-1]:
-                arrays["flip_counts"] = self.flip_counts[:, dense]
+                arrays["flip_counts"] = self.flip_counts[:, along]
             with undisturbed():
                 self._sink.frame(i, float(self._timetable.kept[i]), arrays)
                 self.handed += 1
+                del self._waiting[i]
+            begin = last + 1
 
     def restore(self, state: RunState) -> None:
         """Take over what `state` had recorded, and what the sink has already.
@@ -160,16 +188,14 @@ class Record:
             source = np.searchsorted(old, marks[common])
             self.moments[run, common] = state.moments[run, source]
             self.flip_counts[run, common] = state.flip_counts[run, source]
-        has = [] if self._sink is None else list(self._sink.frames)[: self._timetable.kept.size]
-        for i, frame in enumerate(has):
-            self.weights[:, i] = frame["weights"]
-        self.handed = len(has)
-        there = {(run, i) for i in range(len(has)) for run in range(self.reached.size)}
+        has = 0 if self._sink is None else len(self._sink.frames)
+        self.handed = min(has, self._timetable.kept.size)
+        there = {(run, i) for i in range(self.handed) for run in range(self.reached.size)}
         kept = zip(state.pending_runs.tolist(), state.pending_times.tolist(), strict=True)
         for (run, time), w in zip(kept, state.pending_weights, strict=True):
             for i in np.flatnonzero(self._timetable.kept == time).tolist():
                 if (run, i) not in there:
-                    self.weights[run, i] = w
+                    self._put(run, i, w)
                     there.add((run, i))
         for run in range(self.reached.size):
             for i in np.flatnonzero(self._kept_marks < self.reached[run]).tolist():
@@ -202,7 +228,7 @@ class Record:
         return ParticleTrajectory(
             problem=self._problem,
             times=kept,
-            weights=self.weights[:, : kept.size],
+            weights=self._kept_weights(kept.size),
             teacher_weights=self.teacher_weights,
             order_parameters=self._order_parameters(np.searchsorted(marks, kept)),
             dense_times=dense,
@@ -211,6 +237,19 @@ class Record:
             flip_counts=counts,
             state=state,
         )
+
+    def _kept_weights(self, count: int) -> Array:
+        """Weights at the first requested times; in memory, or, if they are many, in the file."""
+        runs, size = self.teacher_weights.shape
+        if self._sink is None:
+            return self.weights[:, :count]
+        if count == 0:
+            return np.empty((runs, 0, size))
+        stored: Any = None if runs * count * size <= _MOST else self._sink.stored("weights")
+        if stored is not None:
+            weights: Array = stored  # It has of an array what those who ask for weights need.
+            return weights
+        return np.ascontiguousarray(np.moveaxis(self._sink.series("weights"), 0, 1))
 
     def _order_parameters(self, marks: NDArray[Any]) -> OrderParameters:
         times = self._timetable.marks[marks]

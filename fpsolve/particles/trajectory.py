@@ -34,7 +34,8 @@ class ParticleTrajectory(Shown):
     times : ndarray, shape (T,)
         Times τ = steps/d (dimensionless).
     weights : ndarray, shape (runs, T, d)
-        Weights w at those times.
+        Weights w at those times. Of a long run with `store=` they stay in its file, and are read
+        as far as they are asked for.
     teacher_weights : ndarray, shape (runs, d)
         Teacher weights w*.
     order_parameters : OrderParameters

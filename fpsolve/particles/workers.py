@@ -14,6 +14,8 @@ __all__ = ["round_robin", "thread_count"]
 
 # Seconds between looks at the progress and at Ctrl-C.
 _PATIENCE = 0.05
+# Seconds between looks at whether what runs have reached was taken off them.
+_BREAK = 0.005
 
 
 def thread_count(threads: int | None) -> int:
@@ -27,7 +29,7 @@ def thread_count(threads: int | None) -> int:
 
 def round_robin(
     runs: Sequence[Iterator[int]], threads: int, progress: Progress, *,
-    attend: Callable[[], None], done: float = 0.0,
+    attend: Callable[[], None], done: float = 0.0, full: Callable[[], bool] = lambda: False,
 ) -> bool:  # fmt: skip
     """Advance all `runs` to their ends, each by a chunk in turn; True if interrupted by Ctrl-C.
 
@@ -44,6 +46,8 @@ def round_robin(
         Called from the calling thread now and then.
     done : float, default 0
         Work that was done before.
+    full : callable, optional
+        While it is true no run goes on; `attend` makes it false.
 
     Raises
     ------
@@ -66,6 +70,9 @@ def round_robin(
 
     def work_on() -> None:
         while not stop.is_set():
+            if full():
+                stop.wait(_BREAK)
+                continue
             try:
                 run = waiting.get_nowait()
             except queue.Empty:

@@ -14,7 +14,7 @@ import signal
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -41,6 +41,9 @@ from fpsolve.recording.target import (
     refusal,
     write_lock,
 )
+
+if TYPE_CHECKING:
+    from fpsolve.recording.array import StoredArray
 
 __all__ = ["Hdf5Sink", "write_header"]
 
@@ -257,6 +260,12 @@ class Hdf5Sink:
             growing = next(a for a, axis in enumerate(axes) if axis in ("time", "dense_time"))
             return np.moveaxis(file[name][...], growing, 0)
 
+    def stored(self, name: str) -> StoredArray:
+        """A view of the array `name` in the file."""
+        from fpsolve.recording.array import StoredArray
+
+        return StoredArray(self.path, name)
+
     # --- the file --------------------------------------------------------------------------------
 
     def _flush(self, *, durable: bool = False, last: bool = False) -> None:
@@ -357,7 +366,9 @@ class Hdf5Sink:
         self._dimensions(axes, block.shape)
         shape = (*block.shape[:growing], 0, *block.shape[growing + 1 :])
         label = _LABELS[name]
-        variable = create_variable(self._file, name, block.dtype, shape, label, growing=growing)
+        variable = create_variable(
+            self._file, name, block.dtype, shape, label, growing=growing, noise=name == "weights"
+        )
         _attach(self._file, variable, axes)
 
     def _dimensions(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> None:

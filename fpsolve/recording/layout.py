@@ -29,8 +29,17 @@ __all__ = [
 _CHUNK_BYTES = 2**22
 # Bytes in one chunk of what grows: few enough that rewriting the last one costs little.
 _GROWN_BYTES = 2**14
+# The same of numbers that do not compress: a chunk is written once, or twice.
+_NOISE_BYTES = 2**18
 # Fletcher-32 lets every reader notice a damaged chunk.
-_FILTERS = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+_FILTERS: dict[str, Any] = {
+    "compression": "gzip",
+    "compression_opts": 4,
+    "shuffle": True,
+    "fletcher32": True,
+}
+# Digits of weights are noise: gzip would take 6 % off the file and more time than the simulation.
+_NOISE_FILTERS: dict[str, Any] = {"fletcher32": True}
 
 
 @dataclass(frozen=True)
@@ -101,19 +110,29 @@ def create_variable(
     label: Label,
     *,
     growing: int | None = None,
+    noise: bool = False,
 ) -> h5py.Dataset:
-    """Return a new, empty numeric variable; axis number `growing` may be extended later."""
+    """Return a new, empty numeric variable; axis number `growing` may be extended later.
+
+    `noise` says that compression would be in vain.
+    """
     whole = list(shape)
+    grown = _NOISE_BYTES if noise else _GROWN_BYTES
     if growing is not None:
         itemsize = np.dtype(dtype).itemsize
         row = itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing)
-        whole[growing] = max(1, _GROWN_BYTES // max(row, 1))
+        whole[growing] = max(1, grown // max(row, 1))
     chunks = _chunks(tuple(whole), np.dtype(dtype).itemsize)
     if growing is not None:
         chunks = (*chunks[:growing], whole[growing], *chunks[growing + 1 :])
     most = tuple(None if axis == growing else n for axis, n in enumerate(shape))
     dataset = file.create_dataset(
-        name, shape=shape, dtype=dtype, chunks=chunks, maxshape=most, **_FILTERS
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        maxshape=most,
+        **(_NOISE_FILTERS if noise else _FILTERS),
     )
     _describe(dataset, label, text=False)
     return dataset

@@ -78,6 +78,9 @@ class MemorySink:
         join = np.concatenate if name.startswith("dense_") else np.stack
         return np.asarray(join([frame[name] for frame in self.frames]))
 
+    def stored(self, name: str) -> None:
+        """Nothing: there is no file."""
+
 
 def _copied(arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.array(value) for name, value in arrays.items()}

@@ -109,3 +109,6 @@ class Sink(Protocol):
 
         Arrays called `dense_…` are joined end to end, others stacked.
         """
+
+    def stored(self, name: str) -> Any:
+        """A view of the array `name` in a file, read when it is asked for; None in memory."""

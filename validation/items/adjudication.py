@@ -12,8 +12,9 @@ import numpy as np
 
 import fpsolve
 from fpsolve import GaussianInitial
-from validation.curves import late_average, problem
-from validation.gates import FALSE_ALARM, Gate, Table, mean_and_error, student_limit
+from validation.curves import known_errors, late_average, problem
+from validation.gates import FALSE_ALARM, Gate, Table, normal_limit, student_limit
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Adjudication: six claims before the simulation"
@@ -24,16 +25,15 @@ SEED = 2201
 def at_time(
     case: fpsolve.Problem, tau: Any, dimension: int, runs: int, seed: int
 ) -> dict[str, Any]:
-    """Return ε_g at times τ by STE (with standard error), PDE and closure."""
+    """Return ε_g at times τ by STE, PDE and closure; standard errors by the adjoint equation."""
     tau = np.atleast_1d(tau).astype(float)
     ste = fpsolve.simulate_ste(
         case, tau, dimension=dimension, runs=runs, seed=seed, dense_times=[tau[-1]]
     )
-    mean, error = mean_and_error(ste.order_parameters.generalization_error)
     return {
         "tau": tau,
-        "ste": mean,
-        "error": error,
+        "ste": ste.order_parameters.generalization_error.mean(axis=0),
+        "error": known_errors(case, tau, dimension, runs),
         "pde": fpsolve.solve_pde(case, tau).order_parameters.generalization_error,
         "closure": fpsolve.solve_ode(case, tau).order_parameters.generalization_error,
         "runs": runs,
@@ -45,69 +45,72 @@ def at_time(
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return the evidence for every claim."""
     d, runs = (400, 12) if quick else (1600, 16)
-    found: dict[str, Any] = {}
-    found["growing d"] = [
-        at_time(problem(2, 1.0, ridge=1.0), 5.0, n, 24, SEED + n)
-        for n in ((200, 800) if quick else (250, 1000, 4000))
-    ]
-    found["fig8"] = at_time(problem(2, 1.0, ridge=0.5), 37.0, d, runs, SEED + 1)
     # At the end and on the way: does more input precision help, and is b_x = 3 not monotone?
     way = np.linspace(2.0, 60.0, 15) if quick else np.linspace(2.0, 120.0, 30)
-    found["inputs"] = {
-        str(bits): at_time(
-            problem(3, 1.0, bits_x=bits, eta=0.05, ridge=1.0),
-            way,
-            d if quick else 900,
-            runs,
-            SEED + 2,
-        )
-        for bits in (3, 4, 5)
+    early = np.unique(np.concatenate([np.linspace(0, 40, 81), [120.0]]))[1:]
+    growing = (200, 800) if quick else (250, 1000, 4000)
+    inputs = d if quick else 900
+    return {
+        "growing d": [
+            part(
+                f"d = {n}",
+                lambda n=n: at_time(problem(2, 1.0, ridge=1.0), 5.0, n, 24, SEED + n),
+            )
+            for n in growing
+        ],
+        "fig8": part("fig8", lambda: at_time(problem(2, 1.0, ridge=0.5), 37.0, d, runs, SEED + 1)),
+        "inputs": {
+            str(bits): part(
+                f"b_x = {bits}",
+                lambda bits=bits: at_time(
+                    problem(3, 1.0, bits_x=bits, eta=0.05, ridge=1.0), way, inputs, runs, SEED + 2
+                ),
+            )
+            for bits in (3, 4, 5)
+        },
+        "wide": part(
+            "wide",
+            lambda: at_time(
+                problem(3, 1.0, bits_x=3, omega_x=2.0, eta=0.05, ridge=1.0),
+                *(way[-1], inputs, runs, SEED + 7),
+            ),
+        ),
+        "ranges": {
+            str(w): part(f"ω = {w}", lambda w=w: _range(w, quick, runs))
+            for w in (0.5, 1.0, 1.25, 1.5)
+        },
+        "bits": {str(b): part(f"b = {b}", lambda b=b: _bits(b, quick, runs)) for b in (3, 4)},
+        "early": part(
+            "early",
+            lambda: at_time(problem(3, 1.5, ridge=1.5), early, 200 if quick else 900, 64, SEED + 5),
+        ),
+        "shoulder": part("shoulder", lambda: _plateaus(quick)),
     }
-    found["wide"] = at_time(
-        problem(3, 1.0, bits_x=3, omega_x=2.0, eta=0.05, ridge=1.0),
-        way[-1],
-        d if quick else 900,
-        runs,
-        SEED + 7,
+
+
+def _range(omega: float, quick: bool, runs: int) -> dict[str, Any]:
+    """Late ε_g at λ = 1, exactly and by STE."""
+    case = problem(3, omega, eta=0.04, ridge=1.0)
+    # At ω = ½ the target is the outermost level itself: no stationary state, but a limit.
+    state = fpsolve.stationary_states(case)[0] if omega > 0.5 else fpsolve.small_rate_limit(case)
+    window = (100, 200) if quick else (200, 300)
+    found = late_average(case, window, dimension=200, runs=runs, seed=SEED + 3)
+    return {"exact": state.generalization_error, **found}
+
+
+def _bits(bits: int, quick: bool, runs: int) -> dict[str, Any]:
+    """Late ε_g at λ = ½, exactly and by STE."""
+    # From beside the stationary state: on a level it is approached by diffusion alone.
+    beside = GaussianInitial(2 / 3, 0.01)
+    case = problem(bits, 1.0, eta=0.04, ridge=0.5, initial=beside)
+    found = late_average(
+        case,
+        (50, 150) if quick else (100, 300),
+        dimension=100 if quick else 200,
+        runs=(24 if quick else 12) * runs,
+        seed=SEED + 4,
     )
-    found["ranges"] = {
-        str(w): {
-            "exact": fpsolve.stationary_states(problem(3, w, eta=0.04, ridge=1.0))[
-                0
-            ].generalization_error
-            if w > 0.5
-            else fpsolve.small_rate_limit(problem(3, w, eta=0.04, ridge=1.0)).generalization_error,
-            **late_average(
-                problem(3, w, eta=0.04, ridge=1.0),
-                (100, 200) if quick else (200, 300),
-                dimension=200,
-                runs=runs,
-                seed=SEED + 3,
-            ),
-        }
-        for w in (0.5, 1.0, 1.25, 1.5)
-    }
-    found["bits"] = {
-        str(b): {
-            "exact": fpsolve.stationary_states(problem(b, 1.0, eta=0.04, ridge=0.5))[
-                0
-            ].generalization_error,
-            **late_average(
-                # From beside the stationary state: on a level it is approached by diffusion alone.
-                problem(b, 1.0, eta=0.04, ridge=0.5, initial=GaussianInitial(2 / 3, 0.01)),
-                (50, 150) if quick else (100, 300),
-                dimension=100 if quick else 200,
-                runs=24 * runs if quick else 12 * runs,
-                seed=SEED + 4,
-            ),
-        }
-        for b in (3, 4)
-    }
-    early = np.unique(np.concatenate([np.linspace(0, 40, 81), [120.0]]))
-    case = problem(3, 1.5, ridge=1.5)
-    found["early"] = at_time(case, early[1:], 200 if quick else 900, 64, SEED + 5)
-    found["shoulder"] = _plateaus(quick)
-    return found
+    return {"exact": fpsolve.stationary_states(case)[0].generalization_error, **found}
 
 
 def _plateaus(quick: bool) -> dict[str, Any]:
@@ -125,15 +128,19 @@ def _plateaus(quick: bool) -> dict[str, Any]:
         )
         error = ste.dense_order_parameters.generalization_error
         pde = fpsolve.solve_pde(case, tau).order_parameters.generalization_error
-        fall, fall_error = mean_and_error(error[:, 0] - error[:, at])
+        known = fpsolve.fluctuations(case, [0.0, tau[at]], rtol=0.05)
+        which = known.names.index("generalization_error")
+        spread = known.covariance[:, which, :, which]
+        variance = spread[0, 0] + spread[1, 1] - 2 * spread[0, 1]
         found[name] = {
             "tau": tau,
             "half": tau[at],
             "pde": pde,
             "ste": error.mean(axis=0),
             "pde_fall": pde[0] - pde[at],
-            "fall": fall,
-            "error": fall_error,
+            "grain": 2 * case.kappa / ste.weights[:, 0].size,
+            "fall": (error[:, 0] - error[:, at]).mean(),
+            "error": np.sqrt(max(variance, 0.0) / ste.weights[:, 0].size),
             "runs": 8,
         }
     return found
@@ -148,8 +155,8 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     """For every claim, the numbers by which it stands or falls."""
     rows = []
     last = data["growing d"][-1]
-    t = student_limit(last["runs"] - 1)
-    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g}"
+    t = normal_limit()
+    why = f"normal limit at {FALSE_ALARM:g}: {t:.3g}; standard errors by the adjoint equation"
     d = last["dimension"]
     rows.append(
         Gate.at_least(
@@ -160,8 +167,6 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         Gate.at_most(f"1: PDE, standard errors off STE at d = {d}", apart(last, "pde"), t, why)
     )
     fig8 = data["fig8"]
-    t = student_limit(fig8["runs"] - 1)
-    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g}"
     rows.append(
         Gate.at_least("2: closure, standard errors off STE", apart(fig8, "closure"), t, why)
     )
@@ -184,16 +189,16 @@ def _input_gates(inputs: dict[str, Any], wide: dict[str, Any]) -> list[Gate]:
     """3: fall at every b_x as the PDE says, which is monotone; clipping outweighs resolution."""
     three, five = inputs["3"], inputs["5"]
     tests = len(inputs) * len(three["tau"])
-    t = student_limit(three["runs"] - 1, tests)
-    why = f"Student's t at {FALSE_ALARM:g} over {tests} times and bit widths"
+    t = normal_limit(tests)
+    why = f"normal limit at {FALSE_ALARM:g} over {tests} times and bit widths"
     away = max(apart(f, "pde", i) for f in inputs.values() for i in range(len(f["tau"])))
     promised = 1e-5 * three["pde"][0]
-    t_end = student_limit(three["runs"] - 1)
+    t_end = normal_limit()
     clipped, finer = three["ste"][-1] - wide["ste"][-1], three["ste"][-1] - five["ste"][-1]
     # ε₃ − ε_wide − |ε₃ − ε₅| holds ε₃ twice where ε₃ < ε₅.
     error = np.sqrt(4 * three["error"][-1] ** 2 + wide["error"][-1] ** 2 + five["error"][-1] ** 2)
     return [
-        Gate.at_most("3: STE off the PDE, standard errors, worst", away, t, why),
+        Gate.at_most("3: STE off the PDE, standard errors, worst", away, t, why, noise=1.0),
         Gate.at_most(
             "3: largest rise of the PDE at b_x = 3",
             np.diff(three["pde"]).max(),
@@ -204,7 +209,8 @@ def _input_gates(inputs: dict[str, Any], wide: dict[str, Any]) -> list[Gate]:
             "3: what ω_x = 2 saves less what b_x = 5 changes, by STE",
             clipped - abs(finer),
             t_end * error,
-            f"{t_end:.3g} standard errors, Student's t at {FALSE_ALARM:g}: the loss is clipping",
+            f"{t_end:.3g} standard errors, normal at {FALSE_ALARM:g}: the loss is clipping",
+            noise=error,
         ),
     ]
 
@@ -212,14 +218,20 @@ def _input_gates(inputs: dict[str, Any], wide: dict[str, Any]) -> list[Gate]:
 def _plateau_gates(shoulder: dict[str, Any]) -> list[Gate]:
     """6: from small weights no fall for half of Δ/(2ηκ|w*|), from N(0, 1) it falls at once."""
     broad, small = shoulder["N(0, 1)"], shoulder["N(0, 1e-4)"]
-    t = student_limit(broad["runs"] - 1, 2)
-    why = f"{t:.3g} standard errors: Student's t at {FALSE_ALARM:g}"
+    t = normal_limit(2)
+    why = f"{t:.3g} standard errors by the adjoint equation: normal at {FALSE_ALARM:g}"
     name = f"6: fall of ε_g until τ = {broad['half']:g} by STE"
-    still = t * small["error"] + 1e-5 * small["pde"][0]
-    return [
-        Gate.at_least(f"{name}, from N(0, 1)", broad["fall"], t * broad["error"], why),
-        Gate.near(f"{name}, from N(0, 1e-4)", small["fall"], 0.0, still, why + ", and 10·rtol"),
-    ]
+    found = []
+    for label, r in (("N(0, 1)", broad), ("N(0, 1e-4)", small)):
+        # No fewer weights than one can have crossed: 2κ/d each.
+        still = t * r["error"] + 1e-5 * r["pde"][0] + r["grain"]
+        title = f"{name}, from {label}"
+        also = why + ", 10·rtol, and one weight's part"
+        found.append(Gate.near(title, r["fall"], r["pde_fall"], still, also, noise=r["error"]))
+    gap = broad["fall"] - small["fall"]
+    error = float(np.hypot(broad["error"], small["error"]))
+    title = f"{name}, from N(0, 1) less from N(0, 1e-4)"
+    return [*found, Gate.at_least(title, gap, t * error, why, noise=error)]
 
 
 def _lower(name: str, low: dict[str, Any], high: dict[str, Any]) -> Gate:
@@ -230,15 +242,15 @@ def _lower(name: str, low: dict[str, Any], high: dict[str, Any]) -> Gate:
         "difference over its standard error; one chance in a thousand if there were none: "
         f"t = {limit:.3g}"
     )
-    return Gate.at_least(name, score, limit, why)
+    return Gate.at_least(name, score, limit, why, noise=1.0)
 
 
 def _early_gates(found: dict[str, Any]) -> list[Gate]:
     at = int(np.argmin(found["pde"]))
-    t = student_limit(found["runs"] - 1)
+    t = normal_limit()
     gain = found["ste"][-1] - found["ste"][at]
     error = np.hypot(found["error"][-1], found["error"][at])
-    why = f"Student's t of the runs at {FALSE_ALARM:g}: {t:.3g} standard errors"
+    why = f"normal limit at {FALSE_ALARM:g}: {t:.3g} standard errors by the adjoint equation"
     closed, ste = min(found["closure"]), found["ste"][at]
     return [
         Gate.at_least("5: what stopping early saves by STE", gain, t * error, why + ": it is real"),
@@ -324,12 +336,15 @@ def visualize(data: dict[str, Any]) -> Any:
     ax = axes[0, 1]
     f = data["fig8"]
     points(ax, [1], f["ste"], f["error"], COLORS[1])
-    ax.bar([0, 2], [f["pde"][0], f["closure"][0]], color=[COLORS[0], COLORS[6]], width=0.5)
+    ax.plot([0, 2], [f["pde"][0], f["closure"][0]], "D", color=COLORS[0], ms=5)
+    ax.axhline(f["pde"][0], color=COLORS[0], lw=0.8)
     ax.set_xticks([0, 1, 2], ["PDE", "STE", "closure"])
+    ax.set_xlim(-0.5, 2.5)
     ax = axes[0, 2]
     for color, (bits, f) in zip(COLORS, data["inputs"].items(), strict=False):
         points(ax, f["tau"], f["ste"], f["error"], color, ms=2.5)
         ax.plot(f["tau"], f["pde"], color=color, label=f"$b_x={bits}$")
+    ax.set_yscale("log")
     ax.set_xlabel(r"$\tau$")
     ax.legend()
     ax = axes[1, 0]
@@ -345,10 +360,10 @@ def visualize(data: dict[str, Any]) -> Any:
     ax.set_xlabel(r"$\omega$")
     ax = axes[1, 1]
     f = data["early"]
-    points(ax, f["tau"][::4], f["ste"][::4], f["error"][::4], COLORS[1])
-    ax.plot(f["tau"], f["pde"], color=COLORS[0])
-    ax.plot(f["tau"], f["closure"], ":", color=INK)
-    ax.set_xlim(0, 60)
+    # The last time is far behind the minimum.
+    points(ax, f["tau"][:-1:4], f["ste"][:-1:4], f["error"][:-1:4], COLORS[1])
+    ax.plot(f["tau"][:-1], f["pde"][:-1], color=COLORS[0])
+    ax.plot(f["tau"][:-1], f["closure"][:-1], ":", color=INK)
     ax.set_xlabel(r"$\tau$")
     ax = axes[1, 2]
     for color, (name, r) in zip(COLORS, data["shoulder"].items(), strict=False):

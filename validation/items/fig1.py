@@ -21,7 +21,7 @@ from validation.curves import (
     verdict_on,
 )
 from validation.gates import Gate
-from validation.pictures import COLORS, INK, grid_of_axes, key
+from validation.pictures import COLORS, INK, grid_of_axes, is_stacked, key
 
 TITLE = "Fig. 1: densities, STE against PDE"
 KIND = "figure"
@@ -102,12 +102,12 @@ def visualize(data: dict[str, Any]) -> Any:
             ax.set_xlim(-2.5, 3)
             ax.set_xlabel("$w$")
         axes[row, 1].legend(loc="upper left")
-        grid = axes[2, 2 * row].get_gridspec()
-    for ax in axes[2]:
-        ax.remove()
     curves = {label: case["curve"] for label, case in data["cases"].items()}
-    for half, log in ((slice(0, 2), False), (slice(2, 4), True)):
-        ax = figure.add_subplot(grid[2, half])
+    for first, log in ((0, False), (2, True)):
+        ax = axes[2, first]
+        axes[2, first + 1].remove()
+        if not is_stacked():
+            ax.set_subplotspec(ax.get_gridspec()[2, first : first + 2])
         draw_curves(ax, curves, COLORS, log=log)
         if not log:
             ax.legend(loc="upper right")

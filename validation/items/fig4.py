@@ -11,6 +11,7 @@ from typing import Any
 from validation.curves import (
     agreement_gate,
     closure_table,
+    draw_differences,
     draw_row,
     joined,
     learning_curve,
@@ -18,7 +19,7 @@ from validation.curves import (
     verdict_on,
 )
 from validation.gates import Gate, Table
-from validation.pictures import grid_of_axes, key
+from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 4: weights and inputs"
 KIND = "figure"
@@ -61,9 +62,10 @@ def headline(data: dict[str, Any]) -> str:
 
 def visualize(data: dict[str, Any]) -> Any:
     """Draw a row for either bit width, on both time axes."""
-    figure, axes = grid_of_axes(2, 2, height=3.2)
+    figure, axes = grid_of_axes(2, 3, width=12, height=3.2)
     for row, (panel, curves) in zip(axes, data.items(), strict=True):
-        draw_row(row, curves)
+        draw_row(row[:2], curves)
+        draw_differences(row[2], curves, COLORS)
         for ax in row:
             ax.set_title(f"${panel}$")
     axes[0, 0].legend(loc="upper right")

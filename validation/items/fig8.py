@@ -13,12 +13,14 @@ from validation.curves import (
     agreement_gate,
     closure_table,
     draw_curves,
+    draw_differences,
     joined,
     learning_curve,
     problem,
     verdict_on,
 )
 from validation.gates import Gate, Table
+from validation.parts import part
 from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 8: ridge"
@@ -46,13 +48,16 @@ def _panel(
     cases: dict[str, tuple[int, float]], ridge: float, dimension: int, runs: int, seed: int
 ) -> dict[str, Any]:
     return {
-        label: learning_curve(
-            problem(bits, omega, ridge=ridge),
-            horizon=120.0,
-            dimension=dimension,
-            runs=runs,
-            seed=seed + i + round(100 * ridge),
-            checks=(5.0, 37.0, 120.0),
+        label: part(
+            f"{ridge} {label}",
+            lambda i=i, bits=bits, omega=omega: learning_curve(
+                problem(bits, omega, ridge=ridge),
+                horizon=120.0,
+                dimension=dimension,
+                runs=runs,
+                seed=seed + i + round(100 * ridge),
+                checks=(5.0, 37.0, 120.0),
+            ),
         )
         for i, (label, (bits, omega)) in enumerate(cases.items())
     }
@@ -74,15 +79,15 @@ def headline(data: dict[str, Any]) -> str:
 
 
 def visualize(data: dict[str, Any]) -> Any:
-    """Draw the six panels twice, on linear and on logarithmic time."""
-    figure, axes = grid_of_axes(4, 3, width=11, height=2.7, sharey=True)
+    """Draw the six panels, and below them what STE and closure are off the PDE in each."""
+    figure, axes = grid_of_axes(4, 3, width=11, height=2.7)
     for i, (panel, curves) in enumerate(data.items()):
         row, column = divmod(i, 3)
-        for shift, log in ((0, False), (2, True)):
-            ax = axes[row + shift, column]
-            draw_curves(ax, curves, COLORS, log=log)
-            ax.set_title(panel)
-            if column == 2:
-                ax.legend(loc="upper right" if not log else "lower left")
-    key(axes[2, 0], loc="lower left")
+        draw_curves(axes[row, column], curves, COLORS, log=True)
+        axes[row, column].set_title(panel)
+        draw_differences(axes[row + 2, column], curves, COLORS)
+        axes[row + 2, column].set_title(panel)
+        if column == 2:
+            axes[row, column].legend(loc="lower left")
+    key(axes[0, 0], loc="lower left")
     return figure

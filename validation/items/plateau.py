@@ -25,7 +25,7 @@ DEVIATION = 1e-3
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return half-crossing times for several steps, ranges and rates."""
-    runs, dimension = (12, 200) if quick else (16, 900)
+    runs, dimension = (48, 200) if quick else (128, 400)
     rows = []
     for i, (bits, omega, eta) in enumerate(
         [
@@ -113,6 +113,7 @@ def gates(data: dict[str, Any]) -> list[Gate]:
                 r["pde"],
                 t * r["error"] + r["spacing"],
                 why,
+                noise=r["error"],
             )
         )
     return rows

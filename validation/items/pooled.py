@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-import fpsolve
 from fpsolve import GaussianInitial, Problem
+from validation.coefficients import COEFFICIENTS, response
 from validation.curves import extrapolated, problem
 from validation.gates import FALSE_ALARM, Gate, Table
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes
 
 TITLE = "One pooled test, and what it would have seen"
@@ -24,10 +25,8 @@ KIND = "claim"
 SEED = 4201
 # Read off weights alone: ε_g of a simulation is reduced with the κ and S that are on trial.
 NAMES = ("m_psi", "q_psi", "m", "s")
-COEFFICIENTS = ("kappa", "sigma2_plus_ridge", "diffusivity")
 # Chance of seeing an error of the size that is called visible.
 SEEN = 0.95
-ERROR = -0.01
 # Directions in which correlations all but vanish are left out: theory knows them to a per cent.
 LEAST = 0.05
 
@@ -51,49 +50,23 @@ def cases() -> dict[str, tuple[Problem, list[float]]]:
     }
 
 
-def changed(case: Problem, name: str, error: float) -> tuple[Problem, float]:
-    """Return a problem whose density is that of `case` with a wrong coefficient, and its clock.
-
-    κ is that of teacher weights as much larger, the rest of ε_g kept by the noise (so that the
-    error must be negative); S + λ that of another λ; D that of another η in a time ητ that is
-    kept.
-    """
-    fields = {field: getattr(case, field) for field in case.__dataclass_fields__}
-    if name == "kappa":
-        teacher = fpsolve.Teacher(case.teacher.values * (1 + error), case.teacher.probabilities)
-        noise = case.noise_variance + case.rho - teacher.rho
-        return Problem(**{**fields, "teacher": teacher, "noise_variance": noise}), 1.0
-    if name == "sigma2_plus_ridge":
-        # A negative λ is refused, so that here the error is positive.
-        ridge = case.ridge - error * (case.sigma2 + case.ridge)
-        return Problem(**{**fields, "ridge": ridge}), 1.0
-    return Problem(**{**fields, "learning_rate": case.learning_rate * (1 + error)}), 1 / (1 + error)
-
-
-def response(case: Problem, tau: Any, name: str) -> np.ndarray:
-    """Return d(order parameters)/d(relative error) of the density, shape (F·T,)."""
-    other, clock = changed(case, name, ERROR)
-    step = -ERROR if name == "sigma2_plus_ridge" else ERROR
-    right = fpsolve.solve_pde(case, tau, rtol=1e-8).order_parameters
-    wrong = fpsolve.solve_pde(other, np.asarray(tau) * clock, rtol=1e-8).order_parameters
-    # m and m_ψ are weighted with the teacher.
-    unit = {"m": 1 + ERROR, "m_psi": 1 + ERROR} if name == "kappa" else {}
-    shifts = [getattr(wrong, n) / unit.get(n, 1.0) - getattr(right, n) for n in NAMES]
-    return np.ravel(shifts) / step
-
-
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return differences, covariances and responses of every problem."""
     # Many runs at small d: the noise falls with both, the cost grows with the square of d.
     dimension, runs = (200, 100) if quick else (200, 3200)
-    rows = []
-    for i, (label, (case, tau)) in enumerate(cases().items()):
-        found = extrapolated(
-            case, tau, dimension=dimension, runs=runs, seed=SEED + 10 * i, names=NAMES
-        )
-        slopes = [response(case, tau, name) for name in COEFFICIENTS]
-        rows.append({"label": label, **found, **_projected(found, np.array(slopes))})
+    rows = [
+        part(label, lambda i=i, label=label: _row(label, dimension, runs, SEED + 10 * i))
+        for i, label in enumerate(cases())
+    ]
     return {"rows": rows}
+
+
+def _row(label: str, dimension: int, runs: int, seed: int) -> dict[str, Any]:
+    """Return differences, covariance and responses of one problem."""
+    case, tau = cases()[label]
+    found = extrapolated(case, tau, dimension=dimension, runs=runs, seed=seed, names=NAMES)
+    slopes = [response(case, tau, name, NAMES) for name in COEFFICIENTS]
+    return {"label": label, **found, **_projected(found, np.array(slopes))}
 
 
 def _projected(found: dict[str, Any], slopes: np.ndarray) -> dict[str, Any]:
@@ -140,12 +113,18 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     scores, _ = pooled(data)
     limit = float(stats.chi2.isf(FALSE_ALARM, scores.size))
     why = f"χ² of {scores.size} uncorrelated directions at {FALSE_ALARM:g}"
-    rows = [Gate.at_most("sum of squared scores", float(scores @ scores), limit, why)]
+    spread = math.sqrt(2 * scores.size)
+    total = float(scores @ scores)
+    rows = [Gate.at_most("sum of squared scores", total, limit, why, noise=spread)]
     for row in estimates(data):
         why = f"{_limit():.3g} standard errors, {FALSE_ALARM:g} over three coefficients"
         tolerance = _limit() * row["noise"]
         rows.append(
-            Gate.near(f"relative error of {row['name']}", row["error"], 0.0, tolerance, why)
+            Gate.near(
+                f"relative error of {row['name']}",
+                *(row["error"], 0.0, tolerance, why),
+                noise=row["noise"],
+            )
         )
     return rows
 

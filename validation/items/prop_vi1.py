@@ -32,7 +32,7 @@ OPTIONS: dict[str, Any] = {
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return STE at 0.8, 0.95 and 1.05, 1.2 of the boundary, with the formulas."""
-    dimension, runs = (400, 32) if quick else (1600, 32)
+    dimension, runs = (200, 128) if quick else (400, 512)
     base = problem(None, eta=0.1, **OPTIONS)
     boundary = fpsolve.stability_boundary(base)
     sides = []
@@ -43,11 +43,16 @@ def compute(quick: bool = False) -> dict[str, Any]:
         stable = share < 1
         horizon = 12 / abs(rate) if stable else 2 / rate
         times = np.linspace(0, horizon, 25)
-        ste = fpsolve.simulate_ste(
-            case, times[1:], dimension=dimension, runs=runs, seed=SEED + i, dense_times=times
-        )
+        found = [
+            fpsolve.simulate_ste(
+                case, times[1:], dimension=d, runs=runs, seed=SEED + i + 100 * k, dense_times=times
+            ).dense_order_parameters.q
+            for k, d in enumerate((dimension // 2, dimension))
+        ]
         theory = fpsolve.solve_ode(case, times).order_parameters
-        mean, error = mean_and_error(ste.dense_order_parameters.q)
+        # Growth is off by 1/d, which many runs see: 2X_d − X_{d/2} is free of it.
+        (rough, rough_error), (fine, fine_error) = (mean_and_error(q) for q in found)
+        mean, error = 2 * fine - rough, np.hypot(rough_error, 2 * fine_error)
         side: dict[str, Any] = {
             "share": share,
             "eta": eta,
@@ -105,9 +110,8 @@ def gates(data: dict[str, Any]) -> list[Gate]:
                 f"E q obeys the linear ODE exactly as d → ∞; t limit {limit:.3g} at {FALSE_ALARM:g}"
             )
             away = (side["ste"][-1] - side["q"][-1]) / side["error"][-1]
-            rows.append(
-                Gate.near(f"{label}: final q by STE, standard errors off", away, 0, limit, why)
-            )
+            title = f"{label}: final q by STE, standard errors off"
+            rows.append(Gate.near(title, away, 0, limit, why, noise=1.0))
             grown = side["ste"][-1] / side["ste"][0] - limit * side["error"][-1] / side["ste"][0]
             rows.append(
                 Gate.at_least(f"{label}: growth of q, less {limit:.3g} s.e.", grown, 1, "unstable")

@@ -28,7 +28,7 @@ VALUES = (-0.7, 1.0)
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return density, histograms and the distance between them."""
-    dimension, runs = (240, 12) if quick else (960, 32)
+    dimension, runs = (240, 40) if quick else (480, 128)
     case = problem(
         3,
         1.0,
