@@ -78,14 +78,14 @@ def at_rest(solver: Solver, law: Law) -> bool:
     second = float((mesh.mass * u * solver.x**2).sum(axis=0) @ solver.model.probability[classes])
     moved, delay, edge = 0.0, 0.0, 0.0
     # Mass that may still pass any one point.
-    passing = float((np.abs(velocity) * np.abs(u) * mesh.inverse).max()) * lasting
-    if lasting < np.inf and passing > _SHARE * solver.rtol:
+    passing = float((np.abs(velocity) * np.abs(u) * mesh.inverse).max())
+    if lasting < np.inf and passing * lasting > _SHARE * solver.rtol:
         return False
     for k in range(mesh.first.size - 1):
         own = slice(int(mesh.first[k]), int(mesh.first[k + 1]))
         way, time = _ways(mesh.left[own], mesh.width[own], velocity[:, own], still[own])
-        way = np.minimum(way, lasting * np.abs(velocity[:, own]).max(axis=0))
-        time = np.minimum(time, lasting)
+        if lasting < np.inf:
+            way = np.minimum(way, lasting * np.abs(velocity[:, own]).max(axis=0))
         weight = solver.model.relevance[k] * mass[own]
         moving = weight > 0
         moved = max(moved, float(weight[moving] @ way[moving]))
