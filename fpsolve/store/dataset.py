@@ -64,6 +64,14 @@ def export(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
         If the ending is none of these.
     StoreError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import fpsolve
+    >>> result = fpsolve.solve_ode(fpsolve.Problem(), [0, 1, 2])
+    >>> fpsolve.export(result, "out.csv")
+    >>> len(open("out.csv").readlines())  # A header, and a line for every time.
+    4
     """
     ending = Path(path).suffix.lower()
     if ending not in FORMATS:
