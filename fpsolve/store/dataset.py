@@ -67,10 +67,10 @@ def export(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
 
     Examples
     --------
-    >>> import fpsolve
-    >>> result = fpsolve.solve_ode(fpsolve.Problem(), [0, 1, 2])
-    >>> fpsolve.export(result, "out.csv")
-    >>> len(open("out.csv").readlines())  # A header, and a line for every time.
+    >>> import pathlib, fpsolve
+    >>> problem = fpsolve.Problem(weight_quantizer=None, input_quantizer=None, learning_rate=0.1)
+    >>> fpsolve.export(fpsolve.solve_ode(problem, [0, 1, 2]), "out.csv")
+    >>> len(pathlib.Path("out.csv").read_text().splitlines())  # A header, and a line a time.
     4
     """
     ending = Path(path).suffix.lower()
