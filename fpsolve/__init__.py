@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from fpsolve.reduction import OrderParameters as OrderParameters
     from fpsolve.reduction import macroscopic_rates as macroscopic_rates
     from fpsolve.reduction import order_parameters as order_parameters
+    from fpsolve.store.dataset import export as export
     from fpsolve.store.files import load as load
     from fpsolve.store.files import save as save
     from fpsolve.store.resume import resume as resume
@@ -118,6 +119,7 @@ _HOME = {
     "collect_sweep": "fpsolve.sweeps.sweep",
     "compare": "fpsolve.comparison.compare",
     "explore": "fpsolve.explorer.serve",
+    "export": "fpsolve.store.dataset",
     "find_minimum": "fpsolve.studies.events",
     "find_plateau": "fpsolve.studies.events",
     "flip_rate": "fpsolve.studies.flip_rate",

@@ -19,12 +19,13 @@ from fpsolve import (
     StoreError,
     Teacher,
     UniformQuantizer,
+    export,
     load,
     save,
 )
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
-from fpsolve.store.dataset import export, to_xarray
+from fpsolve.store.dataset import to_xarray
 
 
 @pytest.fixture(scope="module")

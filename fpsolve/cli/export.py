@@ -22,9 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Read the result, write it in the other format, and say so."""
-    from fpsolve.store.dataset import export
-
     result = fpsolve.load(arguments.result)
-    export(result, arguments.target, overwrite=arguments.overwrite)
+    fpsolve.export(result, arguments.target, overwrite=arguments.overwrite)
     print(f"wrote {arguments.target}")
     return 0

@@ -64,6 +64,14 @@ def export(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
         If the ending is none of these.
     StoreError
         If it cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, fpsolve
+    >>> problem = fpsolve.Problem(weight_quantizer=None, input_quantizer=None, learning_rate=0.1)
+    >>> fpsolve.export(fpsolve.solve_ode(problem, [0, 1, 2]), "out.csv")
+    >>> len(pathlib.Path("out.csv").read_text().splitlines())  # A header, and a line a time.
+    4
     """
     ending = Path(path).suffix.lower()
     if ending not in FORMATS:
