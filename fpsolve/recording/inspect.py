@@ -75,7 +75,7 @@ def check_chunks(file: h5py.File) -> None:
         If a chunk has changed.
     """
     for name, node in _objects(file):
-        if isinstance(node, h5py.Dataset) and node.chunks is not None:
+        if isinstance(node, h5py.Dataset) and node.chunks is not None and node.size:
             for part in node.iter_chunks():
                 try:
                     node[part]
