@@ -501,7 +501,8 @@ def test_output_times_do_not_choose_between_two_states(rtol: float) -> None:
 def test_a_rate_that_dies_out_leaves_the_density_where_it_is() -> None:
     """∫η is 0.5 from here on, all but 1e-17 of it before τ = 200; the rest of 10^6 is idle."""
     schedule = Schedule.exponential(0.1, rate=0.2)
-    problem = Problem(weight_quantizer=UniformQuantizer(2, 1.0), learning_rate=schedule)
+    quantizer = UniformQuantizer(2, 1.0)
+    problem = Problem(weight_quantizer=quantizer, input_quantizer=quantizer, learning_rate=schedule)
     density = solve_pde(problem, [200, 1e6])
     assert density.stats["at_rest_from"] < 200
     np.testing.assert_allclose(*density.order_parameters.generalization_error, rtol=1e-6)

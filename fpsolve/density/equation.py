@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import Equation, Segment, affine_law
 from fpsolve.numerics.foreign import ForeignLaw
-from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.kernels import Bins, Law
 from fpsolve.numerics.lattice import bins_between
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
@@ -47,9 +47,9 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     dynamics = problem.dynamics
     walls = dynamics.walls
     low, high = (-math.inf, math.inf) if walls is None else (walls.low, walls.high)
-    inside = (dynamics.breaks > low) & (dynamics.breaks < high)
     first_bin = int(np.searchsorted(dynamics.breaks, low, side="right"))
-    breaks = dynamics.breaks[inside]
+    breaks = np.union1d(dynamics.breaks, _ends_of_smoothing(problem))
+    breaks = breaks[(breaks > low) & (breaks < high)]
     absorbing = walls is not None and walls.kind == "absorb"
     bins = bins_between(
         breaks,
@@ -59,7 +59,6 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     )
     offset = np.zeros(len(FUNCTIONAL_NAMES))
     offset[0] = dynamics.steady_offset
-    smooth = 0.0 if problem.weight_quantizer is None else problem.weight_quantizer.temperature
     relevance = np.clip(dynamics.probability / _RARE, min(1.0, 100.0 * rtol / _CRUDE), 1.0)
     own = slice(first_bin, first_bin + breaks.size + 1)
     pieces = dynamics.pieces
@@ -80,16 +79,15 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         shape=np.ascontiguousarray(shape).reshape(-1, 3),
         functionals=functionals,
         terms=terms,
-        flat=_flat(problem, drift, shape, terms, bins.span.size, absorbing),
+        flat=_flat(problem, drift, shape, terms, bins, absorbing),
         probability=dynamics.probability,
         scale=dynamics.sigma2,
         relevance=relevance,
         walls=_wall_functionals(dynamics),
         offset=offset,
         rule=np.array([_RULES.get(name, kernels.UNWATCHED) for name in FUNCTIONAL_NAMES]),
-        blur=_SMOOTH * smooth,
-        fields=None if pieces is not None else _fields(dynamics, first_bin),
-        widest=None if smooth == 0 else _widest(problem),
+        fields=None if pieces is not None else _fields(dynamics, _their_bins(dynamics, bins)),
+        widest=None if pieces is not None else _widest(problem),
     )
 
 
@@ -105,28 +103,56 @@ def _wall_functionals(dynamics: Dynamics) -> Array:
     return out
 
 
-def _fields(dynamics: Dynamics, first_bin: int) -> Callable[..., tuple[Array, Array, Array]]:
+def _ends_of_smoothing(problem: Problem) -> Array:
+    """Where smoothed steps have ended, beyond the outermost thresholds; empty at T = 0."""
+    quantizer = problem.weight_quantizer
+    if quantizer is None or quantizer.temperature == 0:
+        return np.empty(0)
+    far = _SMOOTH * quantizer.temperature
+    return np.array([quantizer.thresholds[0] - far, quantizer.thresholds[-1] + far])
+
+
+def _their_bins(dynamics: Dynamics, bins: Bins) -> NDArray[np.int64]:
+    """The bins of `Dynamics`, which know no ends of smoothing, that hold those of the solver."""
+    low = np.where(np.isfinite(bins.lower), bins.lower, bins.upper - 2.0 * bins.span)
+    high = np.where(np.isfinite(bins.upper), bins.upper, bins.lower + 2.0 * bins.span)
+    middle = np.where(np.isfinite(low + high), 0.5 * (low + high), 0.0)
+    return dynamics.bins(middle)
+
+
+def _fields(
+    dynamics: Dynamics, theirs: NDArray[np.int64]
+) -> Callable[..., tuple[Array, Array, Array]]:
     def fields(
         x: Array, bins: NDArray[np.int64], classes: NDArray[np.int64]
     ) -> tuple[Array, Array, Array]:
         # Smoothed steps know no bins but those of surrogates.
-        found = dynamics.fields(x, np.broadcast_to(bins + first_bin, x.shape), classes)
+        found = dynamics.fields(x, np.broadcast_to(theirs[bins], x.shape), classes)
         return found.drift, found.shape, found.functionals
 
     return fields
 
 
 def _flat(
-    problem: Problem, drift: Array, shape: Array, terms: int, bins: int, absorbing: bool
+    problem: Problem, drift: Array, shape: Array, terms: int, bins: Bins, absorbing: bool
 ) -> Array:
     """Drift on the bins where it is constant and h is 1, NaN elsewhere; (J, K, B)."""
     dynamics = problem.dynamics
-    out = np.full((terms, dynamics.w_star.size, bins), np.nan)
+    out = np.full((terms, dynamics.w_star.size, bins.span.size), np.nan)
     if absorbing:
         return out
     if drift.shape[0]:
         even = (drift[..., 1:] == 0).all(axis=(0, -1)) & (shape == [1.0, 0.0, 0.0]).all(axis=-1)
         return np.where(even, drift[..., 0], np.nan)
+    theirs, k = _their_bins(dynamics, bins), np.arange(dynamics.w_star.size)
+    for b, end in ((0, bins.upper[0] - bins.span[0]), (-1, bins.lower[-1] + bins.span[-1])):
+        if np.isfinite(end) and not np.isfinite(bins.upper[b] - bins.lower[b]):
+            near, far = (
+                dynamics.fields(np.full(k.size, x), np.full(k.size, theirs[b]), k)
+                for x in (end, 2.0 * end)
+            )
+            if (near.drift == far.drift).all() and (near.shape == 1.0).all():
+                out[:, :, b] = near.drift
     return out
 
 

@@ -50,7 +50,7 @@ def attach(solver: Solver, law: Law) -> None:
         b = solver.cells.bins[own.start]
         low = solver.mesh.left[own.start]
         high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
-        gap = min(low - bins.lower[b], bins.upper[b] - high) - solver.equation.blur
+        gap = min(low - bins.lower[b], bins.upper[b] - high)
         if gap < 1.001 * spread[k]:
             _attach(solver, k, own)
     solver.place()

@@ -62,8 +62,8 @@ class Equation:
         The same values at any points, see `Fields`.
     terms : int
         Number J of drift terms.
-    flat, blur : ndarray, shape (J, K, B); float
-        Drift where it is constant inside a bin farther than `blur` from its ends; NaN elsewhere.
+    flat : ndarray, shape (J, K, B)
+        Drift where it is constant inside a bin, NaN elsewhere.
     probability, scale, relevance : ndarray, shape (K,)
         Weight of a class, s_k, and by how much errors of a class count (≤ 1).
     walls : ndarray, shape (2, F, K)
@@ -86,7 +86,6 @@ class Equation:
     walls: Array
     offset: Array
     rule: Indices
-    blur: float = 0.0
     fields: Fields | None = None
     widest: Callable[[Array, Array], Array] | None = field(default=None)
 
@@ -101,7 +100,6 @@ class Equation:
             self.shape.copy(),
             self.functionals.copy(),
             self.flat.copy(),
-            float(self.blur),
             self.walls.copy(),
             self.probability.copy(),
             self.scale.copy(),

@@ -123,7 +123,7 @@ class Model(NamedTuple):
 
     `drift` (J, K, B, 3), `shape` (B, 3) is h, `functionals` (F, K, B, 3); all empty along the first
     axis where they are not polynomials. `flat` (J, K, B) is the drift where it is constant inside a
-    bin, farther than `blur` from its ends; NaN where it is not. `probability`, `scale` (K,): weight
+    bin, NaN where it is not. `probability`, `scale` (K,): weight
     of a class, and what D is multiplied by for it. `walls` (2, F, K) are the functionals of an atom
     on an absorbing wall. `relevance` (K,) ≤ 1: by how much errors of a
     class count. `offset` (F,) is added to functionals. `rule` (F,) tells how accurately they are
@@ -134,7 +134,6 @@ class Model(NamedTuple):
     shape: Array
     functionals: Array
     flat: Array
-    blur: float
     walls: Array
     probability: Array
     scale: Array
@@ -1569,7 +1568,7 @@ def _keep_inside(
             continue
         b = cells.bins[cells.first[k]]
         low, high = _domain(bins, cells, motion, k)
-        below, above = low - bins.lower[b] - model.blur, bins.upper[b] - high - model.blur
+        below, above = low - bins.lower[b], bins.upper[b] - high
         margin = 2.0 * _stir(model, c[-1], step, k)
         if min(below, above) < margin:
             return -1.0
@@ -1599,7 +1598,7 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
         stir = _stir(model, c[-1], step, k)
         reach = stir + _CLEAR_STEPS * step * abs(speed)
         low, high = _domain(bins, cells, motion, k)
-        below, above = low - bins.lower[b] - model.blur, bins.upper[b] - high - model.blur
+        below, above = low - bins.lower[b], bins.upper[b] - high
         if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
             motion.detached[k] = moved = True
             for i in range(motion.speed.shape[0]):

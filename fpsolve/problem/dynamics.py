@@ -314,8 +314,9 @@ class Dynamics:
 
     @property
     def ideal(self) -> Array:
-        """κ_k w*_k/S_k, the ψ of least loss; (K,)."""
-        return self.kappa * self.w_star / self.sigma2
+        """κ_k w*_k/S_k, the ψ of least loss; (K,), 0 where inputs are quantized to nothing."""
+        seen = self.sigma2 > 0
+        return np.where(seen, self.kappa * self.w_star / np.where(seen, self.sigma2, 1.0), 0.0)
 
     @property
     def floor(self) -> float:
