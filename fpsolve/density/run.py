@@ -332,8 +332,9 @@ class Run:
         if self.state.frozen is not None:
             walls = self.problem.dynamics.walls
             assert walls is not None
-            held = solver.control.atoms.T
-            atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
+            if walls.margin == 0:
+                held = solver.control.atoms.T
+                atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
             first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
         return Frame(solver.element.order, first, left, width, u, atoms)
 
