@@ -32,7 +32,7 @@ __all__ = ["FUNCTIONAL_NAMES", "Coefficients", "Dynamics", "Fields", "Pieces", "
 Array = NDArray[np.float64]
 
 # Distance, relative to the bound of a triangular surrogate, at which a weight no longer moves.
-_CREEP = 1e-8
+_CREEP = 1e-10
 # What `functionals` holds, in order: the integrand of ε_g − ρ − σ², then plain averages.
 FUNCTIONAL_NAMES = ("loss", "m", "q", "m_psi", "q_psi", "r_psi")
 
