@@ -169,7 +169,14 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
     Returns
     -------
     OrderParameters
-        Of shape (...,) for a density, (runs, T) for weights; particles use their own ρ_d.
+        Of shape (...,) for a density, (runs, T) for weights (dimensionless); particles use their
+        own ρ_d.
+
+    Raises
+    ------
+    ParameterError
+        If input scales differ between classes, whose losses these averages do not tell apart, or
+        if the noise is scheduled and `source` has no `times`.
 
     Notes
     -----
@@ -224,9 +231,18 @@ def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, 
     dm, dq : ndarray
         The rates, shapes as in `state` (dimensionless).
 
+    Raises
+    ------
+    ParameterError
+        If the learning rate or the ridge is scheduled, or input scales differ between classes.
+
     Notes
     -----
-    The identities need no closure: they hold for the exact density (paper Eqs. 6–7).
+    The identities need no closure: they hold for the exact density. They are those of the paper's
+    training rule, with momentum as a larger rate: weight decay, clipping, a surrogate and
+    dampening are not in them.
+
+    Source: paper Eqs. (6)–(7).
     """
     # E[w* a] and 2E[w a] + 2D, for a drift A w* − Bψ.
     push, pull = problem.dynamics.push_and_pull(1.0)

@@ -56,6 +56,56 @@ def test_every_public_verb_describes_its_arguments(name: str) -> None:
         assert re.search(rf"\b{parameter}\b", described), f"{name} says nothing of {parameter}"
 
 
+# Names without a section, and why they need none.
+_NO_RAISES = dict.fromkeys(
+    ("FpsolveError", "ParameterError", "SolveError", "StoreError"), "are raised themselves"
+)
+_NO_UNITS = {
+    **dict.fromkeys(("FpsolveError", "ParameterError", "StoreError"), "hold no quantity"),
+    **dict.fromkeys(("save", "load", "export", "save_figure"), "move results, whose class says it"),
+    **dict.fromkeys(("plot", "collect_sweep"), "take and return results, whose class says it"),
+}
+# What computes something of the theory; what is left reads, writes, draws or finds in curves.
+_OF_THEORY = (
+    "McKeanVlasov", "OrderParameters", "Problem", "SmallRateLimit", "StepQuantizer", "Surrogate",
+    "UniformQuantizer", "best_rate", "best_schedule", "closure_error", "flip_rate", "fluctuations",
+    "isotropic_fixed_points", "macroscopic_rates", "optimal_range", "order_parameters",
+    "range_curve", "simulate_sde", "simulate_ste", "small_rate_limit", "solve_mckean_vlasov",
+    "solve_ode", "solve_pde", "stability_boundary", "stationary_states", "time_to_error",
+    "usual_ranges",
+)  # fmt: skip
+_SOURCE = re.compile(
+    r"paper\W+(?:§|Figs?|Eqs?\.|Theorem|Proposition|Assumption)|[Tt]heory[:,]|J\. Stat"
+)
+_ENTRIES = re.compile(r"^(\*{0,2}\w[\w, *]*) : (.*(?:\n(?: .*)?(?=\n|$))*)", re.MULTILINE)
+
+
+def validates(value: object) -> bool:
+    """Whether calling it checks what it is given."""
+    own_init = "__init__" in vars(value) and not hasattr(value, "__dataclass_fields__")
+    return inspect.isfunction(value) or hasattr(value, "__post_init__") or own_init
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_says_its_errors_units_shapes_and_source(name: str) -> None:
+    value = getattr(fpsolve, name)
+    text = inspect.getdoc(value) or ""
+    if validates(value) and name not in _NO_RAISES:
+        assert re.search(r"^Raises\n-{6}\n\w+Error\n    \w", text, re.MULTILINE), "no Raises"
+    if name not in _NO_UNITS:
+        assert re.search(r"dimensionless|\bseconds\b", text), "no units"
+    if name in _OF_THEORY:
+        assert _SOURCE.search(text), "no source"
+    common = "every field has the same shape" in text
+    for entry, described in _ENTRIES.findall(text):
+        if re.match(r".*\b(?:ndarray|array_like|OrderParameters)\b", described.split("\n")[0]):
+            assert common or re.search(r"\bshapes?\b", described), f"{entry} has no shape"
+
+
+def test_exempt_names_are_public() -> None:
+    assert {*_NO_RAISES, *_NO_UNITS, *_OF_THEORY} <= set(NAMES)
+
+
 @pytest.mark.parametrize("page", API, ids=lambda path: path.stem)
 def test_the_examples_of_the_api_run(page: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time as clock
 
 import h5py
 import numpy as np
@@ -118,6 +119,34 @@ def test_memory_and_files_hold_the_same(tmp_path) -> None:
     assert_same(solve_pde(solved, TIMES, **options, store=tmp_path / "r.h5"), whole)
     assert sink.ending is not None
     assert sink.ending.reason == "completed"
+
+
+@pytest.mark.parametrize("name", ["schedule", "point mass"])
+@pytest.mark.parametrize("held", [0, 2**24])
+def test_many_times_are_handed_on_in_blocks(name, held, tmp_path, monkeypatch) -> None:
+    # What is kept at hand, what is read again once it is too much, and the file are the same.
+    monkeypatch.setattr("fpsolve.density.stream._AT_HAND", held)
+    solved, options = CASES[name]
+    times = np.linspace(0.0, 6.0, 150)
+    whole = solve_pde(solved, times, **options)
+    assert_same(solve_pde(solved, times, **options, store=tmp_path / "r.h5"), whole)
+    assert_same(load(tmp_path / "r.h5"), whole)
+
+
+def test_times_are_on_disk_within_seconds(tmp_path) -> None:
+    solved, options = CASES["plain"]
+    reached: list[float] = []
+
+    def look(time, state) -> None:
+        clock.sleep(0.4)
+        # A density waits half a second for others, and the file a second; two sleeps lie between.
+        due = sum(when < clock.monotonic() - 2.5 for when in reached)
+        with h5py.File(tmp_path / "r.h5") as file:
+            assert file["time"].size >= due
+        reached.append(clock.monotonic())
+
+    solve_pde(solved, np.arange(10.0), **options, store=tmp_path / "r.h5", callback=look)
+    assert reached[-1] - reached[0] > 2.5
 
 
 @pytest.mark.parametrize("name", ["plain", "point mass"])

@@ -70,7 +70,8 @@ def compare(
         From `simulate_ste` or `simulate_sde`. Runs that share their initial weights count as one
         in the size of the sampling noise.
     false_alarm_rate : float, default 1e-4
-        Of the overall verdict, in (0, 0.1]; divided evenly among all tests (Bonferroni).
+        Of the overall verdict, in (0, 0.1] (dimensionless); divided evenly among all tests
+        (Bonferroni).
 
     Returns
     -------

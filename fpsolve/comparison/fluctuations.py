@@ -151,6 +151,8 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     weights' own velocity holds O(1/d) of a mean. Since d/dτ E φ² = 2E(h²Dφ'²) − 2(β/ε_g) E[φℓ],
     the integral of φ'², singular at T where f jumps, is written as E f² − E φ_0² +
     2∫(β/ε_g) E[φℓ] dτ.
+
+    Source: the above follows from paper Eq. (2) with the drift and diffusion of Eq. (5).
     """
     rtol = finite("rtol", rtol, above=0.0)
     if rtol > 0.1:

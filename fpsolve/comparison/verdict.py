@@ -76,7 +76,7 @@ class OrderParameterComparison:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """What `compare` found, and the verdict.
+    """What `compare` found, and the verdict (everything is dimensionless).
 
     Attributes
     ----------

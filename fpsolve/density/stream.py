@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -25,6 +27,11 @@ Array = NDArray[np.float64]
 
 # Densities of so many bytes are brought into memory at the end, where they are at hand.
 _SMALL = 2**26
+# A run keeps what it has handed on as long as that is less: reading it again takes longer than
+# many a solve.
+_AT_HAND = 2**24
+# Densities wait for each other, for it is cheaper to hand on many: so many, or so many seconds.
+_MOST_WAITING, _LONGEST_WAIT = 64, 0.5
 
 
 class StoredDensities(Sequence[AnyFrame]):
@@ -53,8 +60,32 @@ class _Stop(Exception):
     """Leave the loop of steps: a signal has come."""
 
 
+@dataclass
+class _AtHand:
+    """What a run has handed on, while it is small."""
+
+    frames: list[AnyFrame] = field(default_factory=list)
+    states: list[OrderParameters] = field(default_factory=list)
+    # Of every row of `states`: its time, and whether a density was asked for there.
+    times: list[Array] = field(default_factory=list)
+    asked: list[NDArray[np.bool_]] = field(default_factory=list)
+    size: int = 0
+
+    def trajectory(self, problem: Problem, stats: dict[str, Any]) -> DensityTrajectory:
+        """Return it as a result, the same as what the sink holds."""
+        times, asked = np.concatenate(self.times), np.concatenate(self.asked)
+        state = OrderParameters(
+            **{n: np.concatenate([getattr(s, n) for s in self.states])
+               for n in ORDER_PARAMETER_NAMES}
+        )  # fmt: skip
+        frames = tuple(self.frames)
+        return DensityTrajectory(
+            problem, times[asked], frames, state[asked], times[~asked], state[~asked], stats
+        )
+
+
 class Stream:
-    """A run whose densities go into a sink, one by one, and stay nowhere else.
+    """A run whose densities go into a sink, some at a time, and stay nowhere else if they are many.
 
     Parameters
     ----------
@@ -79,7 +110,12 @@ class Stream:
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
         self.count = 0
+        # Time, density and rows of functionals until then; those of the density come last.
+        self._waiting: list[tuple[float, AnyFrame, Array]] = []
+        self._since = clock.monotonic()
+        self._at_hand: _AtHand | None = _AtHand()
         if sink.state is not None:
+            self._at_hand = None
             self._restore(sink.state)
 
     def follow(
@@ -104,10 +140,12 @@ class Stream:
             except _Stop:
                 pass
             except SolveError as error:
+                self._hand_on()
                 sink.close(Ending("failed", run.statistics(self._quality), str(error)))
                 if self.count:
                     error.partial = self._trajectory()
                 raise
+            self._hand_on()
             sink.checkpoint(self._state())
             stats = run.statistics(self._quality)
             sink.close(Ending("interrupted" if came else "completed", stats))
@@ -131,7 +169,7 @@ class Stream:
 
         for time in run.times[self.count :].tolist():
             run.reach(time, tick)
-            self._hand_on(time)
+            self._take(time)
             if callback is not None and callback(time, self.last) is True:
                 return
             self._attend(came)
@@ -139,7 +177,10 @@ class Stream:
     def _attend(self, came: list[BaseException]) -> None:
         if came:
             raise _Stop
+        if clock.monotonic() - self._since >= _LONGEST_WAIT:
+            self._hand_on()
         if self._sink.checkpoint_due():
+            self._hand_on()
             self._sink.checkpoint(self._state())
 
     @property
@@ -148,23 +189,54 @@ class Stream:
         at = self._run.times[self.count - 1 : self.count]
         return reduced(self._run.problem, at, self._last[None])[0]
 
-    def _hand_on(self, time: float) -> None:
-        """Hand the density just reached, and the steps that led to it, to the sink."""
+    def _take(self, time: float) -> None:
+        """Let the density just reached, and the steps that led to it, wait for the sink."""
         run = self._run
         frame, self._last = run.frames.pop(), run.moments.pop()
         self._quality = self._quality.with_frame(frame)
         self.count += 1
         rows = self._rows()
-        reached = rows[:, 0] <= time
-        self._set_rows(rows[~reached])
-        rows = np.vstack([rows[reached], np.append(time, self._last)])
-        state = reduced(run.problem, rows[:, 0], rows[:, 1:])
-        arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
-        arrays["dense_time"] = rows[:-1, 0]
-        for name in ORDER_PARAMETER_NAMES:
-            values = getattr(state, name)
-            arrays[name], arrays[f"dense_{name}"] = values[-1], values[:-1]
-        self._sink.frame(self.count - 1, time, arrays)
+        reached = int(np.count_nonzero(rows[:, 0] <= time))  # Rows ascend in time.
+        self._set_rows(rows[reached:])
+        own = np.empty((reached + 1, rows.shape[1]))
+        own[:-1], own[-1, 0], own[-1, 1:] = rows[:reached], time, self._last
+        self._waiting.append((time, frame, own))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Hand what waits to the sink."""
+        waiting, self._waiting = self._waiting, []
+        self._since = clock.monotonic()
+        if not waiting:
+            return
+        rows = np.concatenate([rows for _, _, rows in waiting])
+        state = reduced(self._run.problem, rows[:, 0], rows[:, 1:])
+        columns = {"time": rows[:, 0], **{n: getattr(state, n) for n in ORDER_PARAMETER_NAMES}}
+        asked = np.zeros(len(rows), dtype=bool)
+        start = 0
+        for index, (time, frame, own) in enumerate(waiting, self.count - len(waiting)):
+            last = start + len(own) - 1
+            arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
+            size = sum(array.nbytes for array in arrays.values())
+            for name, column in columns.items():
+                arrays[f"dense_{name}"], arrays[name] = column[start:last], column[last]
+            del arrays["time"]
+            self._sink.frame(index, time, arrays)
+            asked[last], start = True, last + 1
+            self._keep_at_hand(frame, size)
+        if self._at_hand is not None:
+            self._at_hand.states.append(state)
+            self._at_hand.times.append(rows[:, 0])
+            self._at_hand.asked.append(asked)
+
+    def _keep_at_hand(self, frame: AnyFrame, size: int) -> None:
+        if self._at_hand is None:
+            return
+        self._at_hand.frames.append(frame)
+        self._at_hand.size += size
+        if self._at_hand.size > _AT_HAND:
+            self._at_hand = None
 
     def _rows(self) -> Array:
         """Steps that were not handed on yet, as rows (time, functionals)."""
@@ -212,6 +284,8 @@ class Stream:
 
     def _trajectory(self) -> DensityTrajectory:
         stats = self._run.statistics(self._quality)
+        if self._at_hand is not None:
+            return self._at_hand.trajectory(self._run.problem, stats)
         return stored_trajectory(self._run.problem, self._sink, stats)
 
 

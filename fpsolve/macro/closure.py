@@ -139,6 +139,23 @@ def closure_order_parameters(
 def stability_boundary(problem: Problem) -> float:
     """Return the learning rate 2B(S + λ)/S² beyond which unquantized weights diverge.
 
+    Parameters
+    ----------
+    problem : Problem
+        Its own learning rate is not used.
+
+    Returns
+    -------
+    float
+        The rate (dimensionless); with momentum β it is smaller by the factor 1 − β.
+
+    Raises
+    ------
+    ParameterError
+        If the ridge is scheduled.
+
+    Notes
+    -----
     Source: paper Proposition VI.1, with the batch size B.
     """
     dynamics = problem.dynamics

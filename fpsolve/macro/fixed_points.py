@@ -119,7 +119,8 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
     Parameters
     ----------
     problem : Problem
-        Any weight quantizer, temperature, teacher law and batch size.
+        Any weight quantizer, temperature, teacher law and batch size, and momentum
+        (dimensionless).
 
     Returns
     -------
@@ -129,6 +130,12 @@ def isotropic_fixed_points(problem: Problem) -> tuple[FixedPoint, ...]:
         m(s), so one unknown remains, scanned in log s with ten points per factor e, down to 1e-12
         of the largest level or threshold. Weights frozen at ε_g = 0 are a continuum of fixed
         points; one of it is listed, with s = 0.
+
+    Raises
+    ------
+    ParameterError
+        If anything is scheduled, input scales differ, or rounding is stochastic, or there is a
+        training rule other than momentum.
 
     Notes
     -----

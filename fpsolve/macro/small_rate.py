@@ -87,12 +87,22 @@ def small_rate_limit(problem: Problem) -> SmallRateLimit:
     Parameters
     ----------
     problem : Problem
-        Its learning rate is not used.
+        Its learning rate is not used, but must not be scheduled.
+
+    Returns
+    -------
+    SmallRateLimit
+        Limits and slopes at η = 0 (dimensionless).
 
     Raises
     ------
     ParameterError
-        If the weights are not quantized, or are smoothed (T > 0).
+        If the weights are not quantized, or are smoothed (T > 0), if anything is scheduled, or if
+        there is a training rule other than momentum, or input scales differ.
+
+    Notes
+    -----
+    Source: paper Proposition V.7 and Theorems VI.3 and V.8, corrected as `SmallRateLimit` says.
     """
     take_only(problem, ("momentum",), solver="small_rate_limit", cure="use solve_pde")
     quantizer = problem.weight_quantizer

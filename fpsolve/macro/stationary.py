@@ -29,8 +29,9 @@ def stationary_states(problem: Problem) -> tuple[StationaryState, ...]:
     Returns
     -------
     tuple of StationaryState
-        Empty only where unquantized weights diverge. Quantized weights have at least one, since
-        ε_g is bounded. Weights that can represent the teacher exactly add the frozen state ε_g = 0.
+        By increasing ε_g (dimensionless); empty only where unquantized weights diverge.
+        Quantized weights have at least one, since ε_g is bounded. Weights that can represent the
+        teacher exactly add the frozen state ε_g = 0.
 
     Raises
     ------

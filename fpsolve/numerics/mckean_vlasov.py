@@ -332,6 +332,10 @@ def solve_mckean_vlasov(
     SolveError
         If the integration cannot reach the last time.
 
+    Notes
+    -----
+    Source: the equation is that of `McKeanVlasov` (Dawson, J. Stat. Phys. 31, 29, 1983).
+
     Examples
     --------
     Ornstein–Uhlenbeck: the variance relaxes to D as 1 − exp(−2t).

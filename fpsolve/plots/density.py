@@ -62,7 +62,7 @@ def plot_densities(
     ----------
     trajectory : DensityTrajectory
         What to draw (w and μ are dimensionless).
-    times : array_like, optional
+    times : array_like, shape (n,), optional
         Times τ to draw, among those of the trajectory; by default all, or eight spread over them.
     ax : matplotlib.axes.Axes or sequence of them, optional
         Where to draw, one axes a time; a new figure by default.

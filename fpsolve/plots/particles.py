@@ -57,7 +57,7 @@ def plot_weights(
     ----------
     particles : ParticleTrajectory
         The weights, of all runs together (dimensionless).
-    times : array_like, optional
+    times : array_like, shape (n,), optional
         Times τ to draw, among those of the trajectory; by default all, or eight spread over them.
     ax : matplotlib.axes.Axes or sequence of them, optional
         Where to draw, one axes a time; a new figure by default.
@@ -101,7 +101,7 @@ def plot_histograms(
         The curves.
     particles : ParticleTrajectory
         The histograms, over all runs; times within half a step of the density's are the same.
-    times : array_like, optional
+    times : array_like, shape (n,), optional
         Times τ to draw, among those both have; by default all, or eight spread over them.
     ax : matplotlib.axes.Axes or sequence of them, optional
         Where to draw, one axes a time; a new figure by default (everything is dimensionless).
@@ -204,7 +204,7 @@ def plot_comparison(
         The curves (everything is dimensionless).
     particles : ParticleTrajectory
         The histograms, over all runs; times within half a step of the density's are the same.
-    times : array_like, optional
+    times : array_like, shape (n,), optional
         Times τ of the histograms, among those both have; by default all, or eight of them.
 
     Returns

@@ -83,7 +83,7 @@ def plot_phase_diagram(
         A sweep over two axes: the first to the right, the second upwards; the last time is drawn,
         the mean over runs, the first of several states, and grey where a point failed.
     name : str, default "generalization_error"
-        Name of an array of the sweep.
+        Name of an array of the sweep (dimensionless).
     ax : matplotlib.axes.Axes, optional
         Where to draw; a figure of its own by default.
 

@@ -152,6 +152,7 @@ class Hdf5Sink:
         self._resources = contextlib.ExitStack()
         self._waiting: dict[str, list[NDArray[Any]]] = {}
         self._bytes = 0
+        self._described: dict[str, list[Any]] = {}
         self.count = self._dense = 0
         self._resumed = resume
         self._wall_time = 0.0
@@ -280,7 +281,7 @@ class Hdf5Sink:
         self._flushed = clock.monotonic()
 
     def _commit(self, *, durable: bool = False, last: bool = False) -> None:
-        write_digest(self._file)
+        write_digest(self._file, self._described)
         self._file.flush()
         hold_still(self._descriptor, exclusive=True)
         try:

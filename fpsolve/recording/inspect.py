@@ -43,27 +43,44 @@ def check_structure(file: h5py.File, size: int) -> None:
             raise StoreError(f"{name}: is neither a variable nor a group")
 
 
-def content_digest(file: h5py.File) -> str:
+def content_digest(file: h5py.File, known: dict[str, list[Any]] | None = None) -> str:
     """Return a digest of names, types, shapes, dimensions, all attributes and all texts.
 
     The numbers themselves are covered by the Fletcher-32 checksum of their chunks, or, where a
     variable has no chunks, by this digest too. A copy made by `h5repack` has the same digest.
+    `known` keeps, for one writer, what never changes about variables once they are there.
     """
     total = hashlib.blake2b(digest_size=32)
     for name, node in sorted(_objects(file), key=lambda item: item[0]):
-        about: list[Any] = [name, _attributes(node)]
+        about: list[Any] = [name]
         if isinstance(node, h5py.Dataset):
-            scales = [[scale.name for scale in axis.values()] for axis in node.dims]
-            about += [_type(node.dtype), list(node.shape), scales]
+            attributes, kind, scales = _fixed(name, node, {} if known is None else known)
+            about += [attributes, kind, list(node.shape), scales]
             if node.chunks is None or node.dtype.kind == "O":
                 about.append(_plain(node[()]))
+        else:
+            about.append(_attributes(node))
         total.update(json.dumps(about, ensure_ascii=True).encode())
     return total.hexdigest()
 
 
-def write_digest(file: h5py.File) -> None:
-    """Write the digest of all that has been written as the root attribute `digest`."""
-    file.attrs[_DIGEST] = content_digest(file)
+def write_digest(file: h5py.File, known: dict[str, list[Any]] | None = None) -> None:
+    """Write the digest of all that has been written as the root attribute `digest`.
+
+    A run that does so again and again passes the same `known`, empty at first.
+    """
+    file.attrs[_DIGEST] = content_digest(file, known)
+
+
+def _fixed(name: str, node: h5py.Dataset, known: dict[str, list[Any]]) -> list[Any]:
+    """Return attributes, type and dimensions of a variable; those of a checkpoint come and go."""
+    if name not in known:
+        scales = [[scale.name for scale in axis.values()] for axis in node.dims]
+        found = [_attributes(node), _type(node.dtype), scales]
+        if name.startswith("/checkpoint/"):
+            return found
+        known[name] = found
+    return known[name]
 
 
 def check_chunks(file: h5py.File) -> None:

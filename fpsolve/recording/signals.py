@@ -21,6 +21,8 @@ __all__ = [
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The last of these that stopped something; None as long as none has.
 _last: signal.Signals | None = None
+# Whether `noticed` is at work, which lets no signal disturb anything.
+_noticing = False
 
 
 class Terminated(KeyboardInterrupt):
@@ -62,7 +64,7 @@ def stopping_code() -> int:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Put off Ctrl-C and SIGTERM until what is done inside is done; for the main thread."""
-    if threading.current_thread() is not threading.main_thread():
+    if _noticing or threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
@@ -88,6 +90,7 @@ def noticed() -> Iterator[list[BaseException]]:
     Whoever works inside looks at the list between two pieces of work, and raises its first entry
     once everything is in order.
     """
+    global _noticing
     came: list[BaseException] = []
     if threading.current_thread() is not threading.main_thread():
         yield came
@@ -105,9 +108,11 @@ def noticed() -> Iterator[list[BaseException]]:
     heard = [number for number, handler in old.items() if callable(handler)]
     for number in heard:  # Otherwise the system ends the process, or nothing happens.
         signal.signal(number, notice)
+    outer, _noticing = _noticing, True
     try:
         yield came
     finally:
+        _noticing = outer
         for number in heard:
             signal.signal(number, old[number])
 

@@ -40,8 +40,8 @@ def resume(
     ----------
     path : str or Path
         What a run wrote with `store=`, whether it was finished, interrupted or killed.
-    times : array_like, optional
-        Further times τ, or all of them; by default those that were asked for.
+    times : array_like, shape (n,), optional
+        Further times τ (dimensionless), or all of them; by default those that were asked for.
     progress : bool, default False
         Whether to show progress.
     interval : float, default 60 s

@@ -70,6 +70,16 @@ def closure_error(
     ClosureError
         For unquantized weights the differences are those of the two solvers alone.
 
+    Raises
+    ------
+    ParameterError
+        If the times or the tolerance are out of range, or a training rule leaves no closure
+        (see `solve_ode`).
+    SolveError
+        If either of the two solutions cannot reach the last time.
+    TypeError
+        If `solve_pde` has no such option.
+
     Notes
     -----
     Source: paper Assumption V.1 is the only difference between Eqs. (4) and (6)–(7).

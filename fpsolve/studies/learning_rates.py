@@ -44,10 +44,21 @@ def time_to_error(problem: Problem, target: float, *, horizon: float, rtol: floa
     rtol : float, default 1e-5
         Accuracy of the densities, as for `solve_pde`.
 
+    Returns
+    -------
+    float
+        τ (dimensionless), on the monotone cubic interpolant of ε_g.
+
     Raises
     ------
     ParameterError
-        If an argument is not positive.
+        If `target` or `horizon` is not positive, or `rtol` out of range.
+    SolveError
+        If the integration cannot reach the horizon.
+
+    Notes
+    -----
+    Source: ε_g is that of paper Eq. (3), for the density of Eq. (5).
     """
     target = finite("target", target, above=0.0)
     horizon = finite("horizon", horizon, above=0.0)
@@ -133,6 +144,11 @@ def best_rate(
     rtol : float, default 1e-4
         Accuracy of the densities.
 
+    Returns
+    -------
+    BestRate
+        The rate, what it gives, and the rates that were tried.
+
     Raises
     ------
     ParameterError
@@ -141,6 +157,8 @@ def best_rate(
     Notes
     -----
     Rates are scanned with three a factor e, and the best one is refined between its neighbours.
+
+    Source: ε_g is that of paper Eq. (3), for the density of Eq. (5).
     """
     horizon, limits = finite("horizon", horizon, above=0.0), _bounds(bounds)
 
@@ -235,9 +253,16 @@ def best_schedule(
     BestSchedule
         Never worse than the best constant rate, where the search begins.
 
+    Raises
+    ------
+    ParameterError
+        If `shape` is none of these, or another argument is out of range.
+
     Notes
     -----
     Nelder and Mead's simplex method in the logarithms of the rates, clipped to the bounds.
+
+    Source: ε_g is that of paper Eq. (3), for the density of Eq. (5).
     """
     limits = _bounds(bounds)
     count = integer("evaluations", evaluations, least=10, most=10_000)

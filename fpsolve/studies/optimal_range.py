@@ -49,10 +49,10 @@ class OptimalRange(Shown):
         ε_g at the optimum.
     omega, omega_x : float or None
         Best weight and input range; None for a quantizer that was not varied.
-    scanned : tuple of ndarray
+    scanned : tuple of ndarray, each of shape (points,)
         The ranges tried, one array for each varied quantizer, in the order weights, inputs.
-    scanned_error : ndarray
-        ε_g there, of shape (lengths of `scanned`); inf where training diverges.
+    scanned_error : ndarray, shape (lengths of `scanned`)
+        ε_g there; inf where training diverges.
     """
 
     problem: Problem
@@ -92,7 +92,8 @@ def optimal_range(
     which : {"weights", "inputs", "both"}
         Which range to vary.
     time : float, optional
-        Training time τ > 0 at which to compare, by `solve_pde`; by default the stationary state.
+        Training time τ > 0 (dimensionless) at which to compare, by `solve_pde`; by
+        default the stationary state.
     bounds : array_like, shape (2,) or (2, 2), optional
         Least and largest range tried; for "both" a pair for the weights, then one for the inputs.
         By default the weights' reach from a tenth of the root mean square of κw*/(S + λ) to 1.5
@@ -196,7 +197,17 @@ def usual_ranges(weights: ArrayLike, bit_width: int) -> dict[str, float]:
     -------
     dict
         "max_abs": the largest |w|; "three_sigma": three root mean squares; "mse": the range that
-        minimizes the mean square of w − ψ(w).
+        minimizes the mean square of w − ψ(w); all dimensionless.
+
+    Raises
+    ------
+    ParameterError
+        If the weights are not finite numbers, are all 0 or none at all, or `bit_width` is not an
+        integer from 2 to 16.
+
+    Notes
+    -----
+    Source: ψ is the quantizer of paper §II-C; none of the ranges follows from its theory.
     """
     flat = np.abs(readonly_vector("weights", np.ravel(np.asarray(weights))))
     top = float(flat.max())

@@ -143,7 +143,8 @@ def sample_axes(
     Parameters
     ----------
     ranges : mapping
-        Dotted field name -> (low, high), or (low, high, "log") to be even in the logarithm.
+        Dotted field name -> (low, high), dimensionless, or (low, high, "log") to be even in
+        the logarithm.
     points : int
         How many; powers of two balance a Sobol sequence best.
     method : {"sobol", "halton", "latin-hypercube"}

@@ -31,7 +31,7 @@ ELSEWHERE = "belongs to a part of the sweep that is not there"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SweepResult(Shown):
-    """Answers over many problems.
+    """Answers over many problems (dimensionless, but for `cost` in seconds).
 
     Attributes
     ----------

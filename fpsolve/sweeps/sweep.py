@@ -52,7 +52,8 @@ def sweep(
     base : Problem or sequence of Problem
         Holds whatever the axes do not vary; a list of problems is an axis "problem" of its own.
     axes : mapping
-        Dotted field name of `Problem` -> values, e.g. `{"weight_quantizer.omega": [0.5, 1.0],
+        Dotted field name of `Problem` -> values (dimensionless), e.g.
+        `{"weight_quantizer.omega": [0.5, 1.0],
         "learning_rate": [0.01, 0.04], "teacher": [Teacher.rademacher()]}`. Names joined by "+"
         change together: `{"ridge+batch_size": [(0.1, 1), (0.2, 4)]}`; `sample_axes` draws such.
     solve : callable
