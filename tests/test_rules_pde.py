@@ -8,7 +8,6 @@ from reference_rules import PROBLEMS, reference
 
 from fpsolve import (
     GaussianInitial,
-    ParameterError,
     Problem,
     Schedule,
     SolveError,
@@ -87,7 +86,5 @@ def test_no_mass_is_lost_where_the_surrogate_changes(slope):
 
 
 def test_what_the_density_cannot_follow_is_refused():
-    with pytest.raises(ParameterError, match="simulate_ste"):
-        solve_pde(combined(surrogate=Surrogate.triangular(2.0)), [1.0])
     with pytest.raises(SolveError, match="widen weight_clip"):
         solve_pde(combined(weight_clip=0.5, initial=GaussianInitial(4.0, 0.04)), [1.0])

@@ -93,6 +93,10 @@ REFUSED = {
         lambda: problem(weight_clip=0.4, initial=GaussianInitial(0.0, 0.0)),
         "must be > 0.5, the outermost threshold",
     ),
+    "walls at the tip of a triangle": (
+        lambda: problem(surrogate=Surrogate.triangular(0.9), weight_clip=0.9),
+        "weight_clip = 0.9: must be < 0.9",
+    ),
     "walls beyond frozen weights": (
         lambda: problem(weight_clip=2.0, surrogate=Surrogate()),
         "weight_clip = 2.0: must be <= 1",

@@ -46,11 +46,13 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     """Return the equation of `problem`, its classes counted as accuracy `rtol` demands."""
     dynamics = problem.dynamics
     walls = dynamics.walls
-    low, high = (-math.inf, math.inf) if walls is None else (walls.low, walls.high)
+    low, high = -math.inf, math.inf
+    if walls is not None:
+        low, high = walls.low + walls.margin, walls.high - walls.margin
     first_bin = int(np.searchsorted(dynamics.breaks, low, side="right"))
     breaks = np.union1d(dynamics.breaks, _ends_of_smoothing(problem))
     breaks = breaks[(breaks > low) & (breaks < high)]
-    absorbing = walls is not None and walls.kind == "absorb"
+    absorbing = walls is not None and walls.kind == "absorb" and walls.margin == 0
     bins = bins_between(
         breaks,
         walls=None if walls is None else (low, high),
@@ -66,7 +68,9 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     if pieces is None:
         terms = dynamics.fields(np.zeros(1), np.zeros(1, np.int64), 0).drift.shape[0]
         drift = np.empty((0, classes, breaks.size + 1, 3))
-        functionals, shape = drift, drift[0:0, 0]
+        functionals = drift
+        # h is a line all the same, which adaptation wants to know.
+        shape = np.pad(dynamics.shape_pieces[_their_bins(dynamics, bins)], ((0, 0), (0, 1)))
     else:
         terms = pieces.drift.shape[0]
         drift = np.ascontiguousarray(pieces.drift[:, :, own])

@@ -332,10 +332,38 @@ class Run:
         if self.state.frozen is not None:
             walls = self.problem.dynamics.walls
             assert walls is not None
-            held = solver.control.atoms.T
-            atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
+            if walls.margin == 0:
+                held = solver.control.atoms.T
+                atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
             first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
-        return Frame(solver.element.order, first, left, width, u, atoms)
+        frame = Frame(solver.element.order, first, left, width, u, atoms)
+        self._check_tips(frame)
+        return frame
+
+    def _check_tips(self, frame: Frame) -> None:
+        """Refuse what has come too near the tips of a triangular surrogate, and would return.
+
+        Where the drift points outwards hardly anything does: −log(c − |w|) has a drift of at least
+        its diffusivity.
+        """
+        dynamics, time = self.problem.dynamics, self.state.solver.time
+        walls = dynamics.walls
+        if walls is None or walls.margin == 0:
+            return
+        near = 10.0 * walls.margin
+        for k in range(dynamics.w_star.size):
+            for tip, inward in ((walls.low, 1.0), (walls.high, -1.0)):
+                ends = tip + inward * np.array([walls.margin, near])
+                drift = dynamics.point_drift(ends[1:], dynamics.coordinate(k), time)
+                if inward * float(drift[0]) <= 0:
+                    continue
+                held = frame.probability(k, float(ends.min()), float(ends.max()))
+                if held > 10.0 * self.rtol:
+                    raise self._failed(
+                        f"a share {held:.2g} of the weights has come nearer than {near:.1g} to the "
+                        "bound of the triangular surrogate, from where they return later than "
+                        "positions can tell; widen it, lower learning_rate or loosen rtol"
+                    )
 
     def _shape(self, solver: Solver) -> Array:
         """h at the nodes, from the inside of each element."""

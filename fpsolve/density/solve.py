@@ -114,12 +114,6 @@ def solve_pde(
     if scheme not in SCHEMES:
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
     problem.dynamics.check_horizon(float(requested[-1]))
-    if problem.surrogate is not None and problem.surrogate.is_triangular:
-        allowed = (
-            "vanishes at its ends, where the density has no limit that can be solved for; "
-            "use Surrogate(bound, slope), or simulate_ste or simulate_sde"
-        )
-        raise ParameterError("surrogate", problem.surrogate, allowed)
     told = {"rtol": rtol, "scheme": scheme, "order": order, "cells": cells}
     sink = None if store is None else sink_for(store)
     first = initial_of(problem, start, sink)

@@ -130,7 +130,8 @@ class DensityTrajectory(Shown):
     def frozen(self) -> Array:
         """Share of weights beyond absorbing walls, which do not move any more, shape (T,).
 
-        They are those whose surrogate is 0; without such a surrogate there are none.
+        They are those whose surrogate is 0: at a triangular one, those that started beyond its
+        bound. Without such a surrogate there are none.
         """
         walls, share = self.problem.dynamics.walls, self.problem.teacher.probabilities
         if walls is None or walls.kind != "absorb":

@@ -198,9 +198,8 @@ def _fix_mass(solver: Solver, initial: Initial) -> None:
     right[first[1:] - 1] = mesh.left[first[1:] - 1] + mesh.width[first[1:] - 1]
     squared = _squared_shape(solver)
     plain = 0.5 * mesh.width * solver.element.weights[:, None] / squared
-    # h is constant on an element wherever an initial density is given on it.
+    lift = solver.element.restore[:, :1] * squared
     for k, own in enumerate(_owned(solver)):
         masses = initial.masses(k, mesh.left[own], right[own])
         defect = masses - (plain[:, own] * solver.u[:, own]).sum(axis=0)
-        lift = 2.0 * defect / mesh.width[own] * squared[1, own]
-        solver.u[:, own] += solver.element.restore[:, :1] * lift
+        solver.u[:, own] += lift[:, own] * (defect / (plain[:, own] * lift[:, own]).sum(axis=0))

@@ -875,6 +875,41 @@ def _polynomial(c: Array, x: float) -> float:
     return c[0] + x * (c[1] + x * c[2])  # type: ignore[no-any-return]
 
 
+@_part
+def _bent(model: Model, b: int) -> bool:
+    """Whether h varies inside bin b."""
+    return bool(model.shape.shape[0] > 0 and (model.shape[b, 1] != 0.0 or model.shape[b, 2] != 0.0))
+
+
+@_part
+def _weigh(ref: Reference, bins: Bins, model: Model, cells: Cells, u: Array, back: bool) -> None:
+    """Turn v into the density μ = v/h² where h varies inside elements, or `back`.
+
+    There adaptation works on μ: what keeps ∫μ keeps the mass, and v may vanish where μ does not.
+    Such meshes never move, as the drift is nowhere constant where h is not.
+    """
+    last = u.shape[0] - 1
+    for k in range(cells.first.size - 1):
+        for e in range(cells.first[k], cells.first[k + 1]):
+            b = cells.bins[e]
+            if not _bent(model, b):
+                continue
+            width = bins.span[b] * 2.0 ** (-cells.level[e])
+            left = bins.origin[b] + cells.index[e] * width
+            joined = back and e > cells.first[k]
+            if joined:
+                # Positions round, so v differs at a shared vertex: it is the left one, mass kept.
+                h = _polynomial(model.shape[b], left)
+                moved = ref.weights[0] * (u[last, e - 1] / (h * h) - u[0, e])
+                for j in range(u.shape[0]):
+                    u[j, e] -= moved * ref.restore[j, 0]
+            for j in range(u.shape[0]):
+                h = _polynomial(model.shape[b], left + 0.5 * width * (1.0 + ref.nodes[j]))
+                u[j, e] = u[j, e] * (h * h) if back else u[j, e] / (h * h)
+            if joined:
+                u[0, e] = u[last, e - 1]
+
+
 @_kernel
 def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
     """Everything that follows from the cells, for coefficients that are polynomials on the bins."""
@@ -1004,6 +1039,18 @@ def _tail(u: Array, e: int, width: float, modes: Array) -> float:
     return largest * width
 
 
+@_part
+def _density_tail(ref: Reference, mesh: Mesh, u: Array, e: int) -> float:
+    """The same for the density μ = v/h², which may be rougher than v where h varies."""
+    largest = 0.0
+    for r in range(ref.modes.shape[0]):
+        coefficient = 0.0
+        for j in range(u.shape[0]):
+            coefficient += ref.modes[r, j] * u[j, e] * mesh.mass[j, e] / ref.weights[j]
+        largest = max(largest, abs(coefficient))
+    return 2.0 * largest
+
+
 @_kernel
 def mark(
     ref: Reference,
@@ -1032,6 +1079,9 @@ def mark(
         begin, end = cells.first[k], cells.first[k + 1]
         for e in range(begin, end):
             unresolved[e] = importance[e] * _tail(u, e, width[e], ref.modes)
+            if _bent(model, cells.bins[e]):
+                held = _density_tail(ref, mesh, u, e) * importance[e] / mesh.inverse[e]
+                unresolved[e] = max(unresolved[e], held)
             if width[e] <= narrowest:
                 unresolved[e] = 0.0
             elif unresolved[e] > split_above or width[e] > mesh.widest[e]:
@@ -1859,14 +1909,22 @@ def _adapt(
         if outermost > limits.resolution:
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
+            _weigh(ref, bins, model, cells, old, False)
             cells, old = _grow(ref, bins, cells, motion.detached, old, reach, ends, limit)
         else:
+            _weigh(ref, bins, model, cells, old, False)
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
+        _weigh(ref, bins, model, cells, old, True)
         return SPLIT, cells, old, True
     growing = outermost > _GROW * limits.resolution
     if merge and not growing:
         _trim(ref, bins, cells, mesh, new, marks[0], _TRIM * limits.resolution, action)
     changed = _any(action)
+    if changed or growing:
+        _weigh(ref, bins, model, cells, new, False)
+        for e in range(action.size):
+            if _bent(model, cells.bins[e]):
+                marks[0, e] /= mesh.inverse[e]
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
@@ -1875,4 +1933,6 @@ def _adapt(
         _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
         cells, new = _grow(ref, bins, cells, motion.detached, new, reach, ends, limit)
+    if changed or growing:
+        _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing

@@ -31,6 +31,8 @@ __all__ = ["FUNCTIONAL_NAMES", "Coefficients", "Dynamics", "Fields", "Pieces", "
 
 Array = NDArray[np.float64]
 
+# Distance, relative to the bound of a triangular surrogate, at which a weight no longer moves.
+_CREEP = 1e-10
 # What `functionals` holds, in order: the integrand of ε_g − ρ − σ², then plain averages.
 FUNCTIONAL_NAMES = ("loss", "m", "q", "m_psi", "q_psi", "r_psi")
 
@@ -91,13 +93,17 @@ class Walls(NamedTuple):
 
     `kind` is "reflect" (weights are clipped to it; what starts beyond is put on the wall) or
     "absorb" (weights beyond are frozen where they are; those that leave stay just beyond the
-    wall). `bins` are the bins in which weights on the low and on the high wall count.
+    wall). `bins` are the bins in which weights on the low and on the high wall count. Where h
+    falls to 0 continuously nobody arrives at an absorbing wall, as log(bound − |w|) follows a
+    diffusion without end: weights nearer than `margin` are as good as there, and the density is
+    solved for up to there, without flux.
     """
 
     low: float
     high: float
     kind: str
     bins: tuple[int, int]
+    margin: float = 0.0
 
 
 class Training(Protocol):
@@ -343,7 +349,7 @@ class Dynamics:
             return None
         w = Quadratic(np.tile([0.0, 1.0], (self.breaks.size + 1, 1)))
         psi, square = Quadratic(self._psi_pieces), Quadratic(self._square_pieces)
-        shape, brake = Quadratic(self._shape_pieces), self._brake(w, psi, self._clip_pieces)
+        shape, brake = Quadratic(self.shape_pieces), self._brake(w, psi, self._clip_pieces)
         drift, functionals = [], []
         for k in range(self.w_star.size):
             coordinate = self.coordinate(k)
@@ -352,9 +358,17 @@ class Dynamics:
             functionals.append([t.coefficients for t in terms])
         return Pieces(
             np.ascontiguousarray(np.swapaxes(drift, 0, 1)),
-            self._shape_pieces,
+            self.shape_pieces,
             np.ascontiguousarray(np.swapaxes(functionals, 0, 1)),
         )
+
+    @cached_property
+    def shape_pieces(self) -> Array:
+        """h on each bin as [constant, slope], (B, 2), at any temperature."""
+        surrogate = self.problem.surrogate
+        if surrogate is None:
+            return np.tile([1.0, 0.0], (self._middles.size, 1))
+        return surrogate.line(self._middles, self._bound)
 
     def fields(self, w: ArrayLike, bins: ArrayLike, k: Any) -> Fields:
         """Return the coefficients of class k at points `w`, continued from the given `bins`.
@@ -381,11 +395,11 @@ class Dynamics:
         """Return h(w), 1 without a surrogate, continued from `bins` where these are given."""
         points = np.asarray(w, dtype=np.float64)
         if bins is not None:
-            return _along(self._shape_pieces, bins, points)
+            return _along(self.shape_pieces, bins, points)
         bins = self.bins(points)
         # The surrogate counts both ends of its interval as inside.
         bins = np.where(points == self._bound, bins - 1, bins)
-        return _along(self._shape_pieces, bins, points)
+        return _along(self.shape_pieces, bins, points)
 
     def brake(self, w: ArrayLike) -> Array:
         """Return b(w) for the means of ψ, 0 without weight decay and dampening."""
@@ -448,7 +462,7 @@ class Dynamics:
 
     def _at(self, points: Array, bins: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
         """Mean of ψ, mean of ψ², h and clip(w, ±ω) at points of given bins."""
-        shape, clip = (_along(p, bins, points) for p in (self._shape_pieces, self._clip_pieces))
+        shape, clip = (_along(p, bins, points) for p in (self.shape_pieces, self._clip_pieces))
         quantizer = self.problem.weight_quantizer
         if quantizer is not None and not self._sharp:
             psi = quantizer(points)
@@ -512,13 +526,6 @@ class Dynamics:
         out[:, 1] = inside
         return out
 
-    @cached_property
-    def _shape_pieces(self) -> Array:
-        surrogate = self.problem.surrogate
-        if surrogate is None:
-            return np.tile([1.0, 0.0], (self._middles.size, 1))
-        return surrogate.line(self._middles, self._bound)
-
     def _surrogate_bound(self) -> float:
         """Where h ends to be 1: infinity without a surrogate."""
         surrogate, quantizer = self.problem.surrogate, self.problem.weight_quantizer
@@ -540,7 +547,8 @@ class Dynamics:
         if surrogate is not None and surrogate.slope == 0:
             # Who leaves has overstepped the bound by a little, and stays beyond it.
             bins = int(np.searchsorted(self.breaks, -self._bound)), int(self.bins(self._bound))
-            return Walls(-self._bound, self._bound, "absorb", bins)
+            margin = _CREEP * self._bound if surrogate.is_triangular else 0.0
+            return Walls(-self._bound, self._bound, "absorb", bins, margin)
         return None
 
 

@@ -102,6 +102,12 @@ def _check_surrogate(problem: Any) -> None:
             "reach it; lower it, drop it or give the surrogate a slope > 0"
         )
         raise ParameterError("weight_clip", problem.weight_clip, allowed)
+    if problem.weight_clip == bound and surrogate.is_triangular:
+        allowed = (
+            f"must be < {bound:g}, where the triangular surrogate is 0 and walls would hold what "
+            "is put on them; lower it or drop it"
+        )
+        raise ParameterError("weight_clip", problem.weight_clip, allowed)
 
 
 def _is_stochastic(quantizer: Any) -> bool:

@@ -1,0 +1,139 @@
+"""The density under a triangular surrogate, whose h falls to 0 where weights no longer move."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import lognorm
+
+from fpsolve import (
+    GaussianInitial,
+    ParameterError,
+    Problem,
+    SolveError,
+    Surrogate,
+    UniformQuantizer,
+    compare,
+    simulate_sde,
+    simulate_ste,
+    solve_pde,
+)
+
+TIMES = [0.5, 3.0, 10.0, 40.0]
+
+
+def problem(**changes):
+    common = {"input_quantizer": None, "learning_rate": 0.1, "ridge": 0.3, "noise_variance": 0.1}
+    return Problem(**{"weight_quantizer": UniformQuantizer(2, 1.0), **common, **changes})
+
+
+CASES = {
+    "wide": {"surrogate": Surrogate.triangular(1.5)},
+    "narrow": {
+        "surrogate": Surrogate.triangular(0.8),
+        "learning_rate": 0.3,
+        "initial": GaussianInitial(variance=0.04),
+    },
+    "hot": {
+        "surrogate": Surrogate.triangular(2.0),
+        "learning_rate": 0.5,
+        "noise_variance": 0.5,
+    },
+    "on the kink": {
+        "surrogate": Surrogate.triangular(1.2),
+        "initial": GaussianInitial(0.0, 0.0),
+    },
+    "piling up": {"surrogate": Surrogate.triangular(0.6), "ridge": 0.0, "learning_rate": 0.5},
+    "clipped": {"surrogate": Surrogate.triangular(1.2), "weight_clip": 1.0},
+    "smooth steps": {
+        "surrogate": Surrogate.triangular(1.5),
+        "weight_quantizer": UniformQuantizer(2, 1.0, temperature=0.2),
+    },
+}
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_weights_before_the_first_threshold_approach_the_bound_as_geometric_brownian_motion(rtol):
+    """There ψ = 0, so the error is constant, and c − w is lognormal while w stays positive.
+
+    With s = c − w: ds = −(s/c) A dτ + (s/c) √(2D) dB, and w < 0 has a probability below 1e-6.
+    """
+    bound, place, time = 0.5, 0.3, 10.0
+    started = problem(
+        weight_quantizer=UniformQuantizer(2, 4.0),
+        learning_rate=0.05,
+        noise_variance=0.5,
+        surrogate=Surrogate.triangular(bound),
+        initial=GaussianInitial(place, 0.0),
+    )
+    density = solve_pde(started, [time], rtol=rtol)
+    speed, diffusivity = 0.05, 0.05**2 * 1.5 / 2
+    spread = np.sqrt(2 * diffusivity * time) / bound
+    middle = (bound - place) * np.exp(-(speed / bound + diffusivity / bound**2) * time)
+    exact = lognorm(spread, scale=middle)
+    s = np.linspace(1e-4, 0.45, 20_001)
+    difference = np.abs(density.pdf(bound - s, time, 1.0) - exact.pdf(s))
+    assert difference.sum() * (s[1] - s[0]) < 100 * rtol
+    state = density.order_parameters[-1]
+    assert float(state.m) == pytest.approx(bound - exact.mean(), rel=10 * rtol)
+    assert float(state.q) == pytest.approx(exact.var() + float(state.m) ** 2, rel=10 * rtol)
+    assert density.frozen[-1] == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tolerances_agree_and_no_mass_is_lost(case):
+    """Each tolerance against one of a hundredth, within the sum of what the two promise."""
+    densities = {r: solve_pde(problem(**CASES[case]), TIMES, rtol=r) for r in (1e-3, 1e-5, 1e-7)}
+    w = np.linspace(-3, 3, 6001)
+    for (loose, rough), (_, fine) in zip(
+        list(densities.items())[:-1], list(densities.items())[1:], strict=True
+    ):
+        for field in ("generalization_error", "m", "q"):
+            one, two = (getattr(d.order_parameters, field) for d in (rough, fine))
+            assert np.abs(one - two).max() < 10.1 * loose * np.abs(two).max(), field
+        for time in TIMES[:2]:
+            one, two = (d.pdf(w, time, 1.0) for d in (rough, fine))
+            assert np.abs(one - two).sum() * (w[1] - w[0]) < 101 * loose
+    for rtol, density in densities.items():
+        assert density.stats["mass_defect"] < 1e-12
+        assert density.stats["minimum"] >= -rtol
+
+
+def test_only_what_starts_beyond_the_bound_is_frozen():
+    density = solve_pde(problem(**CASES["wide"]), TIMES)
+    # 2 (1 − Φ(1.5)) from tables.
+    assert density.frozen == pytest.approx(np.full(4, 0.1336144025), abs=1e-9)
+
+
+@pytest.mark.parametrize("case", ["wide", "narrow", "clipped", "smooth steps"])
+def test_the_density_is_that_of_the_machine_and_of_its_limiting_particles(case):
+    """At `compare`'s own false-alarm rate; the density without a surrogate is told apart."""
+    bent, times = problem(**CASES[case]), [1.0, 6.0]
+    density = solve_pde(bent, times, rtol=1e-5)
+    machine = simulate_ste(bent, times, dimension=500, runs=6, seed=3)
+    assert compare(density, machine).agrees
+    assert compare(density, simulate_sde(bent, times, particles=2000, seed=4)).agrees
+    wrong = solve_pde(problem(**{**CASES[case], "surrogate": None}), times, rtol=1e-5)
+    assert not compare(wrong, machine).agrees
+
+
+def test_a_density_goes_on_from_where_another_run_ended():
+    bent = problem(**CASES["on the kink"])
+    whole = solve_pde(bent, [2.0, 5.0], rtol=1e-5)
+    rest = solve_pde(bent, [3.0], rtol=1e-5, start=solve_pde(bent, [2.0], rtol=1e-5))
+    for field in ("generalization_error", "m", "q"):
+        one, two = (getattr(d.order_parameters[-1], field) for d in (whole, rest))
+        assert float(one) == pytest.approx(float(two), rel=2e-4)
+    assert rest.stats["mass_defect"] < 1e-12
+
+
+def test_weights_that_return_from_too_near_the_bound_are_refused():
+    """Noise drives weights to the end of a narrow triangle from which the drift leads away."""
+    with pytest.raises(SolveError, match="widen it, lower learning_rate"):
+        solve_pde(problem(surrogate=Surrogate.triangular(0.05)), [40.0])
+
+
+def test_what_starts_beyond_the_bound_cannot_start_again():
+    ended = solve_pde(problem(**CASES["wide"]), [1.0])
+    with pytest.raises(ParameterError, match="must lie within"):
+        solve_pde(problem(**CASES["wide"]), [1.0], start=ended)
