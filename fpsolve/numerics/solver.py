@@ -214,6 +214,7 @@ class Solver:
             elif why == kernels.STUCK:
                 return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
             elif why == kernels.CROWDED:
+                self.place()
                 return Ending.CROWDED
             elif why == kernels.FOREIGN:
                 raise SolveError(
