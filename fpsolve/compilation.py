@@ -1,24 +1,27 @@
-"""Say that kernels are being compiled, once, before it takes its seconds."""
+"""What goes with compiling kernels: it is said once, and signals wait until it is done."""
 
 from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from numba.core import event
-
-__all__ = ["announce_compilation"]
+__all__ = ["Compiling", "announce_compilation", "put_off"]
 
 
-class _Announcement(event.Listener):
-    """Hears of every function that Numba compiles, and not of those it finds in its cache."""
+class Compiling:
+    """What is known of the compilation in progress."""
 
-    said = False
+    def __init__(self) -> None:
+        self.said = False
+        self.depth = 0
+        self.waiting: list[Callable[[], object]] = []
 
-    def on_start(self, event: Any) -> None:
+    def begin(self, module: str) -> None:
         """Say so at the first of ours."""
-        if self.said or not event.data["dispatcher"].py_func.__module__.startswith("fpsolve."):
+        self.depth += 1
+        if self.said or not module.startswith("fpsolve."):
             return
         self.said = True
         # A warning is shown without any set-up, as Matplotlib's about its font cache is.
@@ -26,11 +29,42 @@ class _Announcement(event.Listener):
             "compiling kernels for this machine, once; this takes up to half a minute"
         )
 
-    def on_end(self, event: Any) -> None:
-        """Nothing: results follow at once."""
+    def end(self) -> None:
+        """Do what has been put off."""
+        self.depth -= 1
+        if self.depth == 0 and self.waiting:
+            first, self.waiting = self.waiting[0], []
+            first()
+
+
+_compiling = Compiling()
 
 
 @functools.cache
 def announce_compilation() -> None:
     """Have the first compilation of a kernel in this process announced on the log `fpsolve`."""
-    event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
+    # Numba is slow to import, and those who only ask whether to put off need not.
+    from numba.core import event
+
+    class Listener(event.Listener):
+        """Hears of every function that Numba compiles, not of those it finds in its cache."""
+
+        def on_start(self, event: Any) -> None:
+            _compiling.begin(event.data["dispatcher"].py_func.__module__)
+
+        def on_end(self, event: Any) -> None:
+            _compiling.end()
+
+    event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]
+
+
+def put_off(call: Callable[[], object]) -> bool:
+    """Do `call` at the end of the compilation in progress; False if there is none.
+
+    The compiler calls Python from C: an exception raised there is lost, and what it was compiling
+    broken.
+    """
+    if _compiling.depth == 0:
+        return False
+    _compiling.waiting.append(call)
+    return True

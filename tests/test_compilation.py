@@ -1,29 +1,46 @@
-"""The first compilation of a kernel is announced, once; what comes from a cache is not."""
+"""The first compilation of a kernel is announced, once; signals wait until it is done."""
 
 import logging
-from types import SimpleNamespace
+import os
+import signal
+import subprocess
+import sys
+import time
 
+import pytest
 from numba import njit
 from numba.core import event
 
-from fpsolve.compilation import _Announcement
+from fpsolve.compilation import Compiling
 
-
-def compiled(module):
-    """What Numba tells of a function of this module."""
-    kernel = SimpleNamespace(py_func=SimpleNamespace(__module__=module))
-    return event.trigger_event("numba:compile", data={"dispatcher": kernel})
+COLD = """
+import sys
+from fpsolve.cli import main
+print("ready", flush=True)
+sys.exit(main(["run", "--times", "0,1", "-o", sys.argv[1]]))
+"""
 
 
 def test_the_first_of_ours_is_announced_once(caplog) -> None:
-    listening = event.install_listener("numba:compile", _Announcement())
-    with caplog.at_level(logging.WARNING, "fpsolve"), listening:
-        with compiled("somebody.else"):
-            assert not caplog.records
-        with compiled("fpsolve.numerics.kernels"), compiled("fpsolve.numerics.kernels"):
-            pass
+    compiling = Compiling()
+    with caplog.at_level(logging.WARNING, "fpsolve"):
+        compiling.begin("somebody.else")
+        assert not caplog.records
+        compiling.begin("fpsolve.numerics.kernels")
+        compiling.begin("fpsolve.numerics.kernels")
     (said,) = caplog.records
     assert said.getMessage().startswith("compiling kernels for this machine, once")
+
+
+def test_what_is_put_off_is_done_at_the_end_of_all_that_is_compiled() -> None:
+    compiling, done = Compiling(), []
+    compiling.begin("fpsolve.numerics.kernels")
+    compiling.begin("numba.np")
+    compiling.waiting.append(lambda: done.append(1))
+    compiling.end()
+    assert not done
+    compiling.end()
+    assert done == [1]
 
 
 def test_numba_tells_of_what_it_compiles() -> None:
@@ -33,3 +50,25 @@ def test_numba_tells_of_what_it_compiles() -> None:
         njit(lambda x: x + 1)(1)
     _, first = listener.buffer[0]
     assert first.data["dispatcher"].py_func.__module__ == __name__
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_kernels_compile_ends_a_run_in_order(number, code, tmp_path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", COLD, str(tmp_path / "r.h5")]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"ready\n"
+    said = process.stderr.readline()
+    while b"compiling kernels" not in said:
+        assert process.poll() is None, said
+        said += process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == code, err
+    assert b"Traceback" not in err
+    assert b"ignored" not in err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+from fpsolve.compilation import put_off
 
 __all__ = [
     "Terminated",
@@ -120,10 +123,12 @@ def noticed() -> Iterator[list[BaseException]]:
 def _terminate(number: int, frame: FrameType | None) -> None:
     global _last
     _last = signal.SIGTERM
-    raise Terminated
+    if not put_off(functools.partial(_terminate, number, frame)):
+        raise Terminated
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     global _last
     _last = signal.SIGINT
-    raise KeyboardInterrupt
+    if not put_off(functools.partial(_interrupt, number, frame)):
+        raise KeyboardInterrupt
