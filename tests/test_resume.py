@@ -103,7 +103,7 @@ def killed_at_random(path, solver: str, kills: int, rng) -> dict[str, int]:
         if told["before the file"]:  # Once is enough.
             while not path.exists() and process.poll() is None:
                 time.sleep(0.01)
-        # SIGTERM is an exception in Python; while C calls back, in loading code and reading the file,
+        # SIGTERM is an exception in Python; while C calls back, in loading code and reading files,
         # it may end the process with another code than its own.
         time.sleep(rng.uniform(0.0 if number == signal.SIGKILL else 0.4, 1.0))
         process.send_signal(number)
