@@ -11,7 +11,10 @@ import pytest
 from numba import njit
 from numba.core import event
 
+from fpsolve import compilation
 from fpsolve.compilation import Compiling
+from fpsolve.recording import signals
+from fpsolve.recording.signals import Terminated, noticed, terminable
 
 COLD = """
 import sys
@@ -41,6 +44,17 @@ def test_what_is_put_off_is_done_at_the_end_of_all_that_is_compiled() -> None:
     assert not done
     compiling.end()
     assert done == [1]
+
+
+def test_a_signal_that_is_only_noticed_does_not_wait_for_the_compiler(monkeypatch) -> None:
+    """It raises nothing where it comes, and would be raised where nobody expects it."""
+    monkeypatch.setattr(signals, "_last", None)  # Nobody is to learn of it later.
+    with terminable(), noticed() as came:
+        compilation._compiling.begin("fpsolve.numerics.kernels")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert [type(stop) for stop in came] == [Terminated]
+        compilation._compiling.end()
+    assert len(came) == 1
 
 
 def test_numba_tells_of_what_it_compiles() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -123,12 +122,20 @@ def noticed() -> Iterator[list[BaseException]]:
 def _terminate(number: int, frame: FrameType | None) -> None:
     global _last
     _last = signal.SIGTERM
-    if not put_off(functools.partial(_terminate, number, frame)):
-        raise Terminated
+    _stop(Terminated())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     global _last
     _last = signal.SIGINT
-    if not put_off(functools.partial(_interrupt, number, frame)):
-        raise KeyboardInterrupt
+    _stop(KeyboardInterrupt())
+
+
+def _stop(how: BaseException) -> None:
+    """Raise, or do so once kernels are compiled; what `noticed` catches does not get that far."""
+
+    def stop() -> None:
+        raise how
+
+    if _noticing or not put_off(stop):
+        stop()
