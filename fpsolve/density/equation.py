@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
-from fpsolve.numerics.equation import Equation, Segment, affine_law
+from fpsolve.numerics.equation import SEGMENT_KINDS, Equation, Segment, affine_law
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.kernels import Bins, Law
 from fpsolve.numerics.lattice import bins_between
@@ -29,7 +29,6 @@ _CRUDE = 0.05
 # away from its threshold a smoothed step equals 0 or 1 in double precision.
 _TEMPERATURES = 1.5
 _SMOOTH = 9.0
-_KINDS = {"constant": 0.0, "linear": 1.0, "cosine": 2.0, "exponential": 3.0}
 _RULES = {"loss": kernels.DRIVING, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
 
 
@@ -46,10 +45,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     """Return the equation of `problem`, its classes counted as accuracy `rtol` demands."""
     dynamics = problem.dynamics
     walls = dynamics.walls
-    low, high = -math.inf, math.inf
-    if walls is not None:
-        low, high = walls.low + walls.margin, walls.high - walls.margin
-    first_bin = int(np.searchsorted(dynamics.breaks, low, side="right"))
+    low, high = (-math.inf, math.inf) if walls is None else walls.solved
     breaks = np.union1d(dynamics.breaks, _ends_of_smoothing(problem))
     breaks = breaks[(breaks > low) & (breaks < high)]
     absorbing = walls is not None and walls.kind == "absorb" and walls.margin == 0
@@ -62,15 +58,14 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     offset = np.zeros(len(FUNCTIONAL_NAMES))
     offset[0] = dynamics.steady_offset
     relevance = np.clip(dynamics.probability / _RARE, min(1.0, 100.0 * rtol / _CRUDE), 1.0)
-    own = slice(first_bin, first_bin + breaks.size + 1)
-    pieces = dynamics.pieces
+    own, pieces = _their_bins(dynamics, bins), dynamics.pieces
     classes = dynamics.w_star.size
     if pieces is None:
         terms = dynamics.fields(np.zeros(1), np.zeros(1, np.int64), 0).drift.shape[0]
         drift = np.empty((0, classes, breaks.size + 1, 3))
         functionals = drift
         # h is a line all the same, which adaptation wants to know.
-        shape = np.pad(dynamics.shape_pieces[_their_bins(dynamics, bins)], ((0, 0), (0, 1)))
+        shape = np.pad(dynamics.shape_pieces[own], ((0, 0), (0, 1)))
     else:
         terms = pieces.drift.shape[0]
         drift = np.ascontiguousarray(pieces.drift[:, :, own])
@@ -83,14 +78,14 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         shape=np.ascontiguousarray(shape).reshape(-1, 3),
         functionals=functionals,
         terms=terms,
-        flat=_flat(problem, drift, shape, terms, bins, absorbing),
+        flat=_flat(problem, drift, shape, terms, bins, own, absorbing),
         probability=dynamics.probability,
         scale=dynamics.sigma2,
         relevance=relevance,
         walls=_wall_functionals(dynamics),
         offset=offset,
         rule=np.array([_RULES.get(name, kernels.UNWATCHED) for name in FUNCTIONAL_NAMES]),
-        fields=None if pieces is not None else _fields(dynamics, _their_bins(dynamics, bins)),
+        fields=None if pieces is not None else _fields(dynamics, own),
         widest=None if pieces is not None else _widest(problem),
     )
 
@@ -118,10 +113,10 @@ def _ends_of_smoothing(problem: Problem) -> Array:
 
 def _their_bins(dynamics: Dynamics, bins: Bins) -> NDArray[np.int64]:
     """The bins of `Dynamics`, which know no ends of smoothing, that hold those of the solver."""
-    low = np.where(np.isfinite(bins.lower), bins.lower, bins.upper - 2.0 * bins.span)
-    high = np.where(np.isfinite(bins.upper), bins.upper, bins.lower + 2.0 * bins.span)
-    middle = np.where(np.isfinite(low + high), 0.5 * (low + high), 0.0)
-    return dynamics.bins(middle)
+    # A point of each: the line has no end to count from, and holds 0.
+    inside = np.where(np.isfinite(bins.upper), bins.upper - 0.5 * bins.span, 0.0)
+    inside = np.where(np.isfinite(bins.lower), bins.lower + 0.5 * bins.span, inside)
+    return dynamics.bins(inside)
 
 
 def _fields(
@@ -138,8 +133,9 @@ def _fields(
 
 
 def _flat(
-    problem: Problem, drift: Array, shape: Array, terms: int, bins: Bins, absorbing: bool
-) -> Array:
+    problem: Problem, drift: Array, shape: Array, terms: int, bins: Bins,
+    theirs: NDArray[np.int64], absorbing: bool,
+) -> Array:  # fmt: skip
     """Drift on the bins where it is constant and h is 1, NaN elsewhere; (J, K, B)."""
     dynamics = problem.dynamics
     out = np.full((terms, dynamics.w_star.size, bins.span.size), np.nan)
@@ -148,7 +144,7 @@ def _flat(
     if drift.shape[0]:
         even = (drift[..., 1:] == 0).all(axis=(0, -1)) & (shape == [1.0, 0.0, 0.0]).all(axis=-1)
         return np.where(even, drift[..., 0], np.nan)
-    theirs, k = _their_bins(dynamics, bins), np.arange(dynamics.w_star.size)
+    k = np.arange(dynamics.w_star.size)
     for b, end in ((0, bins.upper[0] - bins.span[0]), (-1, bins.lower[-1] + bins.span[-1])):
         if np.isfinite(end) and not np.isfinite(bins.upper[b] - bins.lower[b]):
             near, far = (
@@ -195,7 +191,7 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
     # Coefficients are powers of the rate; they are read off where it is not 0, at the same point
     # for all times of a stretch, so that the last digits are the same from wherever it is entered.
     at, rate, power = time, 1.0, np.zeros(terms + 1)
-    if segment[0] != _KINDS["constant"]:
+    if segment[0] != SEGMENT_KINDS["constant"]:
         middle = segment[1] + 0.5 * segment[2]
         at = middle if dynamics.rate(middle)[0] > 0 else time
         rate, power = dynamics.rate(at)[0], np.append(np.ones(terms), 2.0)
@@ -219,6 +215,6 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
 
 def _segment(number: float | Schedule, time: float) -> Segment:
     if not isinstance(number, Schedule):
-        return (_KINDS["constant"], 0.0, 1.0, number, number)
+        return (SEGMENT_KINDS["constant"], 0.0, 1.0, number, number)
     shape, start, duration, first, last = number.piece(time)
-    return (_KINDS[shape], start, duration, first, last)
+    return (SEGMENT_KINDS[shape], start, duration, first, last)

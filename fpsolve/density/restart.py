@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fpsolve.density.arrays import frame_arrays, frame_from
 from fpsolve.density.cell_frame import CellFrame
-from fpsolve.density.gaussian_frame import GaussianFrame
+from fpsolve.density.gaussian_frame import REACH, GaussianFrame
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError
@@ -24,8 +24,6 @@ Array = NDArray[np.float64]
 
 # What `start=` of `solve_pde` accepts.
 Start = DensityTrajectory | str | Path | None
-# As of Gaussian starts: half-width of the domain in standard deviations, Φ(−8.3) = 5e−17.
-_REACH = 8.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +37,6 @@ class FrameStart:
     """
 
     frame: AnyFrame
-
-    time = 0.0
-
-    @property
-    def deviation(self) -> Array:
-        """Half the width of each class, all > 0, shape (K,); cautious as a measure of width."""
-        ends = np.array([self.support(k) for k in range(self.frame.count)])
-        return np.asarray(0.5 * np.diff(ends, axis=1)[:, 0])
 
     def support(self, k: int) -> tuple[float, float]:
         """Interval that holds class k."""
@@ -63,7 +53,7 @@ class FrameStart:
         frame = self.frame
         if isinstance(frame, GaussianFrame):
             mean, deviation = float(frame.mean[k]), float(frame.deviation[k])
-            edges = mean + deviation * np.linspace(-_REACH, _REACH, 9)
+            edges = mean + deviation * np.linspace(-REACH, REACH, 9)
             return edges[:-1], np.diff(edges)
         if isinstance(frame, CellFrame):
             held = np.flatnonzero(frame.averages[k] > 0)

@@ -27,6 +27,7 @@ from fpsolve.density.walls import (
     walled_start,
 )
 from fpsolve.errors import ParameterError, SolveError
+from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
 from fpsolve.numerics.kernels import Law
@@ -89,15 +90,15 @@ def begin(
     It starts from the problem's initial law, or from the densities `given`.
     """
     if given is not None:
-        return _begin_from(problem, times, work, order, given)
+        return _begin_from(problem, work, order, given)
     dynamics = problem.dynamics
     _check_size(problem)
     positive = times[times > 0]
     start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
     if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
         raise SolveError(_why_point(problem), time=0.0, step=0.0)
-    least, idle = _least_errors(problem, work)
-    foreign = None if dynamics.is_standard else _foreign(problem)
+    errors, foreign = _least_errors(problem, work), _foreign(problem)
+    least = errors[0]
     law = law_of(problem, start.time, least, foreign)
     before = None
     if problem.initial.variance == 0:
@@ -131,30 +132,33 @@ def begin(
         if walled.beyond.any():
             initial, time = walled, start.time + walled.time
             before = (time, frame, moments)
-    solver = start_solver(
-        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
-    )
-    solver.rest, solver.idle = least, idle
+    solver = _solver(equation, law, initial, order, work, errors, time)
     return State(solver, least, foreign, frozen, before)
 
 
-def _begin_from(
-    problem: Problem, times: Array, work: float, order: int, given: FrameStart
-) -> State:
+def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) -> State:
     """The same from densities that another run has reached, which lie between the walls."""
     _check_size(problem)
-    least, idle = _least_errors(problem, work)
-    foreign = None if problem.dynamics.is_standard else _foreign(problem)
+    errors, foreign = _least_errors(problem, work), _foreign(problem)
+    least = errors[0]
     law, equation = law_of(problem, 0.0, least, foreign), equation_of(problem, work)
     walls = problem.dynamics.walls
     frozen = None
     if walls is not None and walls.kind == "absorb":
         frozen = FrozenStart.none(problem.teacher.values.size, order)
+    return State(_solver(equation, law, given, order, work, errors), least, foreign, frozen)
+
+
+def _solver(
+    equation: Equation, law: Law, initial: Initial, order: int, work: float,
+    errors: tuple[float, float], time: float = 0.0,
+) -> Solver:  # fmt: skip
+    """The initial density on a mesh; `errors` are those of `_least_errors`."""
     solver = start_solver(
-        equation, law, given, order=order, rtol=work, resolution=_RESOLUTION * work
+        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
     )
-    solver.rest, solver.idle = least, idle
-    return State(solver, least, foreign, frozen)
+    solver.rest, solver.idle = errors
+    return solver
 
 
 def _why_point(problem: Problem) -> str:
@@ -205,9 +209,11 @@ def _check_size(problem: Problem) -> None:
         )
 
 
-def _foreign(problem: Problem) -> ForeignLaw:
-    """The law of a subclass that changes scalar coefficients."""
+def _foreign(problem: Problem) -> ForeignLaw | None:
+    """The law of a subclass that changes scalar coefficients; None for the standard ones."""
     dynamics = problem.dynamics
+    if dynamics.is_standard:
+        return None
 
     def coefficients(time: float, moments: Array) -> Array:
         error = float(moments[0] + dynamics.added_noise(time))

@@ -262,7 +262,7 @@ def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenSt
     functionals = np.zeros(6)
     for k in range(start.mean.size):
         low, high = start.support(k)
-        below, above = walls.low + walls.margin, walls.high - walls.margin
+        below, above = walls.solved
         for out, a, b in ((lower, low, min(below, high)), (upper, max(above, low), high)):
             elements = _elements(start, k, a, b, dynamics.breaks, order)
             out.append(elements)

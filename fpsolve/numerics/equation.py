@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.numerics import kernels
 from fpsolve.numerics.kernels import Bins, Cells, Law, Mesh, Model, Motion, Reference
 
-__all__ = ["Equation", "Fields", "Segment", "affine_law"]
+__all__ = ["SEGMENT_KINDS", "Equation", "Fields", "Segment", "affine_law"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -21,7 +21,8 @@ Indices = NDArray[np.int64]
 Fields = Callable[[Array, Indices, Indices], tuple[Array, Array, Array]]
 # A rate between two times on which a step must land: (kind, start, duration, initial, final).
 Segment = tuple[float, float, float, float, float]
-CONSTANT: Segment = (0.0, 0.0, 1.0, 1.0, 1.0)
+SEGMENT_KINDS = {"constant": 0.0, "linear": 1.0, "cosine": 2.0, "exponential": 3.0}
+CONSTANT: Segment = (SEGMENT_KINDS["constant"], 0.0, 1.0, 1.0, 1.0)
 
 
 def affine_law(

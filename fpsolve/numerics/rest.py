@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
-from fpsolve.numerics.equation import Equation
+from fpsolve.numerics.equation import SEGMENT_KINDS, Equation
 from fpsolve.numerics.kernels import Law
 
 __all__ = ["at_rest", "dies_out", "settles"]
@@ -50,8 +50,9 @@ def settles(law: Law) -> bool:
 
 def dies_out(law: Law) -> bool:
     """Whether all that moves has a rate that falls exponentially for ever."""
-    exponential = law.segments[0, 0] == 3.0 and not law.segments[1:, 0].any()
-    return bool(law.address == 0 and exponential and (law.power >= 1.0).all())
+    exponential = law.segments[0, 0] == SEGMENT_KINDS["exponential"]
+    alone = not law.segments[1:, 0].any() and (law.power >= 1.0).all()
+    return bool(law.address == 0 and exponential and alone)
 
 
 def at_rest(solver: Solver, law: Law) -> bool:

@@ -105,11 +105,11 @@ def drive(
     told_of = record.complete
 
     def stopped() -> bool:
-        nonlocal told_of
+        nonlocal told_of, callback
         while callback is not None and told_of < record.complete:
             told_of += 1
             if callback(*record.state_at(told_of - 1)) is True:
-                told_of = 2**62
+                callback = None  # It is not told of what was on its way.
                 return True
         return False
 

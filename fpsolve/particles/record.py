@@ -128,8 +128,7 @@ class Record:
         # Only what all runs have reached counts: the sink can be handed that.
         if self._sink is None:
             return False
-        complete = int(np.searchsorted(self._kept_marks, self.reached.min()))
-        return (complete - self.handed) * self.teacher_weights.size > _MOST_WAITING
+        return (self.complete - self.handed) * self.teacher_weights.size > _MOST_WAITING
 
     @property
     def complete(self) -> int:
@@ -145,9 +144,7 @@ class Record:
     def hand_on(self) -> None:
         """Hand the requested times that all runs have reached to the sink."""
         complete = self.complete
-        if self._sink is None:
-            return
-        if self.handed == complete:
+        if self._sink is None or self.handed == complete:
             return
         begin = 0 if self.handed == 0 else int(self._kept_marks[self.handed - 1]) + 1
         marks = np.arange(begin, int(self._kept_marks[complete - 1]) + 1)

@@ -26,7 +26,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule, value_at
+from fpsolve.problem.schedule import Schedule, value_at, varies
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
@@ -229,9 +229,7 @@ class _Diffusion:
         ridge = problem.dynamics.ridge(0.0)
         self._rules = pack_rules(problem, always=always, ridge=ridge)
         # Ridge or noise that change with time are those of each step.
-        self._varies = any(
-            isinstance(number, Schedule) for number in (problem.ridge, problem.noise_variance)
-        )
+        self._varies = varies(problem.ridge) or varies(problem.noise_variance)
         self._cloud = self._describe(first)
         labels, w_star = first.labels, first.teacher_weights
         self._rho = float(np.square(problem.teacher.input_scale[labels] * w_star).mean())

@@ -105,6 +105,11 @@ class Walls(NamedTuple):
     bins: tuple[int, int]
     margin: float = 0.0
 
+    @property
+    def solved(self) -> tuple[float, float]:
+        """Ends of the interval that the density is solved for on."""
+        return self.low + self.margin, self.high - self.margin
+
 
 class Training(Protocol):
     """What `Dynamics` reads of a `Problem`; see there."""

@@ -66,10 +66,9 @@ def opened(path: str | Path, *, seen: Stamp | None = None) -> Iterator[h5py.File
 def stamp_of(path: str | Path) -> Stamp | None:
     """Return the state a file is in, None if it cannot be told."""
     try:
-        status = os.stat(path)
+        return _stamp(path)
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
 
 
 def check_file(path: str) -> str:
@@ -110,8 +109,9 @@ def _verified(path: Path, descriptor: int) -> CommittedFile:
     raise StoreError(f"{path}: changes while it is read; try again")
 
 
-def _stamp(descriptor: int) -> Stamp:
-    status = os.fstat(descriptor)
+def _stamp(at: int | str | Path) -> Stamp:
+    """The same of a descriptor or a path; `OSError` if it cannot be told."""
+    status = os.stat(at)
     return status.st_size, status.st_mtime_ns
 
 
