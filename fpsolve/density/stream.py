@@ -16,6 +16,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.progress import Callback, stops
 from fpsolve.recording.signals import noticed
 from fpsolve.recording.sink import Ending, Sink
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
@@ -110,6 +111,7 @@ class Stream:
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
         self.count = 0
+        self._interrupted = False
         # Time, density and rows of functionals until then; those of the density come last.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
         self._since = clock.monotonic()
@@ -121,7 +123,7 @@ class Stream:
     def follow(
         self,
         reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
+        callback: Callback,
     ) -> DensityTrajectory:
         """Go through all times, telling `reach` of progress; return what the sink holds.
 
@@ -147,8 +149,9 @@ class Stream:
                 raise
             self._hand_on()
             sink.checkpoint(self._state())
-            stats = run.statistics(self._quality)
-            sink.close(Ending("interrupted" if came else "completed", stats))
+            self._interrupted |= bool(came)
+            reason = "interrupted" if self._interrupted else "completed"
+            sink.close(Ending(reason, self._statistics()))
         if came:
             raise came[0]
         return self._trajectory()
@@ -156,7 +159,7 @@ class Stream:
     def _reach_all(
         self,
         reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
+        callback: Callback,
         came: list[BaseException],
     ) -> None:
         run = self._run
@@ -170,7 +173,11 @@ class Stream:
         for time in run.times[self.count :].tolist():
             run.reach(time, tick)
             self._take(time)
-            if callback is not None and callback(time, self.last) is True:
+            try:
+                self._interrupted = stops(callback, time, self.last)
+            except Exception as error:
+                came.append(error)
+            if self._interrupted:
                 return
             self._attend(came)
 
@@ -282,8 +289,11 @@ class Stream:
             allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
             raise ParameterError("times", float(ahead[0]), allowed)
 
+    def _statistics(self) -> dict[str, Any]:
+        return self._run.statistics(self._quality, interrupted=self._interrupted)
+
     def _trajectory(self) -> DensityTrajectory:
-        stats = self._run.statistics(self._quality)
+        stats = self._statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)
         return stored_trajectory(self._run.problem, self._sink, stats)
@@ -310,7 +320,8 @@ def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
             if came:
                 break
         sink.checkpoint({"horizon": np.float64(whole.times[-1])})
-        sink.close(Ending("interrupted" if came else "completed", whole.stats))
+        stats = {**whole.stats, "interrupted": whole.stats["interrupted"] or bool(came)}
+        sink.close(Ending("interrupted" if stats["interrupted"] else "completed", stats))
     if came:
         raise came[0]
     return stored_trajectory(whole.problem, sink, whole.stats)
