@@ -58,12 +58,12 @@ class Killed(BaseException):
 
 
 class Mortal(Hdf5Sink):
-    """A file whose run dies at its next checkpoint or frame after `lives` of them."""
+    """A file whose run dies at its next checkpoint or block after `lives` of them."""
 
     lives = 0
 
-    def frame(self, index, time, arrays) -> None:
-        super().frame(index, time, arrays)
+    def extend(self, first, block) -> None:
+        super().extend(first, block)
         self.count_down()
 
     def checkpoint(self, arrays) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.restart import FrameStart, Start, initial_of
 from fpsolve.density.run import Run, begin
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS
-from fpsolve.density.stream import Stream, handed_on
+from fpsolve.density.stream import Callback, Stream, handed_on
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.numerics.initial import default_order
@@ -43,7 +43,7 @@ def solve_pde(
     order: int | None = None,
     cells: int | None = None,
     progress: bool = False,
-    callback: Callable[[float, OrderParameters], object] | None = None,
+    callback: Callback | None = None,
     start: Start = None,
     store: Store = None,
 ) -> DensityTrajectory:
@@ -120,7 +120,7 @@ def solve_pde(
     by_choice = scheme == "auto" and order is None and cells is None and first is None
     if by_choice and problem.weight_quantizer is None and _is_papers(problem):
         _open(sink, problem, requested, told, first)
-        return _solve_gaussian(problem, requested, rtol, sink)
+        return _solve_gaussian(problem, requested, rtol, sink, callback)
     work = min(rtol, _LOOSEST_WORK)
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
@@ -183,7 +183,7 @@ def _is_papers(problem: Problem) -> bool:
 
 
 def _solve_gaussian(
-    problem: Problem, times: Array, rtol: float, sink: Sink | None
+    problem: Problem, times: Array, rtol: float, sink: Sink | None, callback: Callback | None
 ) -> DensityTrajectory:
     """Full precision: a closed form, drawn at the requested times and densely between them."""
     latest = float(times[-1])
@@ -205,7 +205,25 @@ def _solve_gaussian(
         "minimum": 0.0,
     }
     whole = DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
-    return whole if sink is None else handed_on(whole, sink)
+    if sink is not None:
+        return handed_on(whole, sink, callback)
+    for i, time in enumerate(times.tolist()):
+        if callback is not None and callback(time, whole.order_parameters[i]) is True:
+            return _until(whole, i + 1)
+    return whole
+
+
+def _until(whole: DensityTrajectory, count: int) -> DensityTrajectory:
+    """The first `count` times."""
+    dense = whole.dense_times <= whole.times[count - 1]
+    return replace(
+        whole,
+        times=whole.times[:count],
+        frames=whole.frames[:count],
+        order_parameters=whole.order_parameters[:count],
+        dense_times=whole.dense_times[dense],
+        dense_order_parameters=whole.dense_order_parameters[dense],
+    )
 
 
 def _between() -> Array:

@@ -12,7 +12,7 @@ from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin
 from fpsolve.progress import progress_to
 from fpsolve.recording.signals import undisturbed
-from fpsolve.recording.sink import Ending
+from fpsolve.recording.sink import Ending, ending_after
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Callback", "Walker", "drive"]
@@ -104,11 +104,18 @@ def drive(
     waiting = False
     told_of = record.complete
 
+    came: list[BaseException] = []
+
     def stopped() -> bool:
         nonlocal told_of, callback
         while callback is not None and told_of < record.complete:
             told_of += 1
-            if callback(*record.state_at(told_of - 1)) is True:
+            try:
+                enough = callback(*record.state_at(told_of - 1)) is True
+            except BaseException as error:
+                came.append(error)
+                enough = True
+            if enough:
                 callback = None  # It is not told of what was on its way.
                 return True
         return False
@@ -155,8 +162,11 @@ def drive(
     stopped()
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats()}
+    if interrupted and not came:
+        came.append(KeyboardInterrupt())
     if sink is not None:
         with undisturbed():
-            sink.checkpoint(last.to_arrays())
-            sink.close(Ending("interrupted" if interrupted else "completed", told))
+            sink.close(ending_after(came, told), last.to_arrays())
+    if came and not isinstance(came[0], KeyboardInterrupt):
+        raise came[0]
     return record.trajectory(told, last, interrupted=interrupted)
