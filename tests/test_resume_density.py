@@ -125,7 +125,7 @@ def test_memory_and_files_hold_the_same(tmp_path) -> None:
 @pytest.mark.parametrize("held", [0, 2**24])
 def test_many_times_are_handed_on_in_blocks(name, held, tmp_path, monkeypatch) -> None:
     # What is kept at hand, what is read again once it is too much, and the file are the same.
-    monkeypatch.setattr("fpsolve.density.stream._AT_HAND", held)
+    monkeypatch.setattr("fpsolve.density.stream._SMALL", held)
     solved, options = CASES[name]
     times = np.linspace(0.0, 6.0, 150)
     whole = solve_pde(solved, times, **options)

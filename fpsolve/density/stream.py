@@ -26,14 +26,13 @@ Array = NDArray[np.float64]
 Callback = Callable[[float, OrderParameters], object]
 
 
-# Densities of so many bytes are brought into memory at the end, where they are at hand.
+# Densities of so many bytes stay in memory, where they are at hand; more stay in the file.
 _SMALL = 2**26
-# A run keeps what it has handed on as long as that is less: reading it again takes longer than
-# many a solve.
-_AT_HAND = 2**24
 # Densities wait for each other, for it is cheaper to hand on many: so many, so many values, or so
 # many seconds.
 _MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
+# Seconds between looks at what is due.
+_LOOK_EVERY = 0.02
 
 
 class StoredDensities(Sequence[AnyFrame]):
@@ -117,7 +116,7 @@ class Stream:
         # Time, density and functionals there.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
         self._values = 0
-        self._since = clock.monotonic()
+        self._since = self._look_at = clock.monotonic()
         self._at_hand: _AtHand | None = _AtHand()
         if sink.state is not None:
             self._at_hand = None
@@ -141,6 +140,7 @@ class Stream:
         with noticed() as came:
             try:
                 self._reach_all(reach, callback, came)
+                self._hand_on()
                 run.judge(self._quality)
             except _Stop:
                 pass
@@ -180,7 +180,11 @@ class Stream:
     def _attend(self, came: list[BaseException]) -> None:
         if came:
             raise _Stop
-        if clock.monotonic() - self._since >= _LONGEST_WAIT:
+        now = clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY
+        if now - self._since >= _LONGEST_WAIT:
             self._hand_on()
         if self._sink.checkpoint_due():
             self._hand_on()
@@ -195,7 +199,6 @@ class Stream:
     def _take(self, time: float) -> None:
         """Let the density just reached wait for the sink."""
         frame, self._last = self._run.frames.pop(), self._run.moments.pop()
-        self._quality = self._quality.with_frame(frame)
         self.count += 1
         self._waiting.append((time, frame, self._last))
         self._values += self._run.state.solver.u.size
@@ -208,6 +211,8 @@ class Stream:
         self._since, self._values = clock.monotonic(), 0
         if not waiting:
             return
+        for _, frame, _ in waiting:
+            self._quality = self._quality.with_frame(frame)
         times = np.array([time for time, _, _ in waiting])
         rows = self._rows()
         ends = np.searchsorted(rows[:, 0], times, side="right")  # Rows ascend in time.
@@ -226,8 +231,8 @@ class Stream:
             self._at_hand.frames += [frame for _, frame, _ in waiting]
             self._at_hand.here.append((times, here))
             self._at_hand.along.append((reached[:, 0], along))
-            self._at_hand.size += sum(a.nbytes for one in arrays for a in one.values())
-            if self._at_hand.size > _AT_HAND:
+            self._at_hand.size += sum(len(waiting) * a.nbytes for a in arrays[-1].values())
+            if self._at_hand.size > _SMALL:
                 self._at_hand = None
 
     def _rows(self) -> Array:

@@ -139,7 +139,7 @@ def drive(
             waiting = True
         snapshots = board.collect() if waiting else None
         if snapshots is not None:
-            record.hand_on()
+            record.hand_on(all_of_it=True)
             with undisturbed():
                 sink.checkpoint(state(snapshots).to_arrays())
                 waiting = False
@@ -155,10 +155,11 @@ def drive(
                 full=record.full,
             )
     except SolveError as error:
+        record.hand_on(all_of_it=True)
         if sink is not None:
             sink.close(Ending("failed", options, str(error)))
         raise
-    attend()
+    record.hand_on(all_of_it=True)
     stopped()
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats()}

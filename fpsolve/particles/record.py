@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +29,10 @@ Array = NDArray[np.float64]
 _MOST = 2**24
 # So many weights may wait for the sink.
 _MOST_WAITING = 2**22
+# It is cheaper to hand on many times: so many, so many weights, or those of so many seconds.
+_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**18, 0.5
 # Weights of so many bytes are kept when the sink has them: reading them again takes longer.
-_AT_HAND = 2**24
+_AT_HAND = 2**26
 
 
 class Record:
@@ -84,6 +87,7 @@ class Record:
             self.target = self.sigma2 = np.empty((runs, 0))
         self.reached = np.zeros(runs, dtype=np.int64)
         self.handed = 0
+        self._since = clock.monotonic()
         self._at_hand: list[Array] | None = None if sink is None else []
         self._kept_marks = np.searchsorted(timetable.marks, timetable.kept)
 
@@ -144,11 +148,19 @@ class Record:
         arrays = {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
         return float(self._timetable.kept[index]), OrderParameters(**arrays)
 
-    def hand_on(self) -> None:
-        """Hand the requested times that all runs have reached to the sink."""
+    def hand_on(self, *, all_of_it: bool = False) -> None:
+        """Hand the requested times that all runs have reached to the sink, many at a time.
+
+        Fewer wait for each other, half a second at most, unless `all_of_it` is asked for.
+        """
         complete = self.complete
         if self._sink is None or self.handed == complete:
             return
+        count, now = complete - self.handed, clock.monotonic()
+        few = count < _MANY and count * self.teacher_weights.size < _MANY_WEIGHTS
+        if few and not all_of_it and now - self._since < _LONGEST_WAIT:
+            return
+        self._since = now
         begin = 0 if self.handed == 0 else int(self._kept_marks[self.handed - 1]) + 1
         marks = np.arange(begin, int(self._kept_marks[complete - 1]) + 1)
         own = np.flatnonzero(np.isin(self._timetable.marks[marks], self._timetable.dense))

@@ -63,6 +63,7 @@ class Growth:
     def __init__(self, file: h5py.File, kind: str, ledger: Ledger) -> None:
         self._file, self._kind, self._ledger = file, kind, ledger
         self._variables: dict[str, h5py.Dataset] = {}
+        self._expected: dict[str, int] = {}
 
     def part(self, name: str, column: Column) -> Part:
         """Return a copy of a column of a block, as it waits to be appended."""
@@ -114,19 +115,23 @@ class Growth:
             label = Label("requested time, steps/dimension", "tau")
             self._scale("requested_time", times, label, growing=True)
         if "time" not in self._file:
+            self._expected["time"] = times.size
             self._scale("time", np.empty(0), TIME, growing=True)
 
     def _create(
         self, name: str, axes: tuple[str, ...], at: int, block: NDArray[Any]
     ) -> h5py.Dataset:
+        # Of the finer times nothing is known but how many there are in the first block.
+        self._expected.setdefault(axes[at], block.shape[at])
         if axes == (name,):
             return self._scale(name, np.empty(0), _LABELS[name], growing=True)
         self._dimensions(axes, block.shape)
         shape = (*block.shape[:at], 0, *block.shape[at + 1 :])
-        label, noise = _LABELS[name], name == "weights"
+        noise = block.dtype.kind == "f"
         variable = create_variable(
-            self._file, name, block.dtype, shape, label, growing=at, noise=noise
-        )
+            self._file, name, block.dtype, shape, _LABELS[name], growing=at, noise=noise,
+            expected=self._expected[axes[at]],
+        )  # fmt: skip
         self._attach(name, variable, axes)
         return variable
 
@@ -154,8 +159,9 @@ class Growth:
         """Write a dimension and its coordinate."""
         axis = 0 if growing else None
         variable = create_variable(
-            self._file, name, values.dtype, values.shape, label, growing=axis
-        )
+            self._file, name, values.dtype, values.shape, label, growing=axis, noise=growing,
+            expected=self._expected.get(name, values.size),
+        )  # fmt: skip
         if values.size:
             variable[...] = values
         variable.make_scale(name)

@@ -29,6 +29,7 @@ from fpsolve.recording.growth import Growth, Part, remove
 from fpsolve.recording.header import write_header
 from fpsolve.recording.layout import write_attribute
 from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
+from fpsolve.recording.reading import Stamp, opened, stamp_of
 from fpsolve.recording.signals import stopping_signal, undisturbed
 from fpsolve.recording.target import (
     check_target,
@@ -98,6 +99,8 @@ class Hdf5Sink:
         self.constants: dict[str, Any] = {}
         self._interval = interval
         self._overwrite = overwrite
+        # The state in which the file was left: what has not changed since is not damaged.
+        self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
         self._waiting: dict[str, list[Part]] = {}
         self._bytes = 0
@@ -202,19 +205,18 @@ class Hdf5Sink:
         with self._failures():
             self._file.close()
         self._resources.close()
+        self._left = stamp_of(self.path)
 
     @property
     def frames(self) -> Sequence[Mapping[str, NDArray[Any]]]:
         """The frames so far, read from the file one at a time."""
         from fpsolve.recording.frames import StoredFrames
 
-        return StoredFrames(self.path)
+        return StoredFrames(self.path, self._left)
 
     def series(self, name: str) -> NDArray[Any]:
         """All that was handed over as `name`, times along the first axis."""
-        from fpsolve.recording.reading import opened
-
-        with opened(self.path) as file:
+        with opened(self.path, seen=self._left) as file:
             axes = axes_of(self.kind, name)
             if axes is None:
                 raise StoreError(f"{self.path}: {name} has no one shape; ask for the frames")
@@ -296,8 +298,6 @@ class Hdf5Sink:
     # --- going on --------------------------------------------------------------------------------
 
     def _reopen(self) -> None:
-        from fpsolve.recording.reading import opened
-
         with opened(self.path) as file:  # Damage is found here, before anything is written.
             check_digest(file)
             if "requested_time" not in file:

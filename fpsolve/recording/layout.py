@@ -32,9 +32,11 @@ __all__ = [
 # Bytes in one chunk: a reader that wants one time decompresses little else.
 _CHUNK_BYTES = 2**22
 # Bytes in one chunk of what grows: few enough that rewriting the last one costs little.
-_GROWN_BYTES = 2**14
+_GROWN_BYTES, _LEAST_BYTES = 2**14, 2**9
 # The same of numbers that do not compress: a chunk is written once, or twice.
 _NOISE_BYTES = 2**18
+# A length that nothing reaches.
+_LARGE = 2**62
 # Fletcher-32 lets every reader notice a damaged chunk.
 _FILTERS: dict[str, Any] = {
     "compression": "gzip",
@@ -125,22 +127,25 @@ def create_variable(
     *,
     growing: int | None = None,
     noise: bool = False,
+    expected: int = _LARGE,
 ) -> h5py.Dataset:
     """Return a new, empty numeric variable; axis number `growing` may be extended later.
 
     `noise` says that compression would be in vain: digits of weights and of densities are noise,
-    from which gzip takes a few per cent, in more time than many a solve.
+    from which gzip takes a few per cent, in more time than many a solve. `expected` is the length
+    to which it will grow, if that is known; chunks are no larger than that.
     """
     itemsize = np.dtype(dtype).itemsize
     whole = list(shape)
     if growing is not None:
-        row = itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing)
-        whole[growing] = max(1, (_NOISE_BYTES if noise else _GROWN_BYTES) // max(row, 1))
+        row = max(itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing), 1)
+        most = _NOISE_BYTES if noise else _GROWN_BYTES
+        whole[growing] = max(1, min(most // row, max(expected, _LEAST_BYTES // row)))
     chunks = _chunks(tuple(whole), itemsize)
     if growing is not None:
         chunks = (*chunks[:growing], whole[growing], *chunks[growing + 1 :])
-    most = tuple(h5py.h5s.UNLIMITED if axis == growing else n for axis, n in enumerate(shape))
-    dataset = _created(file, name, dtype, shape, most, _plan(chunks, packed=not noise))
+    limits = tuple(h5py.h5s.UNLIMITED if axis == growing else n for axis, n in enumerate(shape))
+    dataset = _created(file, name, dtype, shape, limits, _plan(chunks, packed=not noise))
     if label is not None:
         _describe(dataset, label, text=False)
     return dataset

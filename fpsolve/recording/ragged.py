@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 RAGGED = "frames"
-# The density at the nodes: digits that do not compress.
-_NOISE = ("u",)
+# Meshes, which stay the same for a while and compress well; digits of densities are noise.
+_MESHES = ("left", "width", "cell_edges")
 
 
 class Ragged(NamedTuple):
@@ -65,13 +65,13 @@ def append_ragged(
         created.append(group)
     values, shapes = parts[0]
     if name not in group:
-        noise = name in _NOISE
-        created.append(
-            create_variable(group, name, values.dtype, (0,), None, growing=0, noise=noise)
-        )
+        noise = values.dtype.kind == "f" and name not in _MESHES
+        about: dict[str, Any] = {"growing": 0, "noise": noise, "expected": values.size}
+        created.append(create_variable(group, name, values.dtype, (0,), None, **about))
         if shapes is not None:
             table, shape = f"{name}_shape", (0, shapes.shape[1])
-            created.append(create_variable(group, table, np.int64, shape, None, growing=0))
+            about = {"growing": 0, "expected": len(shapes)}
+            created.append(create_variable(group, table, np.int64, shape, None, **about))
     append(group[name], np.concatenate([part.values for part in parts]))
     if shapes is not None:
         tables = [part.shapes for part in parts if part.shapes is not None]
