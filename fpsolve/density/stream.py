@@ -16,14 +16,14 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.progress import Callback, stopped_by
 from fpsolve.recording.signals import noticed
 from fpsolve.recording.sink import Ending, Sink, ending_after
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
-__all__ = ["Callback", "StoredDensities", "Stream", "handed_on", "stored_trajectory"]
+__all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
 
 Array = NDArray[np.float64]
-Callback = Callable[[float, OrderParameters], object]
 
 
 # Densities of so many bytes stay in memory, where they are at hand; more stay in the file.
@@ -113,6 +113,7 @@ class Stream:
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
         self.count = 0
+        self._interrupted = False
         # Time, density and functionals there.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
         self._values = 0
@@ -125,7 +126,7 @@ class Stream:
     def follow(
         self,
         reach: Callable[[float], None],
-        callback: Callback | None,
+        callback: Callback,
     ) -> DensityTrajectory:
         """Go through all times, telling `reach` of progress; return what the sink holds.
 
@@ -146,12 +147,13 @@ class Stream:
                 pass
             except SolveError as error:
                 self._hand_on()
-                sink.close(Ending("failed", run.statistics(self._quality), str(error)))
+                sink.close(Ending("failed", self._statistics(), str(error)))
                 if self.count:
                     error.partial = self._trajectory()
                 raise
             self._hand_on()
-            sink.close(ending_after(came, run.statistics(self._quality)), self._state())
+            self._interrupted |= bool(came)
+            sink.close(ending_after(came, self._statistics()), self._state())
         if came:
             raise came[0]
         return self._trajectory()
@@ -159,7 +161,7 @@ class Stream:
     def _reach_all(
         self,
         reach: Callable[[float], None],
-        callback: Callback | None,
+        callback: Callback,
         came: list[BaseException],
     ) -> None:
         run = self._run
@@ -173,7 +175,8 @@ class Stream:
         for time in run.times[self.count :].tolist():
             run.reach(time, tick)
             self._take(time)
-            if callback is not None and told(callback, time, self.last, came):
+            if callback is not None and stopped_by(callback, time, self.last, came):
+                self._interrupted = True
                 return
             self._attend(came)
 
@@ -275,14 +278,17 @@ class Stream:
             allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
             raise ParameterError("times", float(ahead[0]), allowed)
 
+    def _statistics(self) -> dict[str, Any]:
+        return self._run.statistics(self._quality, interrupted=self._interrupted)
+
     def _trajectory(self) -> DensityTrajectory:
-        stats = self._run.statistics(self._quality)
+        stats = self._statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)
         return stored_trajectory(self._run.problem, self._sink, stats)
 
 
-def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback | None) -> DensityTrajectory:
+def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> DensityTrajectory:
     """Hand a trajectory that is known as a whole to an opened sink; return what that holds.
 
     Raises
@@ -297,6 +303,7 @@ def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback | None) -
     # A callback hears of a time once the sink has it; a resumed run has told of some already.
     step = _MOST_WAITING if callback is None else 1
     heard = 0 if sink.state is None or callback is None else len(sink.frames)
+    interrupted = False
     with noticed() as came:
         for first in range(0, count, step):
             last = min(first + step, count)
@@ -309,31 +316,17 @@ def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback | None) -
                 block[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[dense]
             block |= {name: [f[name] for f in frames[first:last]] for name in frames[0]}
             sink.extend(first, block)
-            at = whole.order_parameters[first]
-            if (
-                callback is not None
-                and first >= heard
-                and told(callback, block["time"][0], at, came)
-            ):
+            if callback is not None and first >= heard:
+                at = whole.order_parameters[first]
+                interrupted = stopped_by(callback, float(whole.times[first]), at, came)
+            if came or interrupted:
                 break
-            if came:
-                break
+        stats = {**whole.stats, "interrupted": interrupted or bool(came)}
         state = {"horizon": np.float64(whole.times[-1])}
-        sink.close(ending_after(came, whole.stats), state)
+        sink.close(ending_after(came, stats), state)
     if came:
         raise came[0]
-    return stored_trajectory(whole.problem, sink, whole.stats)
-
-
-def told(
-    callback: Callback, time: float, state: OrderParameters, came: list[BaseException]
-) -> bool:
-    """Tell a callback of a time; whether it wants to stop there. What it raises has come."""
-    try:
-        return callback(float(time), state) is True
-    except BaseException as error:
-        came.append(error)
-        return False
+    return stored_trajectory(whole.problem, sink, stats)
 
 
 def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> DensityTrajectory:

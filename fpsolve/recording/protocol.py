@@ -50,9 +50,12 @@ class Ending:
 
 
 def ending_after(came: Sequence[BaseException], stats: Mapping[str, Any]) -> Ending:
-    """Return how a run ended into which nothing came, Ctrl-C, or what a callback raised."""
+    """Return how a run ended into which nothing came, Ctrl-C, or what a callback raised.
+
+    `stats["interrupted"]` says whether a callback has ended it.
+    """
     if not came:
-        return Ending("completed", stats)
+        return Ending("interrupted" if stats.get("interrupted") else "completed", stats)
     if isinstance(came[0], KeyboardInterrupt):
         return Ending("interrupted", stats)
     told = " ".join(str(came[0]).split())
