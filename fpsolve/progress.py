@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fpsolve.errors import ParameterError
 
-__all__ = ["Callback", "Progress", "progress_to", "stops"]
+__all__ = ["Callback", "Progress", "progress_to", "stopped_by", "stops"]
 
 # Told where a computation stands, τ or the point of a search, and the order parameters there.
 Callback = Callable[[Any, Any], object] | None
@@ -48,6 +48,20 @@ def stops(callback: Callback, where: object, state: object) -> bool:
     except ValueError:
         allowed = "must return one truth value, with which the run stops; say .all() or .mean()"
         raise ParameterError("callback", answer, allowed) from None
+
+
+def stopped_by(
+    callback: Callback, where: object, state: object, raised: list[BaseException]
+) -> bool:
+    """Tell as `stops` does; what the callback raises is put aside, and stops the run too.
+
+    So whoever keeps a result does so first, and raises what is in the list then.
+    """
+    try:
+        return stops(callback, where, state)
+    except BaseException as error:
+        raised.append(error)
+        return True
 
 
 class Progress(Protocol):

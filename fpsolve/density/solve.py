@@ -133,11 +133,11 @@ def solve_pde(
             bar.reach(time, run.error)
 
         if sink is not None:
-            return Stream(run, sink).follow(tick, callback)
+            return Stream(run, sink).follow(tick if progress else bar.reach, callback)
         interrupted = False
         for time in requested.tolist():
-            run.reach(time, tick)
-            interrupted = stops(callback, time, run.last)
+            run.reach(time, tick if progress else bar.reach)
+            interrupted = callback is not None and stops(callback, time, run.last)
             if interrupted:
                 break
     return run.trajectory(interrupted=interrupted)
@@ -192,13 +192,16 @@ def _solve_gaussian(
     problem: Problem, times: Array, rtol: float, sink: Sink | None, callback: Callback
 ) -> DensityTrajectory:
     """Full precision: a closed form, drawn at the requested times and densely between them."""
-    mean, deviation = gaussian_path(problem, times)
-    here = OrderParameters.from_moments(
-        problem, **gaussian_moments(problem.teacher, mean, deviation)
-    )
-    told = (stops(callback, time, here[i]) for i, time in enumerate(times.tolist()))
-    last = next((i for i, enough in enumerate(told) if enough), None)
-    times = times if last is None else times[: last + 1]
+    interrupted = False
+    if sink is None and callback is not None:  # A sink comes first, see `handed_on`.
+        mean, deviation = gaussian_path(problem, times)
+        here = OrderParameters.from_moments(
+            problem, **gaussian_moments(problem.teacher, mean, deviation)
+        )
+        told = (stops(callback, time, here[i]) for i, time in enumerate(times.tolist()))
+        last = next((i for i, enough in enumerate(told) if enough), None)
+        interrupted = last is not None
+        times = times if last is None else times[: last + 1]
     latest = float(times[-1])
     dense = np.unique(np.concatenate([[0.0], times, latest * _between()]))
     mean, deviation = gaussian_path(problem, dense)
@@ -216,10 +219,10 @@ def _solve_gaussian(
         "space_error": 0.0,
         "mass_defect": max(f.mass_defect() for f in frames),
         "minimum": 0.0,
-        "interrupted": last is not None,
+        "interrupted": interrupted,
     }
     whole = DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
-    return whole if sink is None else handed_on(whole, sink)
+    return whole if sink is None else handed_on(whole, sink, callback)
 
 
 def _between() -> Array:

@@ -11,9 +11,9 @@ from fpsolve.particles.record import Record
 from fpsolve.particles.state import RunState, Snapshot
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin
-from fpsolve.progress import Callback, Progress, progress_to, stops
+from fpsolve.progress import Callback, Progress, progress_to, stopped_by
 from fpsolve.recording.signals import undisturbed
-from fpsolve.recording.sink import Ending
+from fpsolve.recording.sink import Ending, ending_after
 
 __all__ = ["Walker", "drive"]
 
@@ -116,18 +116,14 @@ def drive(
     timetable = beginning.timetable
     waiting = False
     told_of = record.complete
-    raised: list[Exception] = []
+
+    came: list[BaseException] = []
 
     def stopped() -> bool:
         nonlocal told_of, callback
         while callback is not None and told_of < record.complete:
             told_of += 1
-            try:
-                enough = stops(callback, *record.state_at(told_of - 1))
-            except Exception as error:  # Raised again at the end, when all is kept.
-                raised.append(error)
-                enough = True
-            if enough:
+            if stopped_by(callback, *record.state_at(told_of - 1), came):
                 callback = None  # It is not told of what was on its way.
                 return True
         return False
@@ -151,7 +147,7 @@ def drive(
             waiting = True
         snapshots = board.collect() if waiting else None
         if snapshots is not None:
-            record.hand_on()
+            record.hand_on(all_of_it=True)
             with undisturbed():
                 sink.checkpoint(state(snapshots).to_arrays())
                 waiting = False
@@ -167,17 +163,17 @@ def drive(
                 full=record.full,
             )
     except SolveError as error:
+        record.hand_on(all_of_it=True)
         if sink is not None:
             sink.close(Ending("failed", options, str(error)))
         raise
-    attend()
+    record.hand_on(all_of_it=True)
     stopped()
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats(), "interrupted": interrupted}
     if sink is not None:
         with undisturbed():
-            sink.checkpoint(last.to_arrays())
-            sink.close(Ending("interrupted" if interrupted else "completed", told))
-    if raised:
-        raise raised[0]
+            sink.close(ending_after(came, told), last.to_arrays())
+    if came and not isinstance(came[0], KeyboardInterrupt):
+        raise came[0]
     return record.trajectory(told, last, interrupted=interrupted)
