@@ -351,8 +351,10 @@ def _draw_symbols(
     if log_time:
         later = np.flatnonzero(times > 0)
         # As evenly as the eye sees them.
-        wanted = np.geomspace(times[later[0]], times[-1], _MOST_SYMBOLS) if later.size else []
-        shown = np.unique([later[np.abs(times[later] - tau).argmin()] for tau in wanted])
+        ends = times[later][[0, -1]] if later.size else np.ones(2)
+        wanted = np.geomspace(*ends, _MOST_SYMBOLS)
+        nearest = np.abs(times[later] - wanted[:, None]).argmin(axis=1) if later.size else []
+        shown = np.unique(later[nearest])
     runs = particles.weights.shape[0]
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         color = COLORS[number % len(COLORS)]
