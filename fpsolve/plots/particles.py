@@ -349,12 +349,11 @@ def _draw_symbols(
     every = particles.dense_order_parameters if along else particles.order_parameters
     shown = np.asarray(spread_indices(times.size, _MOST_SYMBOLS))
     if log_time:
+        shown = shown[:0]
         later = np.flatnonzero(times > 0)
-        # As evenly as the eye sees them.
-        ends = times[later][[0, -1]] if later.size else np.ones(2)
-        wanted = np.geomspace(*ends, _MOST_SYMBOLS)
-        nearest = np.abs(times[later] - wanted[:, None]).argmin(axis=1) if later.size else []
-        shown = np.unique(later[nearest])
+        if later.size:  # as evenly as the eye sees them
+            wanted = np.geomspace(times[later[0]], times[-1], _MOST_SYMBOLS)
+            shown = np.unique(later[np.abs(times[later] - wanted[:, None]).argmin(axis=1)])
     runs = particles.weights.shape[0]
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         color = COLORS[number % len(COLORS)]
