@@ -304,8 +304,9 @@ def _values(name: str, function: Function, x: Array) -> Array:
 
 
 def solve_mckean_vlasov(
-    model: McKeanVlasov, initial: Any, times: ArrayLike, *, rtol: float = 1e-6
-) -> LineTrajectory:
+    model: McKeanVlasov, initial: Any, times: ArrayLike, *, rtol: float = 1e-6,
+    patient: bool = False,
+) -> LineTrajectory:  # fmt: skip
     """Integrate a separable McKean–Vlasov equation to a stated tolerance.
 
     Parameters
@@ -319,6 +320,8 @@ def solve_mckean_vlasov(
     rtol : float, default 1e-6
         Accuracy, from 1e-10 to 1e-2: errors of M_i and of E x² are within 10·rtol of the largest
         E|f_i|, and the L¹ error of the density within 100·rtol.
+    patient : bool, default False
+        Whether to go on however long it takes, see `solve_pde`.
 
     Returns
     -------
@@ -368,11 +371,14 @@ def solve_mckean_vlasov(
         rtol=work,
         resolution=_RESOLUTION * work,
     )
+    if not patient:
+        solver.horizon = float(requested[-1])
     frames, moments = [], []
     for time in requested.tolist():
         ending = _advance(solver, law, foreign, time)
         if ending is not Ending.REACHED:
-            raise SolveError(ending.value, time=solver.time, step=solver.step)
+            why = solver.why_long() if ending is Ending.LONG else ending.value
+            raise SolveError(why, time=solver.time, step=solver.step)
         element = reference_element(order)
         h2 = 0.5 * solver.mesh.width * element.weights[:, None] / solver.mesh.mass
         frame = PiecewisePolynomial(order, solver.mesh.left, solver.mesh.width, solver.u / h2)
