@@ -112,7 +112,8 @@ class ScharfetterGummel(Solver):
         functionals = mass * np.stack(weights)
         widest = np.full(width.size, math.inf)
         left = np.tile(centers[:-1], classes)
-        grid = (left, width, widest, np.ones(width.size), half)
+        scale = np.repeat(self.model.scale, width.size // classes)
+        grid = (left, width, widest, np.ones(width.size), scale, half)
         self.mesh = Mesh(self.cells.first, *grid, mass, drift, functionals)
 
     def _mean(self, k: int, low: Array, high: Array) -> tuple[Array, Array]:

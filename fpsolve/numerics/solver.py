@@ -51,7 +51,7 @@ def kernel_reference(element: Element) -> Reference:
         element.weights,
         element.derivative,
         element.weak,
-        element.stiffness,
+        np.stack([-element.weak, element.stiffness], axis=-1),
         np.ascontiguousarray(element.legendre[-2:]),
         element.halves,
         element.merge,
