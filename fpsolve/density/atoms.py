@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class Atoms:
             object.__setattr__(self, name, array)
 
     @classmethod
+    @lru_cache(maxsize=32)
     def none(cls, count: int) -> Atoms:
         """No atom for any of `count` teacher values."""
         return cls(np.zeros((count, 0)), np.zeros((count, 0)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -269,10 +269,11 @@ class Quality(NamedTuple):
 
     def with_frame(self, frame: AnyFrame) -> Quality:
         """The worst of these and one more; NaN stays."""
+        unresolved = frame.unresolved() if isinstance(frame, Frame) else 0.0
         return Quality(
             float(np.maximum(self.defect, frame.mass_defect())),
             float(np.minimum(self.minimum, frame.lowest())),
-            float(np.maximum(self.unresolved, _unresolved(frame))),
+            float(np.maximum(self.unresolved, unresolved)),
         )
 
 
@@ -299,8 +300,7 @@ class Run:
             self.frames.append(before[1])
             self.moments.append(before[2])
             return
-        landings = self.problem.dynamics.landing_points(time)
-        stops = [*landings[landings > solver.time].tolist(), time]
+        stops = [*(t for t in self._landings if solver.time < t < time), time]
         for stop in stops:
             self.law_time = solver.time if self.law_time is None else self.law_time
             self.stop = stop
@@ -316,9 +316,14 @@ class Run:
         """The law from `time` on, the same until schedules land."""
         if self._kept is None or time >= self._until:
             self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
-            ahead = self.problem.dynamics.landing_points(math.inf)
-            self._until = float(min(ahead[ahead > time], default=math.inf))
+            self._until = min((t for t in self._landings if t > time), default=math.inf)
         return self._kept
+
+    @cached_property
+    def _landings(self) -> list[float]:
+        """Where schedules have steps end."""
+        landings: list[float] = self.problem.dynamics.landing_points(math.inf).tolist()
+        return landings
 
     @property
     def last(self) -> OrderParameters:
@@ -454,14 +459,6 @@ def _with_frozen(
         begins.append(begins[-1] + sum(p[0].size for p in parts[-3:]))
     joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
     return np.array(begins, np.int64), joined[0], joined[1], joined[2]
-
-
-def _unresolved(frame: AnyFrame) -> float:
-    """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
-    if not isinstance(frame, Frame) or not frame.left.size:
-        return 0.0
-    tail = np.abs(frame.element.legendre[-2:] @ frame.u).max(axis=0) * frame.width
-    return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
 
 
 def reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:

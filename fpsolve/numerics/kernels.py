@@ -59,11 +59,14 @@ __all__ = [
     "Reference",
     "evaluate_law",
     "exponential_flux",
+    "fix_masses",
+    "lay",
     "march",
-    "mark",
+    "measure",
     "place",
     "positions",
     "regrid",
+    "set_off",
 ]
 
 Array = NDArray[np.float64]
@@ -1520,6 +1523,8 @@ _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
+# First step relative to a time of start that is not 0.
+_LEAST_STEP = 1e-8
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 
@@ -1576,11 +1581,11 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     )
 
 
-@_part
-def _measure(model: Model, mesh: Mesh, u: Array, out: Array) -> None:
+@_kernel
+def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
     """out = functionals of the density, offsets included."""
     for i in range(out.size):
-        out[i] = model.offset[i] + dot(mesh.functionals[i], 0, u, 0, u.size)
+        out[i] = offset[i] + dot(functionals[i], 0, u, 0, u.size)
 
 
 @_summing
@@ -1895,7 +1900,7 @@ def march(
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     gained = np.zeros((2, cells.first.size - 1))
     work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-    _measure(model, mesh, u, present)
+    measure(model.offset, mesh.functionals, u, present)
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
@@ -1937,7 +1942,7 @@ def march(
             break
         if changed:
             mesh = place(ref, bins, model, cells, motion)
-        _measure(model, mesh, u, present)
+        measure(model.offset, mesh.functionals, u, present)
     return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
@@ -2004,3 +2009,189 @@ def _adapt(
     if changed or growing:
         _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing
+
+
+# --- the start -----------------------------------------------------------------------------------
+
+# Widths of the elements at a break, in units of its layer D/|a|, before any adaptation.
+_LAYERS = 4.0
+
+
+@_part
+def _sample(ref: Reference, mesh: Mesh, gaussian: tuple[Array, Array], u: Array) -> None:
+    """Densities N(mean_k, deviation_k²) at the nodes; gaussian = (mean, deviation), each (K,)."""
+    for k in range(mesh.first.size - 1):
+        mean, deviation = gaussian[0][k], gaussian[1][k]
+        top = 1.0 / (deviation * math.sqrt(2.0 * math.pi))
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            for j in range(u.shape[0]):
+                x = mesh.left[e] + 0.5 * mesh.width[e] * (1.0 + ref.nodes[j])
+                z = (x - mean) / deviation
+                u[j, e] = math.exp(-0.5 * z * z) * top
+
+
+@_part
+def _squared_shape(ref: Reference, bins: Bins, mesh: Mesh, j: int, e: int, k: int) -> float:
+    """h² at node j of element e, from its mass, which is divided by it.
+
+    A node at an absorbing wall has mass 1 for another reason: h is that of its neighbour.
+    """
+    if j == 0 and bins.absorbing[0] != 0.0 and e == mesh.first[k]:
+        j = 1
+    elif j == ref.nodes.size - 1 and bins.absorbing[1] != 0.0 and e == mesh.first[k + 1] - 1:
+        j -= 1
+    return 0.5 * mesh.width[e] * ref.weights[j] / mesh.mass[j, e]  # type: ignore[no-any-return]
+
+
+@_part
+def _join(ref: Reference, bins: Bins, mesh: Mesh, u: Array) -> None:
+    """Turn densities at the nodes into v = h² μ, continuous, 0 at absorbing walls."""
+    last = u.shape[0] - 1
+    for k in range(mesh.first.size - 1):
+        begin, end = mesh.first[k], mesh.first[k + 1]
+        for e in range(begin, end):
+            if e > begin:
+                u[0, e] = u[last, e - 1]
+        for e in range(begin, end):
+            for j in range(last + 1):
+                u[j, e] *= _squared_shape(ref, bins, mesh, j, e, k)
+            if e > begin:
+                # Where h jumps v does not: it starts in between, on elements that are split until
+                # the mass that this moves is nothing.
+                u[last, e - 1] = u[0, e] = 0.5 * (u[last, e - 1] + u[0, e])
+        if bins.absorbing[0] != 0.0:
+            u[0, begin] = 0.0
+        if bins.absorbing[1] != 0.0:
+            u[last, end - 1] = 0.0
+
+
+@_part
+def _break_speed(bins: Bins, model: Model, c: Array, b: int, k: int) -> float:
+    """|drift|/h² of class k where bin b ends, from the side where it is larger."""
+    x, largest = bins.upper[b], 0.0
+    for side in range(2):
+        h = _polynomial(model.shape[b + side], x)
+        drift = 0.0
+        for i in range(model.drift.shape[0]):
+            drift += c[i] * _polynomial(model.drift[i, k, b + side], x)
+        largest = max(largest, abs(drift) / (h * h))
+    return largest
+
+
+@_part
+def _split_layers(
+    bins: Bins, model: Model, mesh: Mesh, u: Array, c: Array, resolution: float,
+    cells: Cells, action: Indices,
+) -> None:  # fmt: skip
+    """Split where the layer of a break is about to form and elements are too wide for it."""
+    narrowest, final = _narrowest(mesh), bins.upper.size - 1
+    for k in range(mesh.first.size - 1):
+        if model.relevance[k] < 1.0:
+            continue
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            b, width = cells.bins[e], mesh.width[e]
+            middle, nearest = mesh.left[e] + 0.5 * width, cells.bins[e]
+            if b == final or (
+                b > 0 and abs(middle - bins.upper[b - 1]) <= abs(middle - bins.upper[b])
+            ):
+                nearest = b - 1
+            gap = max(abs(middle - bins.upper[nearest]) - 0.5 * width, 0.0)
+            if gap < 1e-9 * width:
+                gap = 0.0
+            speed = max(_break_speed(bins, model, c, nearest, k), 1e-300)
+            layer = _LAYERS * c[-1] * model.scale[k] / speed
+            peak = 0.0
+            for j in range(u.shape[0]):
+                peak = max(peak, abs(u[j, e]))
+            reached = peak * min(layer, width) > resolution
+            if reached and width > max(layer, gap) and width > narrowest:
+                action[e] = SPLIT
+
+
+@_kernel
+def lay(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion, Mesh, Array],
+    time: float,
+    resolution: float,
+    gaussian: tuple[Array, Array],
+) -> tuple[bool, tuple[Cells, Motion, Mesh, Array]]:
+    """Split elements until they resolve the densities of the start, and the layers they will form.
+
+    Densities are N(mean_k, deviation_k²) for gaussian = (mean, deviation), or, where these are
+    empty, those given at the nodes. Returns whether they have to be given anew, on new cells.
+    """
+    cells, motion, mesh, u = grid
+    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
+    ends, again = np.empty((2, cells.first.size - 1)), True
+    while again:
+        if gaussian[0].size > 0:
+            _sample(ref, mesh, gaussian, u)
+        _join(ref, bins, mesh, u)
+        measure(model.offset, mesh.functionals, u, present)
+        evaluate_law(law, time, present, c)
+        marks = np.empty((2, u.shape[1]))
+        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0))
+        action = mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
+        again = False
+        for e in range(action.size):
+            action[e] = max(action[e], KEEP)
+        if model.drift.shape[0] > 0 and bins.upper.size > 1:
+            _split_layers(bins, model, mesh, u, c, resolution, cells, action)
+        if not _any(action):
+            break
+        again = True
+        cells, u = regrid(ref, cells, u, marks, mesh.width, action, 0.0)
+        if model.drift.shape[0] == 0:
+            break
+        mesh = place(ref, bins, model, cells, motion)
+        if gaussian[0].size == 0:
+            break
+    return again, (cells, motion, mesh, u)
+
+
+@_kernel
+def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array, masses: Array) -> None:
+    """Give every element its mass (E,), its end values unchanged."""
+    for k in range(mesh.first.size - 1):
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            held, room = 0.0, 0.0
+            for j in range(u.shape[0]):
+                plain = 0.5 * mesh.width[e] * ref.weights[j]
+                held += plain * u[j, e] / _squared_shape(ref, bins, mesh, j, e, k)
+                room += plain * ref.restore[j, 0]
+            for j in range(u.shape[0]):
+                lift = ref.restore[j, 0] * _squared_shape(ref, bins, mesh, j, e, k)
+                u[j, e] += lift * ((masses[e] - held) / room)
+
+
+@_kernel
+def set_off(model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array) -> None:
+    """Choose the first step and the sizes relative to which functionals are right.
+
+    `present` gets the functionals.
+    """
+    clock, c = control.clock, np.empty(mesh.drift.shape[0] + 1)
+    measure(model.offset, mesh.functionals, u, present)
+    for i in range(present.size):
+        control.sizes[i] = 0.0
+        if model.rule[i] == SIGNED:
+            control.sizes[i] = abs(present[i])
+        elif model.rule[i] >= ABSOLUTE:
+            control.sizes[i] = _absolute(mesh.functionals[i], u)
+    evaluate_law(law, clock[TIME], present, c)
+    speed, finest = 0.0, np.inf
+    for e in range(u.shape[1]):
+        finest = min(finest, mesh.width[e])
+        for j in range(mesh.drift.shape[1]):
+            drift = 0.0
+            for i in range(mesh.drift.shape[0]):
+                drift += c[i] * mesh.drift[i, j, e]
+            speed = max(speed, abs(drift))
+    stir = c[-1] * _largest(model.scale)
+    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+    # Next to a time that is not 0 a step must be more than rounding.
+    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
