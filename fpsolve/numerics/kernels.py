@@ -44,7 +44,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from fpsolve.numerics.rows import add_rows, dot, set_rows, subtract_products
+from fpsolve.numerics.rows import add_rows, cross, dot, multiply, set_rows, subtract_products
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
 __all__ = [
@@ -77,15 +77,16 @@ Indices = NDArray[np.int64]
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
 # slices, each of which brings functions of its own. What has one caller and is given all groups
 # becomes a part of that caller before it is compiled.
-# A product may be fused with the sum that takes it; and where `_summing` says so, sums may be taken
-# in any order, eight numbers at a time.
+# Where `_fused` says so, a product may be fused with the sum that takes it, and with `_summing` sums
+# may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _hidden: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_kernel: Any = _compiled(**_options, fastmath={"contract"})
-_maker: Any = _compiled(**_options, **_hidden, fastmath={"contract"})
-_inlined: Any = _compiled(**_options, inline="always", fastmath={"contract"})
-_part: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract"})
+_kernel: Any = _compiled(**_options)
+_maker: Any = _compiled(**_options, **_hidden)
+_inlined: Any = _compiled(**_options, inline="always")
+_part: Any = _compiled(**_options, **_hidden, _nrt=False)
+_fused: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract"})
 _summing: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract", "reassoc"})
 
 
@@ -218,6 +219,7 @@ class Work(NamedTuple):
     upper: Array
     pivot: Array
     held: Array
+    coupling: Array
     parts: Array
     new: Array
     report: Array
@@ -428,11 +430,12 @@ def _spectral(
     ref: Reference, mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array
 ) -> None:
     """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`."""
-    flux, drift, nodes = work.flux, work.drift, u.shape[0]
+    flux, drift = work.flux, work.drift
+    nodes, elements = u.shape
     _apply(ref.derivative, u, begin, end, flux)
     for j in range(nodes):
-        for e in range(_unsigned(begin), _unsigned(end)):
-            flux[j, e] = drift[j, e] * u[j, e] - drift[nodes, e] * flux[j, e]
+        at, heat = j * elements + begin, nodes * elements + begin
+        cross(flux, at, drift, at, u, at, drift, heat, end - begin)
     _apply(ref.weak, flux, begin, end, out)
 
 
@@ -533,7 +536,7 @@ def _finish(matrix: Array, i: int, j: int, before: int, begin: int, end: int) ->
 @_part
 def _factor_interior(matrix: Array, begin: int, end: int) -> None:
     """Eliminate the interior nodes of each element in place; pivots become their reciprocals."""
-    nodes = matrix.shape[0]
+    nodes, elements = matrix.shape[0], matrix.shape[2]
     last = nodes - 1
     for c in range(1, last):
         for i in range(nodes):
@@ -543,15 +546,15 @@ def _factor_interior(matrix: Array, begin: int, end: int) -> None:
             matrix[c, c, e] = 1.0 / matrix[c, c, e]
         for i in range(nodes):
             if i == 0 or i > c:
-                for e in range(_unsigned(begin), _unsigned(end)):
-                    matrix[i, c, e] *= matrix[c, c, e]
+                at, pivot = (i * nodes + c) * elements + begin, c * (nodes + 1) * elements + begin
+                multiply(matrix, at, matrix, pivot, end - begin)
                 _finish(matrix, c, i, c - 1, begin, end)
     for i in range(0, nodes, last):
         for j in range(0, nodes, last):
             _finish(matrix, i, j, last - 1, begin, end)
 
 
-@_part
+@_fused
 def _factor_vertices(work: Work, here: int, stop: int, k: int) -> None:
     """Factor the tridiagonal system of the vertices of class k, numbered here + k … stop + k.
 
@@ -604,15 +607,15 @@ def _substitute_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
 
 @_part
 def _restore_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
-    last = x.shape[0] - 1
+    last, elements = x.shape[0] - 1, x.shape[1]
     for c in range(last - 1, 0, -1):
         _take_off(matrix, x, (c, 0, 1), begin, end)
         _take_off(matrix, x, (c, c + 1, last - c), begin, end)
-        for e in range(_unsigned(begin), _unsigned(end)):
-            x[c, e] *= matrix[c, c, e]
+        at, pivot = c * elements + begin, c * (last + 2) * elements + begin
+        multiply(x, at, matrix, pivot, end - begin)
 
 
-@_part
+@_fused
 def _solve_vertices(work: Work, here: int, stop: int, k: int, x: Array) -> None:
     """The same for the vertices of class k, one after another: only one product waits for both."""
     lower, upper, pivot, last = work.lower, work.upper, work.pivot, x.shape[0] - 1
@@ -681,6 +684,9 @@ def _begin_step(
     c, slopes = laws
     rank, u, matrix = slopes.shape[0] - 1, work.stages[0], work.matrix
     elements, last, shift = u.shape[1], u.shape[0] - 1, 1.0 / (GAMMA * dt)
+    for s in range(STAGES):
+        for r in range(STAGES):
+            work.coupling[s, r] = -COUPLING[s, r] / dt
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
         for i in range(rank + 1):
@@ -719,25 +725,19 @@ def _take_stage(
     bins: Bins,
     mesh: Mesh,
     work: Work,
-    at: tuple[int, Array, Array, float, float],
+    at: tuple[int, Array, Array, float],
 ) -> None:
     """Complete the stage before by its low-rank correction and solve the next.
 
-    at = (stage, correction (r,), (c, D), dt, share of ∂F/∂t).
+    at = (stage, correction (r,), (c, D), share of ∂F/∂t).
     """
-    stage, correction, c, dt, nudge = at
+    stage, correction, c, nudge = at
     stages, start, out = work.stages, work.start, work.stages[stage + 1]
-    nodes, elements = start.shape
-    for begin in range(0, elements, _TILE):
-        end = min(begin + _TILE, elements)
-        if stage > 0:
-            _correct(work, correction, begin, end, stages[stage])
-        for j in range(nodes):
-            row = j * elements + begin
-            set_rows(
-                start, row, _START_WEIGHTS, stage * (STAGES + 1), stages, row, nodes * elements,
-                stage + 1, end - begin,
-            )  # fmt: skip
+    (nodes, elements), size = start.shape, start.size
+    if stage > 0:
+        _correct(work, correction, stages[stage])
+    weights = stage * (STAGES + 1)
+    set_rows(start, 0, _START_WEIGHTS, weights, stages, 0, size, stage + 1, size)
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
     for begin in range(0, elements, _TILE):
@@ -747,30 +747,17 @@ def _take_stage(
             _spectral(ref, mesh, work, start, begin, end, out)
         else:
             _fitted(mesh, work, start, begin, end, out)
-        if stage > 0:
-            _couple(mesh, work, stage, 1.0 / dt, begin, end)
-        if nudge != 0.0:
-            forcing = work.columns[correction.size]
-            for j in range(nodes):
-                for e in range(_unsigned(begin), _unsigned(end)):
-                    out[j, e] += nudge * forcing[j, e]
+    if stage > 0:
+        # mass·Σ_r COUPLING_r U_r/dt; `coupling` has the opposite sign.
+        set_rows(work.flux, 0, work.coupling, stage * STAGES, stages, size, size, stage, size)
+        subtract_products(out, 0, mesh.mass, 0, 0, work.flux, 0, 0, 1, size)
+    if nudge != 0.0:
+        forcing = work.columns[correction.size]
+        for j in range(nodes):
+            for e in range(elements):
+                out[j, e] += nudge * forcing[j, e]
     _exchange_walls(bins, mesh.first, work.held, start)
     _solve(work, mesh.first, out)
-
-
-@_part
-def _couple(mesh: Mesh, work: Work, stage: int, rate: float, begin: int, end: int) -> None:
-    """Add mass·Σ_r COUPLING_r U_r/dt over the stages before."""
-    sums, out = work.flux, work.stages[stage + 1]
-    nodes, elements = sums.shape
-    for j in range(nodes):
-        row, whole = j * elements + begin, nodes * elements
-        set_rows(
-            sums, row, COUPLING, stage * STAGES, work.stages, whole + row, whole, stage,
-            end - begin,
-        )  # fmt: skip
-        for e in range(_unsigned(begin), _unsigned(end)):
-            out[j, e] += rate * mesh.mass[j, e] * sums[j, e]
 
 
 @_part
@@ -787,14 +774,9 @@ def _exchange_walls(bins: Bins, first: Indices, held: Array, u: Array) -> None:
 
 
 @_part
-def _correct(work: Work, correction: Array, begin: int, end: int, out: Array) -> None:
+def _correct(work: Work, correction: Array, out: Array) -> None:
     """out += Σ_i correction_i column_i."""
-    nodes, elements = out.shape
-    for j in range(nodes):
-        at = j * elements + begin
-        add_rows(
-            out, at, correction, 0, work.columns, at, nodes * elements, correction.size, end - begin
-        )
+    add_rows(out, 0, correction, 0, work.columns, 0, out.size, correction.size, out.size)
 
 
 @_summing
@@ -807,7 +789,7 @@ def _end_step(scheme: int, model: Model, mesh: Mesh, work: Work, correction: Arr
     """
     u, error = work.stages[0], work.stages[STAGES]
     start, new, mass = work.start, work.new, mesh.mass
-    _correct(work, correction, 0, u.shape[1], error)
+    _correct(work, correction, error)
     for k in range(mesh.first.size - 1):
         begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
         norm = 0.0
@@ -887,7 +869,7 @@ def _step(
         if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
             return 1
         nudge = NUDGES[s] * dt if moving else 0.0
-        _take_stage(scheme, ref, bins, mesh, work, (s, correction, c, dt, nudge))
+        _take_stage(scheme, ref, bins, mesh, work, (s, correction, c, nudge))
         for j in range(rank):
             correction[j] = dot(mesh.functionals[j], 0, work.stages[s + 1], 0, u.size)
             gains[s, j] = correction[j]
@@ -1573,6 +1555,7 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         np.empty(size),
         np.empty(size + classes),
         np.zeros((2, classes)),
+        np.empty((STAGES, STAGES)),
         np.empty((classes, 2)),
         np.empty((nodes, size)),
         np.empty(3 + 2 * count),

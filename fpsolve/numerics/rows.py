@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add_rows", "dot", "set_rows", "subtract_products"]
+__all__ = ["add_rows", "cross", "dot", "multiply", "set_rows", "subtract_products"]
 
 # Untyped: callers pass no context, and builders of code have no types.
 _intrinsic: Any = intrinsic
@@ -192,6 +192,55 @@ def subtract_products(
         return context.get_dummy_value()
 
     kinds = (out, at, a, a_start, a_stride, b, b_start, b_stride, count, size)
+    return _signature(types.void, *kinds), generate
+
+
+@_intrinsic
+def multiply(context: Any, out: Any, at: Any, a: Any, a_start: Any, size: Any) -> Any:
+    """out[at + l] *= a[a_start + l], l < size."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        writer = _Writer(context, builder, signature, args)
+        out, at, a, a_start, size = writer.values
+
+        def visit(blocks: list[Any]) -> None:
+            for block in blocks:
+                place = builder.add(at, block)
+                factor = writer.load(a, builder.add(a_start, block))
+                writer.store(builder.fmul(writer.load(out, place), factor), out, place)
+
+        writer.along(size, visit)
+        return context.get_dummy_value()
+
+    return _signature(types.void, out, at, a, a_start, size), generate
+
+
+@_intrinsic
+def cross(
+    context: Any, out: Any, at: Any, a: Any, a_start: Any, b: Any, b_start: Any, c: Any,
+    c_start: Any, size: Any,
+) -> Any:  # fmt: skip
+    """out[at + l] = a[a_start + l] b[b_start + l] − out[at + l] c[c_start + l], l < size."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        writer = _Writer(context, builder, signature, args)
+        out, at, a, a_start, b, b_start, c, c_start, size = writer.values
+
+        def visit(blocks: list[Any]) -> None:
+            for block in blocks:
+                place = builder.add(at, block)
+                first, second, third = (
+                    writer.load(array, builder.add(start, block))
+                    for array, start in ((a, a_start), (b, b_start), (c, c_start))
+                )
+                product = builder.fmul(first, second, flags=_FUSED)
+                value = writer.multiply_add(product, writer.load(out, place), third, -1)
+                writer.store(value, out, place)
+
+        writer.along(size, visit)
+        return context.get_dummy_value()
+
+    kinds = (out, at, a, a_start, b, b_start, c, c_start, size)
     return _signature(types.void, *kinds), generate
 
 
