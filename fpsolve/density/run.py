@@ -331,6 +331,12 @@ class Run:
         at = self.times[len(self.moments) - 1 : len(self.moments)]
         return reduced(self.problem, at, self.moments[-1][None])[0]
 
+    @property
+    def error(self) -> float:
+        """ε_g where the run stands, between requested times too."""
+        solver = self.state.solver
+        return float(solver.moments[0] + self.problem.dynamics.added_noise(solver.time))
+
     def _frame(self) -> AnyFrame:
         solver = self.state.solver
         if isinstance(solver, ScharfetterGummel):
@@ -383,11 +389,11 @@ class Run:
         x = solver.x
         return dynamics.shape(x, np.broadcast_to(bins, x.shape))
 
-    def trajectory(self) -> DensityTrajectory:
-        """What has been reached, checked."""
+    def trajectory(self, *, interrupted: bool = False) -> DensityTrajectory:
+        """What has been reached, checked; `interrupted` if it was to end early."""
         quality = Quality.of(self.frames)
         self.judge(quality)
-        return self._assemble(quality)
+        return self._assemble(quality, interrupted=interrupted)
 
     def judge(self, quality: Quality) -> None:
         """Raise `SolveError` where the densities reached are not what they have to be."""
@@ -400,8 +406,8 @@ class Run:
                 "tighten rtol"
             )
 
-    def statistics(self, quality: Quality) -> dict[str, Any]:
-        """How the integration went."""
+    def statistics(self, quality: Quality, *, interrupted: bool = False) -> dict[str, Any]:
+        """How the integration went, and whether it was to end early."""
         solver = self.state.solver
         stats: dict[str, Any] = {
             **solver.statistics(),
@@ -411,12 +417,13 @@ class Run:
             "least_generalization_error": self.state.least,
             "mass_defect": quality.defect,
             "minimum": quality.minimum,
+            "interrupted": interrupted,
         }
         if not solver.scheme:
             stats["space_error"] = quality.unresolved
         return stats
 
-    def _assemble(self, quality: Quality) -> DensityTrajectory:
+    def _assemble(self, quality: Quality, *, interrupted: bool = False) -> DensityTrajectory:
         log = np.concatenate(self.state.solver.log)
         before = self.state.before
         dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
@@ -427,7 +434,7 @@ class Run:
             reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
             dense[:, 0],
             reduced(self.problem, dense[:, 0], dense[:, 1:]),
-            self.statistics(quality),
+            self.statistics(quality, interrupted=interrupted),
         )
 
     def _why(self, ending: Ending) -> str:

@@ -16,8 +16,9 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.progress import Callback, stopped_by
 from fpsolve.recording.signals import noticed
-from fpsolve.recording.sink import Ending, Sink
+from fpsolve.recording.sink import Ending, Sink, ending_after
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
 __all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
@@ -25,13 +26,13 @@ __all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
 Array = NDArray[np.float64]
 
 
-# Densities of so many bytes are brought into memory at the end, where they are at hand.
+# Densities of so many bytes stay in memory, where they are at hand; more stay in the file.
 _SMALL = 2**26
-# A run keeps what it has handed on as long as that is less: reading it again takes longer than
-# many a solve.
-_AT_HAND = 2**24
-# Densities wait for each other, for it is cheaper to hand on many: so many, or so many seconds.
-_MOST_WAITING, _LONGEST_WAIT = 64, 0.5
+# Densities wait for each other, for it is cheaper to hand on many: so many, so many values, or so
+# many seconds.
+_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
+# Seconds between looks at what is due.
+_LOOK_EVERY = 0.02
 
 
 class StoredDensities(Sequence[AnyFrame]):
@@ -65,23 +66,25 @@ class _AtHand:
     """What a run has handed on, while it is small."""
 
     frames: list[AnyFrame] = field(default_factory=list)
-    states: list[OrderParameters] = field(default_factory=list)
-    # Of every row of `states`: its time, and whether a density was asked for there.
-    times: list[Array] = field(default_factory=list)
-    asked: list[NDArray[np.bool_]] = field(default_factory=list)
+    # Times and order parameters, as asked for and along the way.
+    here: list[tuple[Array, OrderParameters]] = field(default_factory=list)
+    along: list[tuple[Array, OrderParameters]] = field(default_factory=list)
     size: int = 0
 
     def trajectory(self, problem: Problem, stats: dict[str, Any]) -> DensityTrajectory:
         """Return it as a result, the same as what the sink holds."""
-        times, asked = np.concatenate(self.times), np.concatenate(self.asked)
-        state = OrderParameters(
-            **{n: np.concatenate([getattr(s, n) for s in self.states])
-               for n in ORDER_PARAMETER_NAMES}
-        )  # fmt: skip
-        frames = tuple(self.frames)
+        times, state = _joined(self.here)
         return DensityTrajectory(
-            problem, times[asked], frames, state[asked], times[~asked], state[~asked], stats
+            problem, times, tuple(self.frames), state, *_joined(self.along), stats
         )
+
+
+def _joined(parts: list[tuple[Array, OrderParameters]]) -> tuple[Array, OrderParameters]:
+    columns = {
+        name: np.concatenate([getattr(state, name) for _, state in parts])
+        for name in ORDER_PARAMETER_NAMES
+    }
+    return np.concatenate([times for times, _ in parts]), OrderParameters(**columns)
 
 
 class Stream:
@@ -110,9 +113,11 @@ class Stream:
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
         self.count = 0
-        # Time, density and rows of functionals until then; those of the density come last.
+        self._interrupted = False
+        # Time, density and functionals there.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
-        self._since = clock.monotonic()
+        self._values = 0
+        self._since = self._look_at = clock.monotonic()
         self._at_hand: _AtHand | None = _AtHand()
         if sink.state is not None:
             self._at_hand = None
@@ -121,7 +126,7 @@ class Stream:
     def follow(
         self,
         reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
+        callback: Callback,
     ) -> DensityTrajectory:
         """Go through all times, telling `reach` of progress; return what the sink holds.
 
@@ -136,19 +141,19 @@ class Stream:
         with noticed() as came:
             try:
                 self._reach_all(reach, callback, came)
+                self._hand_on()
                 run.judge(self._quality)
             except _Stop:
                 pass
             except SolveError as error:
                 self._hand_on()
-                sink.close(Ending("failed", run.statistics(self._quality), str(error)))
+                sink.close(Ending("failed", self._statistics(), str(error)))
                 if self.count:
                     error.partial = self._trajectory()
                 raise
             self._hand_on()
-            sink.checkpoint(self._state())
-            stats = run.statistics(self._quality)
-            sink.close(Ending("interrupted" if came else "completed", stats))
+            self._interrupted |= bool(came)
+            sink.close(ending_after(came, self._statistics()), self._state())
         if came:
             raise came[0]
         return self._trajectory()
@@ -156,7 +161,7 @@ class Stream:
     def _reach_all(
         self,
         reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
+        callback: Callback,
         came: list[BaseException],
     ) -> None:
         run = self._run
@@ -170,14 +175,19 @@ class Stream:
         for time in run.times[self.count :].tolist():
             run.reach(time, tick)
             self._take(time)
-            if callback is not None and callback(time, self.last) is True:
+            if callback is not None and stopped_by(callback, time, self.last, came):
+                self._interrupted = True
                 return
             self._attend(came)
 
     def _attend(self, came: list[BaseException]) -> None:
         if came:
             raise _Stop
-        if clock.monotonic() - self._since >= _LONGEST_WAIT:
+        now = clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY
+        if now - self._since >= _LONGEST_WAIT:
             self._hand_on()
         if self._sink.checkpoint_due():
             self._hand_on()
@@ -190,61 +200,47 @@ class Stream:
         return reduced(self._run.problem, at, self._last[None])[0]
 
     def _take(self, time: float) -> None:
-        """Let the density just reached, and the steps that led to it, wait for the sink."""
-        run = self._run
-        frame, self._last = run.frames.pop(), run.moments.pop()
-        self._quality = self._quality.with_frame(frame)
+        """Let the density just reached wait for the sink."""
+        frame, self._last = self._run.frames.pop(), self._run.moments.pop()
         self.count += 1
-        rows = self._rows()
-        reached = int(np.count_nonzero(rows[:, 0] <= time))  # Rows ascend in time.
-        self._set_rows(rows[reached:])
-        own = np.empty((reached + 1, rows.shape[1]))
-        own[:-1], own[-1, 0], own[-1, 1:] = rows[:reached], time, self._last
-        self._waiting.append((time, frame, own))
-        if len(self._waiting) >= _MOST_WAITING:
+        self._waiting.append((time, frame, self._last))
+        self._values += self._run.state.solver.u.size
+        if len(self._waiting) >= _MOST_WAITING or self._values > _MOST_VALUES:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        """Hand what waits to the sink."""
+        """Hand what waits to the sink, with the steps that led there."""
         waiting, self._waiting = self._waiting, []
-        self._since = clock.monotonic()
+        self._since, self._values = clock.monotonic(), 0
         if not waiting:
             return
-        rows = np.concatenate([rows for _, _, rows in waiting])
-        state = reduced(self._run.problem, rows[:, 0], rows[:, 1:])
-        columns = {"time": rows[:, 0], **{n: getattr(state, n) for n in ORDER_PARAMETER_NAMES}}
-        asked = np.zeros(len(rows), dtype=bool)
-        start = 0
-        for index, (time, frame, own) in enumerate(waiting, self.count - len(waiting)):
-            last = start + len(own) - 1
-            arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
-            size = sum(array.nbytes for array in arrays.values())
-            for name, column in columns.items():
-                arrays[f"dense_{name}"], arrays[name] = column[start:last], column[last]
-            del arrays["time"]
-            self._sink.frame(index, time, arrays)
-            asked[last], start = True, last + 1
-            self._keep_at_hand(frame, size)
+        for _, frame, _ in waiting:
+            self._quality = self._quality.with_frame(frame)
+        times = np.array([time for time, _, _ in waiting])
+        rows = self._rows()
+        ends = np.searchsorted(rows[:, 0], times, side="right")  # Rows ascend in time.
+        reached, self._dense = rows[: ends[-1]], rows[ends[-1] :]
+        self._run.state.solver.log[:] = []
+        moments = np.vstack([reached[:, 1:], [moments for _, _, moments in waiting]])
+        state = reduced(self._run.problem, np.append(reached[:, 0], times), moments)
+        along, here = state[: len(reached)], state[len(reached) :]
+        arrays = [frame_arrays(frame, whole=self._whole) for _, frame, _ in waiting]
+        block: dict[str, Any] = {"time": times, "dense_time": reached[:, 0], "dense_end": ends}
+        for name in ORDER_PARAMETER_NAMES:
+            block[name], block[f"dense_{name}"] = getattr(here, name), getattr(along, name)
+        block |= {name: [one[name] for one in arrays] for name in arrays[0]}
+        self._sink.extend(self.count - len(waiting), block)
         if self._at_hand is not None:
-            self._at_hand.states.append(state)
-            self._at_hand.times.append(rows[:, 0])
-            self._at_hand.asked.append(asked)
-
-    def _keep_at_hand(self, frame: AnyFrame, size: int) -> None:
-        if self._at_hand is None:
-            return
-        self._at_hand.frames.append(frame)
-        self._at_hand.size += size
-        if self._at_hand.size > _AT_HAND:
-            self._at_hand = None
+            self._at_hand.frames += [frame for _, frame, _ in waiting]
+            self._at_hand.here.append((times, here))
+            self._at_hand.along.append((reached[:, 0], along))
+            self._at_hand.size += sum(len(waiting) * a.nbytes for a in arrays[-1].values())
+            if self._at_hand.size > _SMALL:
+                self._at_hand = None
 
     def _rows(self) -> Array:
         """Steps that were not handed on yet, as rows (time, functionals)."""
         return np.concatenate([self._dense, *self._run.state.solver.log])
-
-    def _set_rows(self, rows: Array) -> None:
-        self._dense = rows
-        self._run.state.solver.log[:] = []
 
     def _state(self) -> dict[str, Any]:
         run = self._run
@@ -282,14 +278,17 @@ class Stream:
             allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
             raise ParameterError("times", float(ahead[0]), allowed)
 
+    def _statistics(self) -> dict[str, Any]:
+        return self._run.statistics(self._quality, interrupted=self._interrupted)
+
     def _trajectory(self) -> DensityTrajectory:
-        stats = self._run.statistics(self._quality)
+        stats = self._statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)
         return stored_trajectory(self._run.problem, self._sink, stats)
 
 
-def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
+def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> DensityTrajectory:
     """Hand a trajectory that is known as a whole to an opened sink; return what that holds.
 
     Raises
@@ -297,23 +296,37 @@ def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
     KeyboardInterrupt
         If interrupted; the sink holds what it was handed until then.
     """
-    dense = whole.dense_times
+    count = whole.times.size
+    ends = np.searchsorted(whole.dense_times, whole.times, side="right")
+    frames = [frame_arrays(frame) for frame in whole.frames]
+    begins = np.append(0, ends)
+    # A callback hears of a time once the sink has it; a resumed run has told of some already.
+    step = _MOST_WAITING if callback is None else 1
+    heard = 0 if sink.state is None or callback is None else len(sink.frames)
+    interrupted = False
     with noticed() as came:
-        for i, (time, frame) in enumerate(zip(whole.times.tolist(), whole.frames, strict=True)):
-            after = whole.times[i - 1] if i else -np.inf
-            along = (dense > after) & (dense <= time)
-            arrays: dict[str, Any] = {**frame_arrays(frame), "dense_time": dense[along]}
+        for first in range(0, count, step):
+            last = min(first + step, count)
+            dense = slice(begins[first], begins[last])
+            block: dict[str, Any] = {"time": whole.times[first:last]}
+            block |= {"dense_time": whole.dense_times[dense]}
+            block |= {"dense_end": ends[first:last] - begins[first]}
             for name in ORDER_PARAMETER_NAMES:
-                arrays[name] = getattr(whole.order_parameters, name)[i]
-                arrays[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[along]
-            sink.frame(i, time, arrays)
-            if came:
+                block[name] = getattr(whole.order_parameters, name)[first:last]
+                block[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[dense]
+            block |= {name: [f[name] for f in frames[first:last]] for name in frames[0]}
+            sink.extend(first, block)
+            if callback is not None and first >= heard:
+                at = whole.order_parameters[first]
+                interrupted = stopped_by(callback, float(whole.times[first]), at, came)
+            if came or interrupted:
                 break
-        sink.checkpoint({"horizon": np.float64(whole.times[-1])})
-        sink.close(Ending("interrupted" if came else "completed", whole.stats))
+        stats = {**whole.stats, "interrupted": interrupted or bool(came)}
+        state = {"horizon": np.float64(whole.times[-1])}
+        sink.close(ending_after(came, stats), state)
     if came:
         raise came[0]
-    return stored_trajectory(whole.problem, sink, whole.stats)
+    return stored_trajectory(whole.problem, sink, stats)
 
 
 def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> DensityTrajectory:

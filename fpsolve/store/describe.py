@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from fpsolve.recording.attributes import read_values
-from fpsolve.recording.inspect import check_digest
+from fpsolve.recording.digest import check_digest
 from fpsolve.recording.reading import opened
 
 __all__ = ["describe"]

@@ -15,8 +15,9 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.toml import parse_problem
 from fpsolve.recording.attributes import read_values, write_values
 from fpsolve.recording.commit import CommittedFile
-from fpsolve.recording.hdf5 import write_header
-from fpsolve.recording.inspect import check_digest, check_structure, write_digest
+from fpsolve.recording.digest import check_digest, write_digest
+from fpsolve.recording.header import write_header
+from fpsolve.recording.inspect import check_structure
 from fpsolve.recording.reading import opened
 from fpsolve.recording.target import check_target, new_file, put_in_place, refusal
 from fpsolve.store.legacy import read_legacy

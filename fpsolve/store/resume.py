@@ -47,7 +47,8 @@ def resume(
     interval : float, default 60 s
         Seconds between checkpoints.
     **options
-        Options that do not change the result, e.g. `threads`.
+        Options that do not change the result: `threads`, and `callback`, which is told of the times
+        that are reached now; where it stops the run, `resume` goes on another time.
 
     Returns
     -------
