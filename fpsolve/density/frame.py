@@ -185,22 +185,20 @@ class Frame:
 
     def atom_masses(self) -> Array:
         """Return the mass in atoms of each teacher value, shape (K,)."""
-        return np.asarray(self.atoms.masses.sum(axis=1))
+        return self.atoms.totals
 
     @cached_property
-    def _survey(self) -> tuple[Array, tuple[float, float, float]]:
-        """Masses of the teacher values outside atoms, and what `piecewise.survey` says."""
-        masses = np.empty(self.count)
+    def _survey(self) -> tuple[float, float, float, float]:
         rows = _survey_rows(self.order)
-        return masses, survey(self.first, self.width, self.u, rows, self.order, masses)
+        return survey(self.first, self.width, self.u, rows, self.order, self.atom_masses())
 
     def mass_defect(self) -> float:
         """Largest |mass − 1| of a conditional density."""
-        return float(np.abs(self._survey[0] + self.atom_masses() - 1).max())
+        return self._survey[3]
 
     def unresolved(self) -> float:
         """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
-        return self._survey[1][2]
+        return self._survey[2]
 
     def lowest(self) -> float:
         """Least average over p equal parts of an element, relative to the largest.
@@ -209,7 +207,7 @@ class Frame:
         """
         if not self.left.size:
             return 0.0
-        low, high, _ = self._survey[1]
+        low, high = self._survey[:2]
         held = self.atom_masses()
         if held.any():
             extent = np.array([self.width[own].sum() for own in self._owned()])

@@ -129,17 +129,17 @@ def invert(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def survey(
-    first: NDArray[np.int64], width: Array, u: Array, rows: Array, parts: int, masses: Array
-) -> tuple[float, float, float]:
-    """Put the mass of each class into `masses` (K,) and say how good the density is.
+    first: NDArray[np.int64], width: Array, u: Array, rows: Array, parts: int, held: Array
+) -> tuple[float, float, float, float]:
+    """Say how good a density is, of which atoms hold `held` (K,).
 
     `rows` turn nodal values into averages over `parts` equal parts of an element, its two highest
     modes, and its average. Returns the least and the largest average over a part, and the largest
-    mass, of all classes, that the highest modes carry; NaN where there is one.
+    mass, of all classes, that the highest modes carry, and |mass − 1|; NaN where there is one.
     """
-    low, high, most = np.inf, -np.inf, 0.0
-    for k in range(masses.size):
-        masses[k], tails = 0.0, 0.0
+    low, high, most, defect = np.inf, -np.inf, 0.0, 0.0
+    for k in range(held.size):
+        mass, tails = held[k], 0.0
         for e in range(first[k], first[k + 1]):
             tail = 0.0
             for r in range(rows.shape[0]):
@@ -153,7 +153,8 @@ def survey(
                 elif r < parts + 2:
                     tail = max(tail, abs(value))
                 else:
-                    masses[k] += value * width[e]
+                    mass += value * width[e]
             tails += tail * width[e]
         most = max(most, tails)
-    return low, high, most
+        defect = defect if abs(mass - 1.0) <= defect else abs(mass - 1.0)
+    return low, high, most, defect

@@ -271,9 +271,9 @@ class Quality(NamedTuple):
         """The worst of these and one more; NaN stays."""
         unresolved = frame.unresolved() if isinstance(frame, Frame) else 0.0
         return Quality(
-            float(np.maximum(self.defect, frame.mass_defect())),
-            float(np.minimum(self.minimum, frame.lowest())),
-            float(np.maximum(self.unresolved, unresolved)),
+            _larger(self.defect, frame.mass_defect()),
+            -_larger(-self.minimum, -frame.lowest()),
+            _larger(self.unresolved, unresolved),
         )
 
 
@@ -427,15 +427,14 @@ class Run:
         log = np.concatenate(self.state.solver.log)
         before = self.state.before
         dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
+        count, dense_times = len(self.frames), dense[:, 0]
+        times = self.times[:count]
+        rows = np.concatenate([np.reshape(self.moments, (count, dense.shape[1] - 1)), dense[:, 1:]])
+        state = reduced(self.problem, np.concatenate([times, dense_times]), rows)
         return DensityTrajectory(
-            self.problem,
-            self.times[: len(self.frames)],
-            tuple(self.frames),
-            reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
-            dense[:, 0],
-            reduced(self.problem, dense[:, 0], dense[:, 1:]),
+            self.problem, times, tuple(self.frames), state[:count], dense_times, state[count:],
             self.statistics(quality, interrupted=interrupted),
-        )
+        )  # fmt: skip
 
     def _why(self, ending: Ending) -> str:
         error = float(self.state.solver.moments[0])
@@ -466,6 +465,11 @@ def _with_frozen(
         begins.append(begins[-1] + sum(p[0].size for p in parts[-3:]))
     joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
     return np.array(begins, np.int64), joined[0], joined[1], joined[2]
+
+
+def _larger(one: float, other: float) -> float:
+    """The larger of two numbers, NaN if one of them is."""
+    return one if one >= other or math.isnan(one) else other
 
 
 def reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:

@@ -77,7 +77,7 @@ Indices = NDArray[np.int64]
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
 # slices, each of which brings functions of its own. What has one caller and is given all groups
 # becomes a part of that caller before it is compiled.
-# Where `_fused` says so, a product may be fused with the sum that takes it, and with `_summing` sums
+# With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
 # may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
