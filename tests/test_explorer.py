@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -226,6 +228,27 @@ def test_a_stopped_task_says_nothing(workers):
     workers.start(task)
     assert carry_out(workers, "references", preset(next(iter(PRESETS))))[1] is None
     assert told == []
+
+
+def test_a_task_that_is_stopped_leaves_its_process_to_the_next(workers):
+    """A process takes seconds to start, so that a move must not cost one."""
+    began, ended = threading.Event(), threading.Event()
+    settings = preset(next(iter(PRESETS)))
+    long = Task("particles", [settings], budget=60, part=lambda _: began.set(),
+                done=lambda _: ended.set(), patient=True)  # fmt: skip
+    workers.start(long)
+    assert began.wait(60)
+    with workers._lock:
+        (process,) = workers._busy.values()
+    long.stop()
+    deadline = time.monotonic() + 10
+    while process not in workers._idle[True]:
+        assert time.monotonic() < deadline, "it was killed"
+        time.sleep(0.01)
+    assert not ended.is_set()
+    assert process.poll() is None
+    if hasattr(os, "getpriority"):
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_exports_are_the_librarys_own(tmp_path):

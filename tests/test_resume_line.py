@@ -176,8 +176,8 @@ def test_it_starts_from_what_another_run_has_reached(tmp_path) -> None:
         np.testing.assert_allclose(then.pdf(x, 1.0), whole.pdf(x, 1.3), atol=1e-5)
     with pytest.raises(ParameterError, match="must be None with start"):
         solve_mckean_vlasov(model, initial, [1.0], start=path)
+    narrow = McKeanVlasov(lambda x: -x, 0.7, walls=(-1.0, 1.0))
     with pytest.raises(ParameterError, match="within the walls"):
-        narrow = McKeanVlasov(lambda x: -x, 0.7, walls=(-1.0, 1.0))
         solve_mckean_vlasov(narrow, None, [1.0], start=path)
     with pytest.raises(ParameterError, match="LineTrajectory"):
         solve_mckean_vlasov(model, None, [1.0], start=3)

@@ -76,8 +76,7 @@ class Page:
     ) -> None:
         self.workers, self._post, self._link = workers, post, link
         self.views = Views()
-        # Data sources may change only under the document's lock, which a tick of its own has.
-        self.controls = Controls(settings, lambda: post(self._moved))
+        self.controls = Controls(settings, self._moved)
         self.result: DensityTrajectory | None = None
         # What the result shown was asked for, and its flip rate.
         self._shown: tuple[Settings, float] = (settings, COARSE)
@@ -110,7 +109,6 @@ class Page:
             self._restore(kept)
         self._moved()
         self._trouble = trouble
-        self._tell("", trouble)
 
     # --- what is seen ----------------------------------------------------------------------------
 
@@ -132,8 +130,10 @@ class Page:
         drop.on_click(lambda _: self._post(self.drop))
         self.sidebar = [self.presets, self.message, *self.controls.panels, self._exports()]
         views = self.views
+        # Figures that are only hidden would be laid out again whenever a curve moves.
+        self._error = pn.Column(views.errors[self.axes.value], sizing_mode="stretch_width")
         errors = pn.Column(
-            pn.FlexBox(self.axes, keep, drop), *views.errors.values(), sizing_mode="stretch_width"
+            pn.FlexBox(self.axes, keep, drop), self._error, sizing_mode="stretch_width"
         )
         self.main = [
             self.slider,
@@ -199,28 +199,37 @@ class Page:
 
     def _moved(self) -> None:
         """A control has moved: solve coarsely now, and at full accuracy once it rests."""
-        self._stop_others()
         self._trouble = ""
         if self._rest is not None:
             self._rest.cancel()
+        refused: tuple[str, str] = ("", "")
         try:
             problem_of(self.controls.settings)
         except ParameterError as error:
+            refused = (error.field, str(error))
             if self._solving is not None:
                 self._solving.stop()
             self._solving = self._waiting = None
-            self._tell(error.field, str(error))
-            return
-        self._tell("", "")
-        self._set_clock()
-        self._wish(COARSE)
-        self._rest = threading.Timer(_REST, lambda: self._post(self._rested))
-        self._rest.daemon = True
-        self._rest.start()
-        self._share()
+        else:
+            self._wish(COARSE)
+            self._rest = threading.Timer(_REST, lambda: self._post(self._rested))
+            self._rest.daemon = True
+            self._rest.start()
+        for other in self._others:
+            other.stop()
+        # What is seen may change only under the document's lock, which a tick of its own has.
+        self._post(lambda: self._follow(*refused))
+
+    def _follow(self, field: str, message: str) -> None:
+        """Show what a move means besides its curves."""
+        self._stop_others()
+        self._tell(field, message or self._trouble)
+        if not message:
+            self._set_clock()
 
     def _rested(self) -> None:
         self._wish(FULL)
+        self._share()
 
     def _wish(self, rtol: float) -> None:
         """Solve for what the controls say next; of several wishes the last one counts."""
@@ -290,7 +299,7 @@ class Page:
 
         nothing: Callable[[Any], None] = lambda _: None  # noqa: E731
         references = Task("references", [settings], budget=20.0, part=refer, done=nothing)
-        task = Task("particles", [settings], budget=30.0, part=run, done=nothing)
+        task = Task("particles", [settings], budget=30.0, part=run, done=nothing, patient=True)
         self._others = [references, task]
         for other in self._others:
             self.workers.start(other)
@@ -348,7 +357,7 @@ class Page:
 
     def _show_below(self) -> None:
         if self.result is not None:
-            self.views.show_orders()
+            self.views.show_orders(self.result)
             self.views.show_occupancy(self.result, self._index)
             self._show_runs()
 
@@ -358,8 +367,7 @@ class Page:
             self.views.show_runs(self._runs, self.result.problem, now)
 
     def _choose_axes(self) -> None:
-        for name, shape in self.views.errors.items():
-            shape.visible = name == self.axes.value
+        self._error[:] = [self.views.errors[self.axes.value]]
 
     def _load_preset(self, event: Any) -> None:
         if event.new:

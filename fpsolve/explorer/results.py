@@ -114,6 +114,7 @@ def python_text(name: str = "problem.toml", horizon: float = 100.0) -> str:
 
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
+    "nothing": lambda: iter(()),
     "density": density,
     "references": references,
     "particles": particles,
