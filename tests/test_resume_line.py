@@ -7,7 +7,7 @@ import math
 import h5py
 import numpy as np
 import pytest
-from test_resume_density import Killed, Mortal, status
+from test_resume_density import Killed, Mortal, looking_always, status  # noqa: F401
 
 import fpsolve
 from fpsolve import (
