@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.numerics import kernels
 from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.foreign import ForeignLaw
+from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.numerics.initial import default_order, start_solver
 from fpsolve.numerics.lattice import bins_between
 from fpsolve.numerics.polynomials import PiecewisePolynomial
@@ -29,7 +29,6 @@ Function = Callable[[Array], ArrayLike]
 _TIGHTEST, _LOOSEST = 1e-10, 1e-2
 _LOOSEST_WORK = 3e-4
 _RESOLUTION = 5.0
-_REACH = 8.3
 # Points at which an initial density is looked at to find where it lives, and its total mass.
 _LOOK = 4001
 # Functionals are smooth between breaks; side limits are taken this share of a bin inside.
@@ -178,29 +177,6 @@ class LineTrajectory:
         return f"LineTrajectory({self.times.size} times to {self.times[-1]:g}, {steps} steps)"
 
 
-class _Gaussian:
-    """A Gaussian initial density, renormalized between walls where nothing of it is beyond."""
-
-    def __init__(self, mean: float, variance: float) -> None:
-        self.mean, self.deviation = mean, math.sqrt(variance)
-
-    def support(self, k: int) -> tuple[float, float]:
-        return self.mean - _REACH * self.deviation, self.mean + _REACH * self.deviation
-
-    def scale(self, k: int) -> float:
-        return 2.0 * self.deviation
-
-    def pdf(self, k: int, x: Array) -> Array:
-        z = (x - self.mean) / self.deviation
-        return np.asarray(np.exp(-0.5 * z**2) / (self.deviation * math.sqrt(2 * math.pi)))
-
-    def masses(self, k: int, left: Array, right: Array) -> Array:
-        low, high = (left - self.mean) / self.deviation, (right - self.mean) / self.deviation
-        upper = low > 0
-        part = ndtr(np.where(upper, -low, high)) - ndtr(np.where(upper, -high, low))
-        return np.asarray(part)
-
-
 class _Given:
     """An initial density given as a function on an interval."""
 
@@ -232,11 +208,13 @@ class _Given:
         return np.asarray(half * (weights @ self.pdf(k, x)))
 
 
-def _initial(initial: Any, model: McKeanVlasov) -> _Gaussian | _Given:
+def _initial(initial: Any, model: McKeanVlasov) -> GaussianStart | _Given:
     if hasattr(initial, "mean") and hasattr(initial, "variance"):
         if initial.variance <= 0:
             raise ParameterError("initial", initial, "must have a variance > 0 here")
-        gaussian = _Gaussian(initial.mean, initial.variance)
+        gaussian = GaussianStart(
+            0.0, np.array([initial.mean]), np.array([math.sqrt(initial.variance)])
+        )
         if model.walls is not None:
             low, high = gaussian.support(0)
             if low < model.walls[0] or high > model.walls[1]:
