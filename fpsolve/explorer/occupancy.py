@@ -20,10 +20,10 @@ def level_probabilities(quantizer: StepQuantizer, w: Array, k: int) -> Array:
     weights beyond the range take the last one. Smoothed steps count as the sharp ones they smooth.
     """
     if quantizer.rounding == "stochastic":
-        chance: Array = np.interp(w, quantizer.levels, np.eye(quantizer.levels.size)[k])
-        return chance
-    found = np.searchsorted(quantizer.thresholds, w, side="right") == k
-    return found.astype(np.float64)
+        found = np.interp(w, quantizer.levels, np.eye(quantizer.levels.size)[k])
+    else:
+        found = np.searchsorted(quantizer.thresholds, w, side="right") == k
+    return np.asarray(found, dtype=np.float64)
 
 
 def level_shares(result: DensityTrajectory, index: int) -> Array:
