@@ -12,7 +12,7 @@ from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.restart import FrameStart, Start, initial_of
 from fpsolve.density.run import Run, begin
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS
-from fpsolve.density.stream import Stream, handed_on
+from fpsolve.density.stream import DensityStream, handed_on
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.numerics.initial import default_order
@@ -133,7 +133,7 @@ def solve_pde(
             bar.reach(time, run.error)
 
         if sink is not None:
-            return Stream(run, sink).follow(tick if progress else bar.reach, callback)
+            return DensityStream(run, sink).solved(tick if progress else bar.reach, callback)
         interrupted = False
         for time in requested.tolist():
             run.reach(time, tick if progress else bar.reach)
