@@ -20,6 +20,7 @@ from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import Callback, progress_to, stops
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Sink, Store, sink_for
 from fpsolve.reduction import OrderParameters
 
@@ -124,9 +125,10 @@ def solve_pde(
     work = min(rtol, _LOOSEST_WORK)
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
-    state = begin(problem, requested, work, degree, count, first)
-    run = Run(problem, requested, rtol=rtol, state=state)
-    _open(sink, problem, requested, told, first)
+    with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
+        state = begin(problem, requested, work, degree, count, first)
+        run = Run(problem, requested, rtol=rtol, state=state)
+        _open(sink, problem, requested, told, first)
     with progress_to(float(requested[-1]), "solve_pde", shown=progress, unit="tau") as bar:
 
         def tick(time: float) -> None:

@@ -16,6 +16,7 @@ from fpsolve.line.trajectory import LineTrajectory
 from fpsolve.numerics.initial import Initial
 from fpsolve.numerics.mckean_vlasov import McKeanVlasov, initial_law
 from fpsolve.progress import Callback, progress_to
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Sink, Store, sink_for
 
 __all__ = ["solve_mckean_vlasov"]
@@ -103,7 +104,8 @@ def solve_mckean_vlasov(
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
     sink = None if store is None else sink_for(store)
-    stream = _stream(model, initial, start, requested, float(rtol), sink)
+    with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
+        stream = _stream(model, initial, start, requested, float(rtol), sink)
     with progress_to(float(requested[-1]), "solve_mckean_vlasov", shown=progress, unit="t") as bar:
         return stream.solved(bar.reach, callback)
 

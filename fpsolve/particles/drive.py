@@ -82,7 +82,7 @@ class _WithError:
 def drive(
     walkers: Sequence[Walker], beginning: Beginning, threads: int, *, total: float, label: str,
     unit: str, progress: bool, stats: Callable[[], dict[str, Any]], done: float = 0.0,
-    callback: Callback = None,
+    callback: Callback = None, came: Sequence[BaseException] = (),
 ) -> ParticleTrajectory:  # fmt: skip
     """Advance all runs to their ends and return the trajectory they make.
 
@@ -103,6 +103,8 @@ def drive(
     callback : callable, optional
         Called from this thread once for every requested time that all runs have reached; what it
         raises is raised once the sink is closed in order.
+    came : sequence of exceptions
+        What `noticed` has noticed, which ends the simulation in order.
 
     Raises
     ------
@@ -117,20 +119,20 @@ def drive(
     waiting = False
     told_of = record.complete
 
-    came: list[BaseException] = []
+    raised: list[BaseException] = []
 
     def stopped() -> bool:
         nonlocal told_of, callback
         while callback is not None and told_of < record.complete:
             told_of += 1
-            if stopped_by(callback, *record.state_at(told_of - 1), came):
+            if stopped_by(callback, *record.state_at(told_of - 1), raised):
                 callback = None  # It is not told of what was on its way.
                 return True
         return False
 
     def watch() -> None:
         attend()
-        if stopped():
+        if came or stopped():
             raise KeyboardInterrupt  # ends a simulation in order, with what it has reached
 
     def state(snapshots: list[Snapshot]) -> RunState:
@@ -173,7 +175,9 @@ def drive(
     told = {**options, **stats(), "interrupted": interrupted}
     if sink is not None:
         with undisturbed():
-            sink.close(ending_after(came, told), last.to_arrays())
-    if came and not isinstance(came[0], KeyboardInterrupt):
+            sink.close(ending_after(raised, told), last.to_arrays())
+    if raised and not isinstance(raised[0], KeyboardInterrupt):
+        raise raised[0]
+    if came and not interrupted:  # It came when all was done.
         raise came[0]
     return record.trajectory(told, last, interrupted=interrupted)
