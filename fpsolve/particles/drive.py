@@ -116,7 +116,6 @@ def drive(
     timetable = beginning.timetable
     waiting = False
     told_of = record.complete
-
     came: list[BaseException] = []
 
     def stopped() -> bool:
