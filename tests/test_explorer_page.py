@@ -315,6 +315,24 @@ def test_downloads_are_the_librarys_files(address, browser, tmp_path):
         )
 
 
+def test_what_is_kept_is_exported_beside_what_is_shown(address, browser, tmp_path):
+    kept = preset(next(iter(PRESETS))) | {"ridge": 0.7}
+    with window(browser, address + "?ridge=0.2&kept=ridge%3D0.7") as page:
+        page.get_by_text("export", exact=True).click()
+        for name in ("kept.toml", "kept.h5", "result.py", "figure.svg"):
+            with page.expect_download(timeout=PATIENCE) as got:
+                page.get_by_text(name, exact=True).click()
+            got.value.save_as(tmp_path / name)
+        assert fpsolve.Problem.from_toml(tmp_path / "kept.toml") == problem_of(kept)
+        stored = fpsolve.load(tmp_path / "kept.h5")
+        assert float(stored.order_parameters.generalization_error[-1]) == pytest.approx(
+            final_error(kept), rel=1e-12
+        )
+        assert "kept.toml" in (tmp_path / "result.py").read_text()
+        page.get_by_text("drop them").click()
+        page.get_by_text("kept.toml", exact=True).wait_for(state="hidden", timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 500])
 def test_the_page_fits_the_window(address, browser, scheme, width):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -146,37 +146,51 @@ class Page:
         ]
 
     def _exports(self) -> Any:
-        """Downloads: the problem, the result, the picture, and the Python that gives it."""
+        """Downloads: the problem, the result, the picture, and the Python that gives it.
+
+        What is kept has a problem and a result of its own; picture and Python hold both.
+        """
         files = {
             "problem.toml": self._toml,
             "result.h5": self._hdf5,
             "figure.png": self._png,
             "figure.svg": self._svg,
-            "result.py": lambda: BytesIO(
-                python_text(horizon=self.controls.settings["horizon"]).encode()
-            ),
+            "result.py": self._python,
         }
-        buttons = [
-            pn.widgets.FileDownload(
-                callback=make, filename=name, label=name, embed=False, auto=True,
-                sizing_mode="stretch_width",
-            )
-            for name, make in files.items()
-        ]  # fmt: skip
+        kept = {"kept.toml": self._kept_toml, "kept.h5": self._kept_hdf5}
+        self._kept_files = pn.Column(
+            *_downloads(kept), visible=bool(self._kept), sizing_mode="stretch_width"
+        )
+        buttons = [*_downloads(files), self._kept_files]
         return pn.Card(*buttons, title="export", collapsed=True, sizing_mode="stretch_width")
 
     # Panel asks whether a callback is a coroutine function, which a partial one is not.
     async def _hdf5(self) -> BytesIO:
-        return await self._file("hdf5")
+        return await self._file("hdf5", dict(self.controls.settings))
+
+    async def _kept_hdf5(self) -> BytesIO:
+        return await self._file("hdf5", settings_of_query(self._kept))
 
     async def _png(self) -> BytesIO:
-        return await self._file("picture", "png")
+        return await self._picture("png")
 
     async def _svg(self) -> BytesIO:
-        return await self._file("picture", "svg")
+        return await self._picture("svg")
+
+    async def _picture(self, kind: str) -> BytesIO:
+        kept = settings_of_query(self._kept) if self._kept else None
+        return await self._file("picture", dict(self.controls.settings), kind, kept, self._index)
 
     def _toml(self) -> BytesIO:
         return BytesIO(problem_of(self.controls.settings).to_toml().encode())
+
+    def _kept_toml(self) -> BytesIO:
+        return BytesIO(problem_of(settings_of_query(self._kept)).to_toml().encode())
+
+    def _python(self) -> BytesIO:
+        kept = settings_of_query(self._kept)["horizon"] if self._kept else None
+        horizon = self.controls.settings["horizon"]
+        return BytesIO(python_text(horizon=horizon, kept=kept).encode())
 
     async def _file(self, name: str, *arguments: Any) -> BytesIO:
         """Have a file made; other windows, and this one, go on meanwhile."""
@@ -188,8 +202,7 @@ class Page:
             refused.extend([] if reason is None else [reason])
             ended.set()
 
-        call = [dict(self.controls.settings), *arguments]
-        self.workers.start(Task(name, call, budget=_EXPORT, part=found.append, done=done))
+        self.workers.start(Task(name, arguments, budget=_EXPORT, part=found.append, done=done))
         await asyncio.to_thread(ended.wait)
         if refused:
             self._tell(*refused[0])
@@ -418,6 +431,7 @@ class Page:
         self.workers.start(Task("density", call, budget=budget, part=found.append, done=done))
 
     def _share(self) -> None:
+        self._kept_files.visible = bool(self._kept)
         parts = [query_of(self.controls.settings)]
         if self._index != AT:
             parts.append(f"at={self._index}")
@@ -433,6 +447,16 @@ class Page:
         for task in [self._solving, *self._others]:
             if task is not None:
                 task.stop()
+
+
+def _downloads(files: Mapping[str, Callable[[], Any]]) -> list[Any]:
+    return [
+        pn.widgets.FileDownload(
+            callback=make, filename=name, label=name, embed=False, auto=True,
+            sizing_mode="stretch_width",
+        )
+        for name, make in files.items()
+    ]  # fmt: skip
 
 
 def _frozen(result: DensityTrajectory, index: int) -> str:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fpsolve.density.frame import Frame
 from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.explorer.occupancy import level_probabilities, level_shares
 from fpsolve.explorer.results import FLIPS_OF
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.quantizer import StepQuantizer
 from fpsolve.problem.teacher import Teacher
 
 __all__ = ["Views"]
@@ -252,14 +252,11 @@ class Views:
 
     def show_occupancy(self, result: DensityTrajectory, index: int) -> None:
         """Draw the share of each level at requested time number `index`."""
-        time = float(result.times[index])
-        quantizer = _sharp(result.problem)
+        quantizer = result.problem.weight_quantizer
         if quantizer is None:
             self.sources["occupancy"].data = {"level": [], "share": [], "width": []}
             return
-        ends = [-np.inf, *quantizer.thresholds, np.inf]
-        below = [0.0 if np.isinf(e) else result.probability(-np.inf, e, time) for e in ends[:-1]]
-        share = np.diff([*below, 1.0])
+        share = level_shares(result, index)
         step = float(np.diff(quantizer.levels).min())
         width = np.full(quantizer.levels.size, 0.8 * step)
         self.sources["occupancy"].data = {
@@ -336,14 +333,14 @@ class Views:
 
     def show_runs(self, runs: list[Mapping[str, Array]], problem: Problem, time: float) -> None:
         """Draw the occupancies of the runs at the time they know that is nearest to `time`."""
-        quantizer = _sharp(problem)
+        quantizer = problem.weight_quantizer
         if not runs or quantizer is None:
             self.sources["occupancy_ste"].data = {"level": [], "share": []}
             return
         index = int(np.abs(runs[0]["tau"] - time).argmin())
         weights = np.concatenate([run["weights"][index] for run in runs])
-        which = np.searchsorted(quantizer.thresholds, weights, side="right")
-        share = np.bincount(which, minlength=quantizer.levels.size) / weights.size
+        every = range(quantizer.levels.size)
+        share = np.array([level_probabilities(quantizer, weights, k).mean() for k in every])
         self.sources["occupancy_ste"].data = {"level": quantizer.levels, "share": share}
 
     def keep(self, result: DensityTrajectory, index: int) -> None:
@@ -365,13 +362,6 @@ class Views:
         self.sources["kept_flips"].data = _flips_of(np.empty(0), None)
         self.sources["kept_density"].data = {"w": [], "all": []}
         self.sources["kept_path"].data = {"tau": [], "error": []}
-
-
-def _sharp(problem: Problem) -> StepQuantizer | None:
-    """The weight quantizer if a weight says which level it takes; stochastic rounding does not."""
-    quantizer = problem.weight_quantizer
-    has = quantizer is not None and quantizer.thresholds.size == quantizer.levels.size - 1
-    return quantizer if has else None
 
 
 def _legend(shape: Any) -> None:
