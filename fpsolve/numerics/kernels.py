@@ -1498,10 +1498,18 @@ LOGGED = 13
 ASK = 14
 RESTED = 15
 CARE = 16
-CLOCK_SIZE = 17
+WORK = 17
+# Work and time at the last two looks at how far it has come, and the work at the next one.
+LOOKS = 18
+NEXT_LOOK = 22
+CLOCK_SIZE = 23
 
-# Accepted steps between attempts to merge elements.
+# Work of a try that does not grow with the mesh, in unknowns.
+_OVERHEAD = 200.0
+# Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
+# there is one after each.
 _STEPS_PER_MERGE = 4
+_MANY = 20_000
 # After so many refinements in a row the step is at fault, not the mesh.
 _MOST_REFINEMENTS = 12
 # Errors of one step, as estimated, in units of rtol. The estimate is that of the embedded fourth
@@ -1927,6 +1935,7 @@ def march(
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
+        clock[WORK] += u.size + _OVERHEAD
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
@@ -1982,7 +1991,7 @@ def _adapt(
     reached its end.
     """
     cells, motion, mesh, old = grid
-    merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
+    merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
     needs = (limits.idle, clock[CARE])
