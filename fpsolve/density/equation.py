@@ -95,8 +95,8 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
 def _scales(problem: Problem) -> Array:
     """S_k, but not so small that a law is thinner than positions resolve, (K,).
 
-    Weights whose quantized inputs (nearly) vanish see no noise: their laws contract to points, or to
-    layers at thresholds, of any width. This keeps them `_THINNEST` wide, of the largest weight,
+    Weights whose quantized inputs (nearly) vanish see no noise: their laws contract to points, or
+    to layers at thresholds, of any width. This keeps them `_THINNEST` wide, of the largest weight,
     while ε_g is about that of an untrained model.
     """
     dynamics, quantizer, rate = problem.dynamics, problem.weight_quantizer, problem.learning_rate
