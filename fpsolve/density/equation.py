@@ -48,7 +48,8 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     dynamics = problem.dynamics
     walls = dynamics.walls
     low, high = (-math.inf, math.inf) if walls is None else walls.solved
-    breaks = np.union1d(dynamics.breaks, _ends_of_smoothing(problem))
+    breaks, ends = dynamics.breaks, _ends_of_smoothing(problem)
+    breaks = np.union1d(breaks, ends) if ends.size else breaks
     breaks = breaks[(breaks > low) & (breaks < high)]
     absorbing = walls is not None and walls.kind == "absorb" and walls.margin == 0
     bins = bins_between(
