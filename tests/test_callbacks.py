@@ -282,7 +282,7 @@ def test_an_answer_for_every_run_is_no_answer(problem) -> None:
 # Verbs that take long, each of which can be watched.
 LONG = (
     "solve_pde", "solve_ode", "simulate_ste", "simulate_sde", "sweep", "optimal_range",
-    "range_curve", "best_rate", "best_schedule",
+    "range_curve", "best_rate", "best_schedule", "solve_mckean_vlasov",
 )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 import fpsolve
@@ -100,6 +102,107 @@ def test_every_public_name_says_its_errors_units_shapes_and_source(name: str) ->
     for entry, described in _ENTRIES.findall(text):
         if re.match(r".*\b(?:ndarray|array_like|OrderParameters)\b", described.split("\n")[0]):
             assert common or re.search(r"\bshapes?\b", described), f"{entry} has no shape"
+
+
+def methods(name: str) -> dict[str, object]:
+    """Public functions and properties of a public class, by their own name."""
+    found = {}
+    for own, member in vars(getattr(fpsolve, name)).items():
+        plain = getattr(member, "__func__", getattr(member, "fget", member))
+        if not own.startswith("_") and inspect.isfunction(plain):
+            found[own] = plain
+    return found
+
+
+# Words that tell a shape without the word.
+_SHAPED = re.compile(r"\bshapes?\b|elementwise|broadcast|\([A-Z], [A-Z](?:, [A-Z])*\)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_returns_an_array_says_its_shape(name: str) -> None:
+    value = getattr(fpsolve, name)
+    told = {name: value} if inspect.isfunction(value) else methods(name)
+    for own, function in told.items():
+        annotation = str(inspect.signature(function).return_annotation)
+        if annotation in ("None", "Any") and not inspect.isfunction(value):
+            continue
+        text = inspect.getdoc(function) or ""
+        if function is value and annotation != "None":
+            assert re.search(r"^Returns\n-{7}\n\w", text, re.MULTILINE), "no Returns"
+        if re.search(r"\bArray\b|NDArray", annotation):
+            assert _SHAPED.search(text), f"{own} returns an array of a shape that it does not say"
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[tuple[object, dict[str, int]]]:
+    """One of every class that holds arrays, its sizes all different, and what they are."""
+    teacher = fpsolve.Teacher([-1.0, 0.2, 0.6], [0.3, 0.3, 0.4])
+    quantizer = fpsolve.StepQuantizer([-1.0, -0.4, 0.1, 0.5, 1.0])
+    problem = fpsolve.Problem(
+        weight_quantizer=quantizer, input_quantizer=None, learning_rate=0.2, teacher=teacher
+    )
+    uniform = dataclasses.replace(problem, weight_quantizer=fpsolve.UniformQuantizer(2, 1.0))
+    times, sizes = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0], {"T": 6, "K": 3, "L": 4}
+    density = fpsolve.solve_pde(problem, times, rtol=1e-3)
+    ste = fpsolve.simulate_ste(problem, times, dimension=50, runs=2, seed=1, count_flips=True)
+    closure = fpsolve.solve_ode(problem, times)
+    rates = fpsolve.best_rate(problem, horizon=2.0, bounds=(0.05, 0.2))
+    model = fpsolve.McKeanVlasov(lambda x: -x, 1.0, functionals=[lambda x: x, np.square])
+    line = fpsolve.solve_mckean_vlasov(model, fpsolve.GaussianInitial(), times)
+    return [
+        (density, {**sizes, "N": density.edges.size - 1, "M": density.dense_times.size}),
+        (ste, {**sizes, "runs": 2, "d": 50, "M": ste.dense_times.size}),
+        (closure, {**sizes, "M": closure.dense_times.size}),
+        (line, {**sizes, "r": 2, "N": line.dense_times.size}),
+        (fpsolve.closure_error(problem, times), sizes),
+        (fpsolve.fluctuations(problem, [1.0, 2.0], rtol=0.1), {"T": 2}),
+        (fpsolve.stationary_states(problem)[0], sizes),
+        (fpsolve.small_rate_limit(problem), sizes),
+        (fpsolve.optimal_range(uniform, points=8), {"points": 8}),
+        (rates, {"n": rates.scanned.size}),
+        (problem, sizes),
+        (quantizer, sizes),
+        (teacher, sizes),
+    ]
+
+
+_ONE_SHAPE = r"\([^()]*\)"
+_SHAPE = re.compile(rf"\bshapes? ({_ONE_SHAPE}(?:(?:, | and ){_ONE_SHAPE})*)")
+
+
+def shapes_told(value: object) -> dict[str, str]:
+    """Name of an attribute or property -> the shape that the documentation gives it."""
+    kind = type(value)
+    found = {}
+    for names, described in _ENTRIES.findall(inspect.getdoc(kind) or ""):
+        if shape := _SHAPE.search(described):
+            told, each = re.findall(_ONE_SHAPE, shape[1]), names.split(", ")
+            found.update(zip(each, told * len(each), strict=False))
+    for name, member in inspect.getmembers(kind, lambda m: isinstance(m, property)):
+        if shape := _SHAPE.search(inspect.getdoc(member) or ""):
+            found.setdefault(name, re.findall(_ONE_SHAPE, shape[1])[0])
+    return found
+
+
+def test_documented_shapes_are_those_of_the_arrays(samples) -> None:
+    looked_at = 0
+    for value, sizes in samples:
+        for name, told in shapes_told(value).items():
+            if "`" in told or not hasattr(value, name):
+                continue  # told in words, or an argument and no attribute
+            unknown = set(re.findall(r"[a-zA-Z]+", told)) - sizes.keys()
+            assert not unknown, f"{type(value).__name__}.{name} {told}"
+            expected = eval(told.replace("−", "-"), dict(sizes))  # such as "(T, N + 1)"
+            held = getattr(value, name)
+            parts = [held]
+            if isinstance(held, fpsolve.OrderParameters):
+                parts = [getattr(held, field.name) for field in dataclasses.fields(held)]
+            elif isinstance(held, tuple):
+                parts = list(held)
+            for part in parts:
+                assert np.shape(part) == expected, f"{type(value).__name__}.{name} {told}"
+            looked_at += 1
+    assert looked_at >= 40
 
 
 def test_exempt_names_are_public() -> None:

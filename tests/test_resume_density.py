@@ -53,6 +53,12 @@ CASES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def looking_always(monkeypatch) -> None:
+    """Checkpoints at every chunk of steps, where tests want them due at once."""
+    monkeypatch.setattr("fpsolve.recording.stream._LOOK_EVERY", 0.0)
+
+
 class Killed(BaseException):
     """What nobody catches, as nobody catches SIGKILL."""
 

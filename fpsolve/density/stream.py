@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,48 +16,21 @@ from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.problem import Problem
 from fpsolve.progress import Callback, stopped_by
+from fpsolve.recording.mapped import Mapped
 from fpsolve.recording.signals import noticed
-from fpsolve.recording.sink import Ending, Sink, ending_after
+from fpsolve.recording.sink import Sink, ending_after
+from fpsolve.recording.stream import Stream
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
-__all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
+__all__ = ["DensityStream", "handed_on", "stored_trajectory"]
 
 Array = NDArray[np.float64]
 
 
 # Densities of so many bytes stay in memory, where they are at hand; more stay in the file.
 _SMALL = 2**26
-# Densities wait for each other, for it is cheaper to hand on many: so many, so many values, or so
-# many seconds.
-_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
-# Seconds between looks at what is due.
-_LOOK_EVERY = 0.02
-
-
-class StoredDensities(Sequence[AnyFrame]):
-    """The densities in a sink, each made when it is asked for."""
-
-    def __init__(self, frames: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-        self._frames = frames
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    @overload
-    def __getitem__(self, index: int) -> AnyFrame: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[AnyFrame, ...]: ...
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return tuple(frame_from(arrays) for arrays in self._frames[index])
-        return frame_from(self._frames[index])
-
-    def __iter__(self) -> Iterator[AnyFrame]:
-        return map(frame_from, self._frames)
-
-
-class _Stop(Exception):
-    """Leave the loop of steps: a signal has come."""
+# Times of a closed form that are handed on at once.
+_AT_ONCE = 256
 
 
 @dataclass
@@ -87,8 +59,8 @@ def _joined(parts: list[tuple[Array, OrderParameters]]) -> tuple[Array, OrderPar
     return np.concatenate([times for times, _ in parts]), OrderParameters(**columns)
 
 
-class Stream:
-    """A run whose densities go into a sink, some at a time, and stay nowhere else if they are many.
+class DensityStream(Stream):
+    """A run whose densities go into a sink, and stay nowhere else if they are many.
 
     Parameters
     ----------
@@ -96,15 +68,11 @@ class Stream:
         At its start.
     sink : Sink
         Opened; where it has a state, the run goes on from there.
-
-    Attributes
-    ----------
-    count : int
-        Number of times reached.
     """
 
     def __init__(self, run: Run, sink: Sink) -> None:
-        self._run, self._sink = run, sink
+        super().__init__(sink, run.times)
+        self._run, self._opened = run, sink
         self._quality = Quality()
         before = run.state.before
         width = 1 + run.state.solver.model.offset.size
@@ -112,23 +80,15 @@ class Stream:
         self._last = np.empty(width - 1)
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
-        self.count = 0
-        self._interrupted = False
         # Time, density and functionals there.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
-        self._values = 0
-        self._since = self._look_at = clock.monotonic()
         self._at_hand: _AtHand | None = _AtHand()
         if sink.state is not None:
             self._at_hand = None
             self._restore(sink.state)
 
-    def follow(
-        self,
-        reach: Callable[[float], None],
-        callback: Callback,
-    ) -> DensityTrajectory:
-        """Go through all times, telling `reach` of progress; return what the sink holds.
+    def solved(self, progress: Callable[[float], None], callback: Callback) -> DensityTrajectory:
+        """Go through all times, telling `progress` of them; return what the sink holds.
 
         Raises
         ------
@@ -137,83 +97,35 @@ class Stream:
         KeyboardInterrupt
             If interrupted, once the sink has a checkpoint.
         """
-        run, sink = self._run, self._sink
-        with noticed() as came:
-            try:
-                self._reach_all(reach, callback, came)
-                self._hand_on()
-                run.judge(self._quality)
-            except _Stop:
-                pass
-            except SolveError as error:
-                self._hand_on()
-                sink.close(Ending("failed", self._statistics(), str(error)))
-                if self.count:
-                    error.partial = self._trajectory()
-                raise
-            self._hand_on()
-            self._interrupted |= bool(came)
-            sink.close(ending_after(came, self._statistics()), self._state())
-        if came:
-            raise came[0]
+        try:
+            self.follow(progress, callback)
+        except SolveError as error:
+            if self.count and error.partial is None:
+                error.partial = self._trajectory()
+            raise
         return self._trajectory()
 
-    def _reach_all(
-        self,
-        reach: Callable[[float], None],
-        callback: Callback,
-        came: list[BaseException],
-    ) -> None:
+    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
+        """Go to `time` and let the density there wait."""
         run = self._run
+        # A stretch that has reached its end is not in order before the next one begins.
+        run.reach(time, lambda now: tick(now, now < run.stop))
+        frame, self._last = run.frames.pop(), run.moments.pop()
+        self._waiting.append((time, frame, self._last))
+        return run.state.solver.u.size
 
-        def tick(time: float) -> None:
-            reach(time)
-            # A stretch that has reached its end is left in order first.
-            if time < run.stop:
-                self._attend(came)
-
-        for time in run.times[self.count :].tolist():
-            run.reach(time, tick)
-            self._take(time)
-            if callback is not None and stopped_by(callback, time, self.last, came):
-                self._interrupted = True
-                return
-            self._attend(came)
-
-    def _attend(self, came: list[BaseException]) -> None:
-        if came:
-            raise _Stop
-        now = clock.monotonic()
-        if now < self._look_at:
-            return
-        self._look_at = now + _LOOK_EVERY
-        if now - self._since >= _LONGEST_WAIT:
-            self._hand_on()
-        if self._sink.checkpoint_due():
-            self._hand_on()
-            self._sink.checkpoint(self._state())
-
-    @property
-    def last(self) -> OrderParameters:
+    def told(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
         at = self._run.times[self.count - 1 : self.count]
         return reduced(self._run.problem, at, self._last[None])[0]
 
-    def _take(self, time: float) -> None:
-        """Let the density just reached wait for the sink."""
-        frame, self._last = self._run.frames.pop(), self._run.moments.pop()
-        self.count += 1
-        self._waiting.append((time, frame, self._last))
-        self._values += self._run.state.solver.u.size
-        if len(self._waiting) >= _MOST_WAITING or self._values > _MOST_VALUES:
-            self._hand_on()
+    def judge(self) -> None:
+        """Raise `SolveError` where the densities reached are not what they have to be."""
+        self._run.judge(self._quality)
 
-    def _hand_on(self) -> None:
+    def hand_on(self, sink: Sink | None) -> None:
         """Hand what waits to the sink, with the steps that led there."""
         waiting, self._waiting = self._waiting, []
-        self._since, self._values = clock.monotonic(), 0
-        if not waiting:
-            return
         for _, frame, _ in waiting:
             self._quality = self._quality.with_frame(frame)
         times = np.array([time for time, _, _ in waiting])
@@ -229,7 +141,7 @@ class Stream:
         for name in ORDER_PARAMETER_NAMES:
             block[name], block[f"dense_{name}"] = getattr(here, name), getattr(along, name)
         block |= {name: [one[name] for one in arrays] for name in arrays[0]}
-        self._sink.extend(self.count - len(waiting), block)
+        self._opened.extend(self.count - len(waiting), block)
         if self._at_hand is not None:
             self._at_hand.frames += [frame for _, frame, _ in waiting]
             self._at_hand.here.append((times, here))
@@ -242,7 +154,8 @@ class Stream:
         """Steps that were not handed on yet, as rows (time, functionals)."""
         return np.concatenate([self._dense, *self._run.state.solver.log])
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Return solver, steps not handed on, quality and count."""
         run = self._run
         law = np.nan if run.law_time is None else run.law_time
         return {
@@ -278,14 +191,15 @@ class Stream:
             allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
             raise ParameterError("times", float(ahead[0]), allowed)
 
-    def _statistics(self) -> dict[str, Any]:
-        return self._run.statistics(self._quality, interrupted=self._interrupted)
+    def statistics(self) -> dict[str, Any]:
+        """Return how the run goes."""
+        return self._run.statistics(self._quality, interrupted=self.interrupted)
 
     def _trajectory(self) -> DensityTrajectory:
-        stats = self._statistics()
+        stats = self.statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)
-        return stored_trajectory(self._run.problem, self._sink, stats)
+        return stored_trajectory(self._run.problem, self._opened, stats)
 
 
 def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> DensityTrajectory:
@@ -301,7 +215,7 @@ def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> Densi
     frames = [frame_arrays(frame) for frame in whole.frames]
     begins = np.append(0, ends)
     # A callback hears of a time once the sink has it; a resumed run has told of some already.
-    step = _MOST_WAITING if callback is None else 1
+    step = _AT_ONCE if callback is None else 1
     heard = 0 if sink.state is None or callback is None else len(sink.frames)
     interrupted = False
     with noticed() as came:
@@ -336,7 +250,7 @@ def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> De
         for prefix in ("", "dense_")
     )
     stored = sink.frames
-    frames: Sequence[AnyFrame] = StoredDensities(stored)
+    frames: Sequence[AnyFrame] = Mapped(stored, frame_from)
     if len(stored) * sum(array.nbytes for array in stored[-1].values()) <= _SMALL:
         frames = tuple(frames)
     times, dense_times = sink.series("time"), sink.series("dense_time")

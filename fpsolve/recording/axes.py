@@ -35,7 +35,6 @@ _ROOT: dict[str, dict[str, tuple[str, ...]]] = {
         **_TIMES,
         "functionals": ("time", "functional"),
         "dense_functionals": ("dense_time", "functional"),
-        "second_moment": ("time",),
     },
     "*": {
         **_TIMES,

@@ -39,7 +39,6 @@ _LABELS = {
     "teacher_probability": Label("probability of the teacher value", "p(w*)"),
     "functionals": Label("average of the functional", "M_i"),
     "dense_functionals": Label("average of the functional", "M_i"),
-    "second_moment": Label("average of x^2"),
     "run": Label("independent run"),
     "coordinate": Label("coordinate of the weight vector", "i"),
     "threshold": Label("number of the threshold"),

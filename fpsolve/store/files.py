@@ -32,6 +32,7 @@ KINDS = {
     "density": ("DensityTrajectory", "fpsolve.store.density"),
     "particles": ("ParticleTrajectory", "fpsolve.store.particles"),
     "macro": ("MacroTrajectory", "fpsolve.store.macro"),
+    "mckean-vlasov": ("LineTrajectory", "fpsolve.store.line"),
     "sweep": ("SweepResult", "fpsolve.store.sweep"),
     "stationary-states": ("StationaryState", "fpsolve.store.stationary"),
     "fixed-points": ("FixedPoint", "fpsolve.store.fixed_points"),
@@ -39,6 +40,8 @@ KINDS = {
     "closure-error": ("ClosureError", "fpsolve.store.closure_error"),
     "comparison": ("Comparison", "fpsolve.store.comparison"),
 }
+
+_WITHOUT_PROBLEM = ("comparison", "mckean-vlasov")
 
 
 def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
@@ -85,6 +88,16 @@ def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
 def load(path: str | Path) -> Any:
     """Return the result that `save` or a run wrote to `path`.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    trajectory, state, tuple of states or another result
+        As it was saved: of the kind that `fpsolve info` names, equal in every array.
+
     Raises
     ------
     StoreError
@@ -125,7 +138,7 @@ def write_result(file: h5py.File, kind: str, result: Any) -> None:
 def problem_of(path: str | Path, file: h5py.File) -> Problem | None:
     """Return the problem in a file, None for a result that has none."""
     if "problem" not in file.attrs:
-        if _kind(path, file) == "comparison":
+        if _kind(path, file) in _WITHOUT_PROBLEM:
             return None
         raise StoreError(f"{path}: is damaged: it has no problem")
     return parse_problem(_text(file.attrs["problem"]), source=f"{path}:problem").problem
