@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import doctest
 import inspect
+import logging
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -270,3 +272,78 @@ def test_the_docs_list_every_command() -> None:
 
     text = (DOCS / "command_line.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r"^\| `fpsolve ([a-z-]+) ", text, re.MULTILINE)) == COMMANDS
+
+
+def options(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
+    """Command -> its options."""
+    (commands,) = [a for a in parser._actions if a.dest == "command"]
+    return {
+        name: {text for action in command._actions for text in action.option_strings}
+        for name, command in commands.choices.items()
+    }
+
+
+def test_the_docs_name_every_option_and_no_other() -> None:
+    from fpsolve.cli.parser import build_parser
+
+    known = options(build_parser())
+    text = (DOCS / "command_line.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(--?[a-z-]+)`", text))
+    every = set().union(*known.values()) - {"-h", "--help"}
+    assert told - {"--quiet", "--verbose"} == every - {"--quiet", "--verbose"}
+    for row in re.findall(r"^\| (`-.*?) \| (.*?) \| .*\|$", text, re.MULTILINE):
+        named, of = (re.findall(r"`([^`]+)`", part) for part in row)
+        if of and "whatever" not in row[1]:
+            for option in named:
+                assert {c for c in known if option in known[c]} == set(of), option
+
+
+def test_the_docs_use_options_that_commands_have() -> None:
+    from fpsolve.cli.parser import build_parser
+
+    known = options(build_parser())
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for command, rest in re.findall(r"\bfpsolve ([a-z-]+)\b([^`\n|]*)", text):
+            if command in known:
+                for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest):
+                    assert option in known[command], f"{page.name}: {command} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_name_what_there_is(page: Path) -> None:
+    rooms = {path.stem for path in Path(fpsolve.__file__).parent.iterdir()}
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"\bfpsolve\.([a-zA-Z_]\w*)", text):
+        assert name in fpsolve.__all__ or name in rooms, name
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        compile(block, page.name, "exec")
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """What the pages of the how-to take for granted: a problem, its files, a simulation."""
+    monkeypatch.chdir(tmp_path)
+    problem = fpsolve.Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=0.1,
+        ridge=0.5,
+    )
+    Path("problem.toml").write_text(problem.to_toml(), encoding="utf-8")
+    np.save("layer.npy", 0.02 * np.random.default_rng(0).standard_normal(500))
+    times = np.array([0.0, 5.0])
+    models = fpsolve.simulate_ste(problem, times, dimension=300, runs=3, seed=1)
+    fpsolve.save(fpsolve.solve_pde(problem, times), "out.h5")
+    names = {"problem": problem, "times": times, "weights": models.weights, "fpsolve": fpsolve}
+    level = logging.getLogger("fpsolve").level
+    yield {**names, "teacher_weights": models.teacher_weights}
+    logging.getLogger("fpsolve").setLevel(level)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("howto/*.md")), ids=lambda path: path.stem)
+def test_the_code_of_the_how_to_runs(page: Path, prepared) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if "torch" not in block and "layer.weight" not in block:  # PyTorch is not needed here
+            exec(block, prepared)

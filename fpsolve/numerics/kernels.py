@@ -44,6 +44,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fpsolve.numerics.parts import PartCompiler
 from fpsolve.numerics.rows import add_rows, cross, dot, multiply, set_rows, subtract_products
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
@@ -66,7 +67,6 @@ __all__ = [
     "place",
     "positions",
     "regrid",
-    "set_off",
 ]
 
 Array = NDArray[np.float64]
@@ -80,14 +80,19 @@ Indices = NDArray[np.int64]
 # With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
 # may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
-_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_hidden: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_kernel: Any = _compiled(**_options)
-_maker: Any = _compiled(**_options, **_hidden)
-_inlined: Any = _compiled(**_options, inline="always")
-_part: Any = _compiled(**_options, **_hidden, _nrt=False)
-_fused: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract"})
-_summing: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract", "reassoc"})
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_hidden: dict[str, Any] = {
+    **_options,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+_kernel: Any = _compiled(**_options, cache=True)
+_inlined: Any = _compiled(**_options, cache=True, inline="always")
+_maker: Any = _compiled(**_hidden)
+_part: Any = _compiled(**_hidden, _nrt=False)
+_fused: Any = _compiled(**_hidden, _nrt=False, fastmath={"contract"})
+_summing: Any = _compiled(**_hidden, _nrt=False, fastmath={"contract", "reassoc"})
 
 
 # --- groups of arrays ----------------------------------------------------------------------------
@@ -267,8 +272,8 @@ def _rate(segment: Array, time: float) -> tuple[float, float]:
     return final + half * (1.0 + math.cos(angle)), -half * math.sin(angle) * math.pi / duration
 
 
-@_kernel
-def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
+@_part
+def _evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
     """Put (c_1 … c_J, D) into `out`; return 0, or what a foreign law returns if it fails."""
     if law.address != 0:
         status: int = _call(law.address, time, moments.ctypes.data, out.ctypes.data)  # type: ignore[call-arg]
@@ -323,15 +328,15 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, 
         if j < rank:
             size = _DIFFERENCE * max(1e-3, abs(moments[j]))
             point[j] = moments[j] + size
-            status |= evaluate_law(law, time, point, above)
+            status |= _evaluate_law(law, time, point, above)
             point[j] = moments[j] - size
-            status |= evaluate_law(law, time, point, below)
+            status |= _evaluate_law(law, time, point, below)
             point[j] = moments[j]
         else:
             size = 1e-3 * dt
-            status |= evaluate_law(law, time + size, point, above)
+            status |= _evaluate_law(law, time + size, point, above)
             # One-sided: the law may jump where the step begins.
-            status |= evaluate_law(law, time, point, below)
+            status |= _evaluate_law(law, time, point, below)
             size *= 0.5
         for i in range(count):
             out[j, i] = (above[i] - below[i]) / (2.0 * size)
@@ -364,6 +369,8 @@ def _largest(values: Array) -> float:
 
 # --- the semi-discrete operator ------------------------------------------------------------------
 
+# Elements whose rows are worked on together, so that they stay in the fastest cache.
+_TILE = 128
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -384,8 +391,8 @@ def _segment(rise: float) -> float:
     return -math.expm1(-y) / y
 
 
-@_kernel
-def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
+@_part
+def _exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
     """Coefficients (α, β) of the flux α u_left − β u_right through the face of element e.
 
     With the potential U(x) = −∫ a/D from the left centre, the flux that is constant between the
@@ -406,14 +413,11 @@ def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> t
 
 
 @_part
-def _blend(mesh: Mesh, work: Work, c: Array, begin: int, end: int) -> None:
+def _blend(mesh: Mesh, work: Work, c: Array) -> None:
     """Σ_j c_j drift_j into the nodes' rows of `work.drift`, D·heat into the row after them."""
-    (nodes, elements), terms = mesh.mass.shape, mesh.drift.shape[0]
-    for j in range(nodes):
-        at = j * elements + begin
-        set_rows(work.drift, at, c, 0, mesh.drift, at, nodes * elements, terms, end - begin)
-    for e in range(_unsigned(begin), _unsigned(end)):
-        work.drift[nodes, e] = c[terms] * mesh.heat[e]
+    size, terms, elements = mesh.mass.size, mesh.drift.shape[0], mesh.heat.size
+    set_rows(work.drift, 0, c, 0, mesh.drift, 0, size, terms, size)
+    set_rows(work.drift, size, c, terms, mesh.heat, 0, elements, 1, elements)
 
 
 @_part
@@ -426,9 +430,7 @@ def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
 
 
 @_part
-def _spectral(
-    ref: Reference, mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array
-) -> None:
+def _spectral(ref: Reference, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
     """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`."""
     flux, drift = work.flux, work.drift
     nodes, elements = u.shape
@@ -443,10 +445,23 @@ def _spectral(
 def _fitted(mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
     """out = the same by exponential fitting."""
     for e in range(begin, end):
-        alpha, beta = exponential_flux(work.drift, mesh.half, work.drift[2, e], e)
+        alpha, beta = _exponential_flux(work.drift, mesh.half, work.drift[2, e], e)
         through = alpha * u[0, e] - beta * u[1, e]
         out[0, e] = -through
         out[1, e] = through
+
+
+@_part
+def _apply_operator(
+    scheme: int, ref: Reference, mesh: Mesh, work: Work, u: Array, out: Array
+) -> None:
+    """out = A u, unassembled, with the coefficients of `work.drift`."""
+    for begin in range(0, u.shape[1], _TILE):
+        end = min(begin + _TILE, u.shape[1])
+        if scheme == 0:
+            _spectral(ref, work, u, begin, end, out)
+        else:
+            _fitted(mesh, work, u, begin, end, out)
 
 
 @_part
@@ -457,15 +472,13 @@ def _change(
     work: Work,
     at: tuple[Array, Array],
     u: Array,
-    begin: int,
-    end: int,
     out: Array,
 ) -> None:
     """out = (dA in the direction `along`) u at (c, D), with at = (along, (c, D))."""
     along, point = at
     if scheme == 0:
-        _blend(mesh, work, along, begin, end)
-        _spectral(ref, mesh, work, u, begin, end, out)
+        _blend(mesh, work, along)
+        _apply_operator(scheme, ref, mesh, work, u, out)
         return
     # Central difference; the direction is scaled so that D changes by a share _D_STEP.
     size = _D_STEP * point[-1] / max(abs(along[-1]), 1e-300)
@@ -475,10 +488,10 @@ def _change(
     for side in (-1.0, 1.0):
         for i in range(point.size):
             near[i] = point[i] + side * size * along[i]
-        _blend(mesh, work, near, begin, end)
-        _fitted(mesh, work, u, begin, end, other if side < 0.0 else out)
+        _blend(mesh, work, near)
+        _apply_operator(scheme, ref, mesh, work, u, other if side < 0.0 else out)
     for j in range(out.shape[0]):
-        for e in range(begin, end):
+        for e in range(out.shape[1]):
             out[j, e] = (out[j, e] - other[j, e]) / (2.0 * size)
 
 
@@ -491,7 +504,7 @@ def _assemble(
     nodes, elements = mass.shape
     if scheme == 1:
         for e in range(begin, end):
-            alpha, beta = exponential_flux(drift, mesh.half, drift[2, e], e)
+            alpha, beta = _exponential_flux(drift, mesh.half, drift[2, e], e)
             matrix[0, 0, e] = shift * mass[0, e] + alpha
             matrix[0, 1, e] = -beta
             matrix[1, 0, e] = -alpha
@@ -516,9 +529,6 @@ def _shut(matrix: Array, mass: Array, shift: float, node: int, e: int) -> None:
 
 
 # --- linear algebra ------------------------------------------------------------------------------
-
-# Elements whose rows are worked on together, so that they stay in the fastest cache.
-_TILE = 128
 
 
 @_part
@@ -687,13 +697,12 @@ def _begin_step(
     for s in range(STAGES):
         for r in range(STAGES):
             work.coupling[s, r] = -COUPLING[s, r] / dt
+    for i in range(rank + 1):
+        if _any(slopes[i]):
+            _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
+    _blend(mesh, work, c)
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
-        for i in range(rank + 1):
-            if _any(slopes[i]):
-                at = (slopes[i], c)
-                _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
-        _blend(mesh, work, c, begin, end)
         _assemble(scheme, ref, mesh, work, shift, begin, end)
     for k in range(mesh.first.size - 1):
         if bins.absorbing[0] != 0.0:
@@ -740,13 +749,8 @@ def _take_stage(
     set_rows(start, 0, _START_WEIGHTS, weights, stages, 0, size, stage + 1, size)
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
-    for begin in range(0, elements, _TILE):
-        end = min(begin + _TILE, elements)
-        _blend(mesh, work, c, begin, end)
-        if scheme == 0:
-            _spectral(ref, mesh, work, start, begin, end, out)
-        else:
-            _fitted(mesh, work, start, begin, end, out)
+    _blend(mesh, work, c)
+    _apply_operator(scheme, ref, mesh, work, start, out)
     if stage > 0:
         # mass·Σ_r COUPLING_r U_r/dt; `coupling` has the opposite sign.
         set_rows(work.flux, 0, work.coupling, stage * STAGES, stages, size, size, stage, size)
@@ -847,7 +851,7 @@ def _step(
     terms = mesh.drift.shape[0] + 1
     c, slopes = np.empty(terms), np.empty((rank + 1, terms))
     moments = present[:rank].copy()
-    if evaluate_law(law, time, moments, c) != 0:
+    if _evaluate_law(law, time, moments, c) != 0:
         return 1
     if _law_slopes(law, time, dt, moments, work.spare, slopes) != 0:
         return 1
@@ -866,7 +870,7 @@ def _step(
             moments[j] = present[j]
             for r in range(s):
                 moments[j] += STAGE_WEIGHTS[s, r] * gains[r, j]
-        if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
+        if _evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
             return 1
         nudge = NUDGES[s] * dt if moving else 0.0
         _take_stage(scheme, ref, bins, mesh, work, (s, correction, c, nudge))
@@ -915,8 +919,8 @@ def _extremes(mesh: Mesh, u: Array, spare: Array) -> tuple[float, float]:
 # --- geometry ------------------------------------------------------------------------------------
 
 
-@_kernel
-def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+@_part
+def _positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
     """Fill left ends and widths (E,); `shift` (K,) moves the lattice."""
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
@@ -965,29 +969,31 @@ def _weigh(ref: Reference, bins: Bins, model: Model, cells: Cells, u: Array, bac
                 u[0, e] = u[last, e - 1]
 
 
-@_kernel
-def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+@_maker
+def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
     """Everything that follows from the cells, for coefficients that are polynomials on the bins."""
     nodes, elements = ref.nodes.size, cells.bins.size
     terms, count = model.drift.shape[0], model.functionals.shape[0]
     left, width, inverse = np.empty(elements), np.empty(elements), np.empty(elements)
     heat = np.empty(elements)
-    positions(bins, cells, motion.shift, left, width)
+    _positions(bins, cells, motion.shift, left, width)
     mass, drift = np.empty((nodes, elements)), np.empty((terms, nodes, elements))
     functionals = np.empty((count, nodes, elements))
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
             b = cells.bins[e]
-            h = _polynomial(model.shape[b], left[e] + 0.5 * width[e])
-            inverse[e] = 1.0 / (h * h)
+            h, bent = _polynomial(model.shape[b], left[e] + 0.5 * width[e]), _bent(model, b)
+            inverse[e] = divided = 1.0 / (h * h)
             heat[e] = 2.0 * model.scale[k] / width[e]
             for j in range(nodes):
                 x = left[e] + 0.5 * width[e] * (1.0 + ref.nodes[j])
-                h = _polynomial(model.shape[b], x)
-                mass[j, e] = 0.5 * width[e] * ref.weights[j] / (h * h)
+                if bent:
+                    h = _polynomial(model.shape[b], x)
+                    divided = 1.0 / (h * h)
+                mass[j, e] = 0.5 * width[e] * ref.weights[j] * divided
                 for i in range(terms):
                     a = _polynomial(model.drift[i, k, b], x) - motion.speed[i, k]
-                    drift[i, j, e] = a / (h * h)
+                    drift[i, j, e] = a * divided
                 for i in range(count):
                     value = _polynomial(model.functionals[i, k, b], x)
                     functionals[i, j, e] = model.probability[k] * mass[j, e] * value
@@ -1101,8 +1107,8 @@ def _density_tail(ref: Reference, mesh: Mesh, u: Array, e: int) -> float:
     return 2.0 * largest
 
 
-@_kernel
-def mark(
+@_maker
+def _mark(
     ref: Reference,
     bins: Bins,
     model: Model,
@@ -1221,8 +1227,8 @@ def _union(ref: Reference, u: Array, e: int, width: float, out: Array) -> float:
     return change
 
 
-@_kernel
-def regrid(
+@_maker
+def _regrid(
     ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
 ) -> tuple[Cells, Array]:
     """Carry out `action`; return the new cells and density.
@@ -1572,8 +1578,8 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     )
 
 
-@_kernel
-def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
+@_part
+def _measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
     """out = functionals of the density, offsets included."""
     for i in range(out.size):
         out[i] = offset[i] + dot(functionals[i], 0, u, 0, u.size)
@@ -1726,7 +1732,7 @@ def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c
     time, dt = when
     near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
     for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
-        evaluate_law(law, time + share * dt, present, c)
+        _evaluate_law(law, time + share * dt, present, c)
         for k in range(motion.shift.size):
             if motion.detached[k]:
                 motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
@@ -1745,7 +1751,7 @@ def _refine(
             needy[e] = SPLIT
             if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most:
                 severe[e], some = 1, True
-    halved, finer = regrid(ref, cells, u, marks, width, needy, 0.0)
+    halved, finer = _regrid(ref, cells, u, marks, width, needy, 0.0)
     if not some:
         return halved, finer
     again = np.zeros(halved.bins.size, np.int64)
@@ -1754,7 +1760,7 @@ def _refine(
         if severe[e] == 1:
             again[at] = again[at + 1] = SPLIT
         at += 1 + needy[e]
-    return regrid(ref, halved, finer, marks, width, again, 0.0)  # type: ignore[no-any-return]
+    return _regrid(ref, halved, finer, marks, width, again, 0.0)  # type: ignore[no-any-return]
 
 
 @_part
@@ -1825,7 +1831,7 @@ def _next_step(
     if present[0] < limits.rest and clock[STEPS] >= clock[ASK]:
         return REST, 0.0
     step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
-    if evaluate_law(law, clock[TIME], present, c) != 0:
+    if _evaluate_law(law, clock[TIME], present, c) != 0:
         return FOREIGN, 0.0
     if _any(motion.detached):
         step = _keep_inside(bins, model, cells, motion, c, step)
@@ -1868,6 +1874,33 @@ def _enter(
     clock[LOGGED] += 1.0
 
 
+@_part
+def _set_off(
+    model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array, c: Array
+) -> None:
+    """Choose the first step and the sizes relative to which functionals are right."""
+    clock = control.clock
+    for i in range(present.size):
+        control.sizes[i] = 0.0
+        if model.rule[i] == SIGNED:
+            control.sizes[i] = abs(present[i])
+        elif model.rule[i] >= ABSOLUTE:
+            control.sizes[i] = _absolute(mesh.functionals[i], u)
+    _evaluate_law(law, clock[TIME], present, c)
+    speed, finest = 0.0, np.inf
+    for e in range(u.shape[1]):
+        finest = min(finest, mesh.width[e])
+        for j in range(mesh.drift.shape[1]):
+            drift = 0.0
+            for i in range(mesh.drift.shape[0]):
+                drift += c[i] * mesh.drift[i, j, e]
+            speed = max(speed, abs(drift))
+    stir = c[-1] * _largest(model.scale)
+    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+    # Next to a time that is not 0 a step must be more than rounding.
+    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
+
+
 @_kernel
 def march(
     scheme: int,
@@ -1891,7 +1924,9 @@ def march(
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     gained = np.zeros((2, cells.first.size - 1))
     work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-    measure(model.offset, mesh.functionals, u, present)
+    _measure(model.offset, mesh.functionals, u, present)
+    if clock[STEP] == 0.0:
+        _set_off(model, law, mesh, u, control, present, c)
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
@@ -1933,8 +1968,8 @@ def march(
             why = REFRESH
             break
         if changed:
-            mesh = place(ref, bins, model, cells, motion)
-        measure(model.offset, mesh.functionals, u, present)
+            mesh = _place(ref, bins, model, cells, motion)
+        _measure(model.offset, mesh.functionals, u, present)
     return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
@@ -1962,7 +1997,7 @@ def _adapt(
     merge_below = _MERGE * limits.resolution if merge else 0.0
     needs = (limits.idle, clock[CARE])
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
-    action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
+    action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))
     if outermost > limits.resolution or _largest(marks[1]) > limits.resolution:
@@ -1993,7 +2028,7 @@ def _adapt(
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
-        cells, new = regrid(ref, cells, new, marks, mesh.width, action, union)
+        cells, new = _regrid(ref, cells, new, marks, mesh.width, action, union)
     if growing:
         _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
@@ -2123,11 +2158,11 @@ def lay(
         if gaussian[0].size > 0:
             _sample(ref, mesh, gaussian, u)
         _join(ref, bins, mesh, u)
-        measure(model.offset, mesh.functionals, u, present)
-        evaluate_law(law, time, present, c)
+        _measure(model.offset, mesh.functionals, u, present)
+        _evaluate_law(law, time, present, c)
         marks = np.empty((2, u.shape[1]))
         bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0))
-        action = mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
+        action = _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
         again = False
         for e in range(action.size):
             action[e] = max(action[e], KEEP)
@@ -2136,10 +2171,10 @@ def lay(
         if not _any(action):
             break
         again = True
-        cells, u = regrid(ref, cells, u, marks, mesh.width, action, 0.0)
+        cells, u = _regrid(ref, cells, u, marks, mesh.width, action, 0.0)
         if model.drift.shape[0] == 0:
             break
-        mesh = place(ref, bins, model, cells, motion)
+        mesh = _place(ref, bins, model, cells, motion)
         if gaussian[0].size == 0:
             break
     return again, (cells, motion, mesh, u)
@@ -2160,30 +2195,42 @@ def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array, masses: Array) 
                 u[j, e] += lift * ((masses[e] - held) / room)
 
 
-@_kernel
-def set_off(model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array) -> None:
-    """Choose the first step and the sizes relative to which functionals are right.
+# --- for Python ----------------------------------------------------------------------------------
 
-    `present` gets the functionals.
-    """
-    clock, c = control.clock, np.empty(mesh.drift.shape[0] + 1)
-    measure(model.offset, mesh.functionals, u, present)
-    for i in range(present.size):
-        control.sizes[i] = 0.0
-        if model.rule[i] == SIGNED:
-            control.sizes[i] = abs(present[i])
-        elif model.rule[i] >= ABSOLUTE:
-            control.sizes[i] = _absolute(mesh.functionals[i], u)
-    evaluate_law(law, clock[TIME], present, c)
-    speed, finest = 0.0, np.inf
-    for e in range(u.shape[1]):
-        finest = min(finest, mesh.width[e])
-        for j in range(mesh.drift.shape[1]):
-            drift = 0.0
-            for i in range(mesh.drift.shape[0]):
-                drift += c[i] * mesh.drift[i, j, e]
-            speed = max(speed, abs(drift))
-    stir = c[-1] * _largest(model.scale)
-    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
-    # Next to a time that is not 0 a step must be more than rounding.
-    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
+
+@_kernel
+def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
+    """See `_evaluate_law`."""
+    return _evaluate_law(law, time, moments, out)  # type: ignore[no-any-return]
+
+
+@_kernel
+def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
+    """See `_exponential_flux`."""
+    return _exponential_flux(drift, half, diffusivity, e)  # type: ignore[no-any-return]
+
+
+@_kernel
+def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
+    """See `_measure`."""
+    _measure(offset, functionals, u, out)
+
+
+@_kernel
+def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+    """See `_place`."""
+    return _place(ref, bins, model, cells, motion)  # type: ignore[no-any-return]
+
+
+@_kernel
+def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+    """See `_positions`."""
+    _positions(bins, cells, shift, left, width)
+
+
+@_kernel
+def regrid(
+    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+) -> tuple[Cells, Array]:
+    """See `_regrid`."""
+    return _regrid(ref, cells, u, marks, width, action, most)  # type: ignore[no-any-return]

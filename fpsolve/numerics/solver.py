@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class Ending(enum.Enum):
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
 
 
+@functools.lru_cache(maxsize=32)
 def kernel_reference(element: Element) -> Reference:
     """The reference element as kernels take it."""
     return Reference(
@@ -150,11 +152,9 @@ class Solver:
         """Class of each element, shape (E,)."""
         return np.repeat(np.arange(self.cells.first.size - 1), np.diff(self.cells.first))
 
-    def start_clock(self, law: Law) -> None:
-        """Choose the first step and the sizes relative to which functionals are right."""
-        moments = np.empty(self.model.offset.size)
-        kernels.set_off(self.model, law, self.mesh, self.u, self.control, moments)
-        self.log.append(np.append(self.time, moments)[None])
+    def begin(self) -> None:
+        """Log the start; the first step is chosen when it is taken."""
+        self.log.append(np.append(self.time, self.moments)[None])
 
     def advance(
         self, law: Law, until: float, tick: Callable[[float], None] | None = None
