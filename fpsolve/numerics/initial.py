@@ -82,9 +82,9 @@ def start_solver(
         if not (action == kernels.SPLIT).any():
             break
         marks = np.zeros((2, solver.u.shape[1]))
-        solver.cells, solver.u = kernels.regrid(
-            solver.reference, solver.cells, solver.u, marks, solver.mesh.width, action, 0.0
-        )
+        least = np.full(solver.cells.first.size - 1, -np.inf)
+        grid = (solver.cells, solver.u, marks, solver.mesh.width)
+        solver.cells, solver.u = kernels.regrid(solver.reference, *grid, action, 0.0, least)
         solver.place()
     _fix_mass(solver, initial)
     solver.start_clock(law)
@@ -149,7 +149,9 @@ def _where_to_split(solver: Solver, law: Law, speed: Array) -> NDArray[np.int64]
     ends = np.empty((2, solver.cells.first.size - 1))
     bounds = (kernels.SPLIT_SHARE * solver.resolution, 0.0, (np.inf, 1.0))
     grid = (solver.cells, mesh, solver.u, bounds, marks, ends)
-    action = kernels.mark(solver.reference, equation.bins, solver.model, *grid)
+    # A start is resolved in full: rare classes, too, begin without ripples.
+    model = solver.model._replace(relevance=np.ones_like(equation.relevance))
+    action = kernels.mark(solver.reference, equation.bins, model, *grid)
     action[action != kernels.SPLIT] = kernels.KEEP
     breaks = equation.bins.upper[:-1]
     if equation.fields is not None or breaks.size == 0:

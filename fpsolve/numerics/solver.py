@@ -56,6 +56,7 @@ def kernel_reference(element: Element) -> Reference:
         element.halves,
         element.merge,
         element.restore,
+        element.parts,
     )
 
 
@@ -107,7 +108,10 @@ class Solver:
             np.zeros(classes), np.zeros((terms, classes)), np.zeros(classes, np.bool_)
         )
         self.control = Control(
-            np.zeros(kernels.CLOCK_SIZE), np.zeros(equation.offset.size), np.zeros((2, classes))
+            np.zeros(kernels.CLOCK_SIZE),
+            np.zeros(equation.offset.size),
+            np.zeros((2, classes)),
+            np.zeros(classes + 1),
         )
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.CARE] = 1.0
@@ -229,6 +233,14 @@ class Solver:
         clock[kernels.TRIES] = 0.0
         return Ending.REACHED
 
+    @property
+    def lifted(self) -> float:
+        """What lifting ripples may have changed, in units of the promise for functionals."""
+        *classes, functionals = (
+            self.control.lifted / [*([10.0] * (self.control.lifted.size - 1)), 1.0]
+        ).tolist()
+        return float(max(functionals, *classes))
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of all that `restore` needs to go on bit for bit, but for the log."""
         groups: dict[str, Any] = {
@@ -273,5 +285,6 @@ class Solver:
             "time_error": float(clock[kernels.TIME_ERROR]),
             "rounding": float(clock[kernels.ROUNDING]),
             "regrids": int(clock[kernels.REGRIDS]),
+            "lifted": self.lifted,
             "at_rest_from": float(clock[kernels.RESTED] or np.inf),
         }
