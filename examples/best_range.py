@@ -24,7 +24,7 @@ def problem(bits, omega):
     )
 
 
-ranges = np.geomspace(0.3, 8.0, 80)
+ranges = np.geomspace(0.3, 8.0, 240)
 curves = {bits: fpsolve.range_curve(problem(bits, 1.0), ranges) for bits in (2, 3, 4)}
 best = {bits: fpsolve.optimal_range(problem(bits, 1.0), points=60) for bits in (2, 3, 4)}
 

@@ -42,11 +42,13 @@ def visualize():
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     fine = np.linspace(0, 0.45, 200)
-    left.plot(fine, np.clip((fraction - fine) / (1 - 2 * fine), 0, 1), label="small-rate limit")
+    limit = np.clip((fraction - fine) / (1 - 2 * fine), 0, 1)
+    left.plot(fine, limit, label="small-rate limit")
     left.plot(strengths, upper, "ko", label="solved")
     left.set(xlabel=r"$\zeta/(S + \lambda)$", ylabel="share at the upper level", ylim=(0, 1.05))
     left.legend(frameon=False)
-    right.plot(strengths, errors, "o-")
+    right.plot(fine, 1 - limit)  # the share that is not at the upper level
+    right.plot(strengths, errors, "ko")
     right.set(xlabel=r"$\zeta/(S + \lambda)$", ylabel=r"$\varepsilon_g$ reached")
     return figure
 

@@ -47,7 +47,7 @@ def visualize():
     right.plot(w, held.pdf(w, times[-1]), label=rf"density at $\tau$ = {times[-1]:g}")
     gauss = np.exp(-((w - exact_mean) ** 2) / (2 * exact_variance))
     right.plot(w[::12], gauss[::12] / np.sqrt(2 * np.pi * exact_variance), "k.", label="Gaussian")
-    right.set(xlabel="w", ylabel="density", ylim=(0, 0.95))
+    right.set(xlabel="$w$", ylabel="density", ylim=(0, 0.95))
     right.legend(frameon=False)
     return figure
 

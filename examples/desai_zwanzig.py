@@ -57,7 +57,7 @@ def visualize():
     for means, marker, label in zip(reached, "^v", ("from above", "from below"), strict=True):
         axes.plot(diffusions, means, f"k{marker}", label=f"solved, {label}")
     axes.axvline(critical, color="0.6", linestyle=":", label="transition")
-    axes.set(xlabel="D", ylabel="mean")
+    axes.set(xlabel="$D$", ylabel="mean")
     axes.legend(frameon=False)
     return figure
 

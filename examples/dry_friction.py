@@ -39,7 +39,7 @@ def visualize():
     for i, time in enumerate(times):
         axes.plot(x, result.pdf(x, time), f"C{i}", label=f"age {time + age:g}")
         axes.plot(x[::40], propagator(x[::40], time + age), f"C{i}.")
-    axes.set(xlabel="x", ylabel="density", title="lines: solved, points: closed form")
+    axes.set(xlabel="$x$", ylabel="density", title="lines: solved, points: closed form")
     axes.legend(frameon=False)
     return figure
 

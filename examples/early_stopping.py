@@ -33,7 +33,7 @@ def visualize():
     for curve, found, name in ((exact, stop, "density"), (closure, promised, "closure")):
         (line,) = axes.plot(times, curve.order_parameters.generalization_error, label=name)
         axes.plot([found.time], [found.value], "o", color=line.get_color())
-    axes.set(xlabel=r"$\tau$", ylabel=r"$\varepsilon_g$", ylim=(0, 1))
+    axes.set(xlabel=r"$\tau$", ylabel=r"$\varepsilon_g$", ylim=(0.3, 0.6), xlim=(0, 120))
     axes.legend(frameon=False)
     return figure
 

@@ -36,7 +36,7 @@ def visualize():
     axes.semilogy(1 / diffusions, leading, "--", label="Kramers")
     axes.semilogy(1 / diffusions, corrected, label="with its first correction")
     axes.semilogy(1 / diffusions, rates, "ko", label="solved")
-    axes.set(xlabel="1/D", ylabel="relaxation rate")
+    axes.set(xlabel="$1/D$", ylabel="relaxation rate")
     axes.legend(frameon=False)
     return figure
 

@@ -31,9 +31,9 @@ def visualize():
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes = figure.subplots()
     for i, time in enumerate(times):
-        axes.plot(x, result.pdf(x, time), f"C{i}", label=f"t = {time:g}")
+        axes.plot(x, result.pdf(x, time), f"C{i}", label=f"$t$ = {time:g}")
         axes.plot(x[::25], exact[i, ::25], f"C{i}.")
-    axes.set(xlabel="x", ylabel="density", title="lines: solved, points: closed form")
+    axes.set(xlabel="$x$", ylabel="density", title="lines: solved, points: closed form")
     axes.legend(frameon=False)
     return figure
 

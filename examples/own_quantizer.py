@@ -48,6 +48,7 @@ def visualize():
         fpsolve.plot_stationary_density(state, ax=axes)
         axes.set_title(f"{name}: {axes.get_title()}")
         axes.set_xlim(-1.9, 1.4)
+        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.4, 1.0))
     return figure
 
 

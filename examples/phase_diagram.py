@@ -31,10 +31,10 @@ def visualize():
     """Draw the error at the last time over both axes."""
     figure = Figure(figsize=(5.6, 4.0), layout="constrained")
     axes = figure.subplots()
-    mesh = axes.pcolormesh(ranges, ridges, late.T, shading="nearest")
-    axes.plot(ranges[late.argmin(axis=0)], ridges, "wo", mec="0.2")
-    figure.colorbar(mesh, ax=axes, label=r"$\varepsilon_g$ at $\tau = 120$")
-    axes.set(xlabel=r"$\omega$", ylabel=r"$\lambda$", title="white: the best range")
+    fpsolve.plot_phase_diagram(result, ax=axes)
+    best = ranges[late.argmin(axis=0)]
+    axes.plot(best, ridges, "wo", mec="0.2", zorder=1.9, label=r"best range at a $\lambda$")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     return figure
 
 

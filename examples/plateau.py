@@ -43,6 +43,7 @@ def visualize():
         error = curve.order_parameters.generalization_error
         (line,) = axes.plot(times, error, label=rf"$\omega = {omega}$")
         axes.axvline(predicted[omega], color=line.get_color(), ls=":")
+    axes.plot([], [], ":", color="0.4", label=r"predicted: $\Delta/(2\eta\kappa)$")
     axes.set(xlabel=r"$\tau$", ylabel=r"$\varepsilon_g$")
     axes.legend(frameon=False)
     return figure

@@ -26,12 +26,12 @@ def curve(bits):
         teacher=fpsolve.Teacher.power_law(BETA, GAMMA, classes=12),
         initial=fpsolve.GaussianInitial(variance=1e-4),
     )
-    return fpsolve.solve_pde(problem, times, rtol=1e-4).order_parameters.generalization_error
+    return fpsolve.solve_pde(problem, times, rtol=1e-4)
 
 
-free = curve(None)
-quantized = {bits: curve(bits) for bits in (3, 5, 7)}
-floors = {bits: found[-1] for bits, found in quantized.items()}
+solved = {bits: curve(bits) for bits in (None, 3, 5, 7)}
+free = solved[None].order_parameters.generalization_error
+floors = {bits: solved[bits].order_parameters.generalization_error[-1] for bits in (3, 5, 7)}
 law = (times > 2e3) & (times < 8e3)
 exponent = np.polyfit(np.log(times[law]), np.log(free[law]), 1)[0]
 ends = {
@@ -44,9 +44,11 @@ def visualize():
     """Draw the power law and where each number of bits leaves it."""
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.loglog(times, free, color="black", label="full precision")
-    for bits, found in quantized.items():
-        axes.loglog(times, found, label=f"{bits} bits")
+    for bits, found in solved.items():
+        error = found.dense_order_parameters.generalization_error
+        style = {"label": f"{bits} bits"} if bits else {"label": "full precision", "color": "black"}
+        axes.loglog(found.dense_times, error, **style)
+    axes.set(xlim=(50, 2e4))
     axes.set(xlabel=r"$\tau$", ylabel=r"$\varepsilon_g$")
     axes.legend(frameon=False)
     return figure

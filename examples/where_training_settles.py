@@ -22,6 +22,9 @@ problem = fpsolve.Problem(
 (state,) = fpsolve.stationary_states(problem)
 late = fpsolve.solve_pde(problem, np.linspace(0, 200, 101), rtol=1e-8)
 distance = np.abs(late.order_parameters.generalization_error - state.generalization_error)
+# The same at every step of the solver, for a smooth curve.
+steps = late.dense_times
+along = np.abs(late.dense_order_parameters.generalization_error - state.generalization_error)
 
 
 def visualize():
@@ -29,12 +32,11 @@ def visualize():
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     fpsolve.plot_stationary_density(state, ax=left)
-    shown = distance > 1e-8
-    right.semilogy(late.times[shown], distance[shown], label="solve")
-    slope = np.exp(-state.relaxation_rate * (late.times - late.times[20]))
-    line = (late.times > 20) & shown
-    label = "relaxation rate"
-    right.semilogy(late.times[line], (distance[20] * slope)[line], "--", color="0.3", label=label)
+    right.semilogy(steps, along, label="solve")
+    line = np.linspace(20, 60)
+    slope = np.exp(-state.relaxation_rate * (line - late.times[20]))
+    right.semilogy(line, distance[20] * slope, "--", color="0.3", label="relaxation rate")
+    right.set(xlim=(0, 65), ylim=(1e-9, 3))
     right.set(xlabel=r"$\tau$", ylabel=r"$|\varepsilon_g - \varepsilon^*|$")
     right.legend(frameon=False)
     return figure

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fpsolve.errors import SolveError as SolveError
     from fpsolve.errors import StoreError as StoreError
     from fpsolve.explorer.serve import explore as explore
+    from fpsolve.line.solve import solve_mckean_vlasov as solve_mckean_vlasov
+    from fpsolve.line.trajectory import LineTrajectory as LineTrajectory
     from fpsolve.macro.closure import solve_ode as solve_ode
     from fpsolve.macro.fixed_points import FixedPoint as FixedPoint
     from fpsolve.macro.fixed_points import isotropic_fixed_points as isotropic_fixed_points
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
     from fpsolve.macro.stationary import StationaryState as StationaryState
     from fpsolve.macro.stationary import stationary_states as stationary_states
     from fpsolve.macro.trajectory import MacroTrajectory as MacroTrajectory
-    from fpsolve.numerics.mckean_vlasov import LineTrajectory as LineTrajectory
     from fpsolve.numerics.mckean_vlasov import McKeanVlasov as McKeanVlasov
-    from fpsolve.numerics.mckean_vlasov import solve_mckean_vlasov as solve_mckean_vlasov
     from fpsolve.particles.sde import simulate_sde as simulate_sde
     from fpsolve.particles.ste import simulate_ste as simulate_ste
     from fpsolve.particles.trajectory import ParticleTrajectory as ParticleTrajectory
@@ -95,7 +95,7 @@ _HOME = {
     "Fluctuations": "fpsolve.comparison.fluctuations",
     "FpsolveError": "fpsolve.errors",
     "GaussianInitial": "fpsolve.problem.initial",
-    "LineTrajectory": "fpsolve.numerics.mckean_vlasov",
+    "LineTrajectory": "fpsolve.line.trajectory",
     "MacroTrajectory": "fpsolve.macro.trajectory",
     "McKeanVlasov": "fpsolve.numerics.mckean_vlasov",
     "OptimalRange": "fpsolve.studies.optimal_range",
@@ -148,7 +148,7 @@ _HOME = {
     "simulate_sde": "fpsolve.particles.sde",
     "simulate_ste": "fpsolve.particles.ste",
     "small_rate_limit": "fpsolve.macro.small_rate",
-    "solve_mckean_vlasov": "fpsolve.numerics.mckean_vlasov",
+    "solve_mckean_vlasov": "fpsolve.line.solve",
     "solve_ode": "fpsolve.macro.closure",
     "solve_pde": "fpsolve.density.solve",
     "stability_boundary": "fpsolve.macro.fixed_points",

@@ -1,21 +1,67 @@
-"""Progress of a long computation: a bar on a terminal, plain lines otherwise, and a log of both."""
+"""Watching a long computation: a bar on a terminal, plain lines otherwise, a log, a callback."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-__all__ = ["Progress", "progress_to"]
+from fpsolve.errors import ParameterError
+
+__all__ = ["Callback", "Progress", "progress_to", "stopped_by", "stops"]
+
+# Told where a computation stands, τ or the point of a search, and the order parameters there.
+Callback = Callable[[Any, Any], object] | None
 
 # Silent unless whoever runs fpsolve configures logging, or passes -v on the command line.
 _LOG = logging.getLogger("fpsolve")
 
 # Without a terminal one line is written at most this often, in seconds.
 _LINE_INTERVAL = 10.0
+
+
+def stops(callback: Callback, where: object, state: object) -> bool:
+    """Tell `callback` what is reached, and return whether it wants no more.
+
+    Parameters
+    ----------
+    callback : callable or None
+        None is told nothing and stops nothing.
+    where : object
+        Time τ, or the point of a sweep or a search.
+    state : object
+        Order parameters there, None where there are none.
+
+    Raises
+    ------
+    ParameterError
+        If what it returns is neither true nor false, as an array with one value a run.
+    """
+    if callback is None:
+        return False
+    answer = callback(where, state)
+    try:
+        return bool(answer)
+    except ValueError:
+        allowed = "must return one truth value, with which the run stops; say .all() or .mean()"
+        raise ParameterError("callback", answer, allowed) from None
+
+
+def stopped_by(
+    callback: Callback, where: object, state: object, raised: list[BaseException]
+) -> bool:
+    """Tell as `stops` does; what the callback raises is put aside, and stops the run too.
+
+    So whoever keeps a result does so first, and raises what is in the list then.
+    """
+    try:
+        return stops(callback, where, state)
+    except BaseException as error:
+        raised.append(error)
+        return True
 
 
 class Progress(Protocol):

@@ -32,10 +32,10 @@ ROOMS = [
     "reduction",
 ]
 ROOMS += ["recording"]
-ROOMS += ["density", "macro", "particles", "comparison", "studies"]
+ROOMS += ["line", "density", "macro", "particles", "comparison", "studies"]
 ROOMS += ["sweeps", "store", "plots", "explorer", "cli", "__main__"]
 # Rooms on one floor: none imports another.
-SIBLINGS = {"density", "macro", "particles"}
+SIBLINGS = {"line", "density", "macro", "particles"}
 # The numerics know no quantizer: they import nothing of the package but these.
 NUMERICS_KNOW = {"numerics", "errors", "progress", "compilation"}
 # External package -> the only rooms that may import it.

@@ -28,7 +28,7 @@ times = [0, 1, 2, 20]
 """
 RUN = ["simulate", "p.toml", "--dimension", "4000", "--seed", "3", "--threads", "1"]
 SOLVE = ["run", "p.toml", "--times", "0:3:4001", "--rtol", "1e-9"]
-PROGRESS = re.compile("STE:|solve_pde:")
+PROGRESS = re.compile("simulate_ste:|solve_pde:")
 
 
 @pytest.fixture

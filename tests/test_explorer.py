@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 import fpsolve
 from fpsolve import (
@@ -20,6 +23,7 @@ from fpsolve import (
     Surrogate,
     Teacher,
 )
+from fpsolve.explorer.occupancy import level_probabilities, level_shares
 from fpsolve.explorer.presets import PRESETS, preset
 from fpsolve.explorer.results import COARSE, FLIPS_OF, FULL, TASKS, TIMES, python_text, requested
 from fpsolve.explorer.settings import (
@@ -31,6 +35,7 @@ from fpsolve.explorer.settings import (
     settings_of_query,
 )
 from fpsolve.explorer.workers import Task, Workers
+from fpsolve.plots.together import side_by_side
 
 PROBLEMS = {
     "rules": Problem(
@@ -228,6 +233,27 @@ def test_a_stopped_task_says_nothing(workers):
     assert told == []
 
 
+def test_a_task_that_is_stopped_leaves_its_process_to_the_next(workers):
+    """A process takes seconds to start, so that a move must not cost one."""
+    began, ended = threading.Event(), threading.Event()
+    settings = preset(next(iter(PRESETS)))
+    long = Task("particles", [settings], budget=60, part=lambda _: began.set(),
+                done=lambda _: ended.set(), patient=True)  # fmt: skip
+    workers.start(long)
+    assert began.wait(60)
+    with workers._lock:
+        (process,) = workers._busy.values()
+    long.stop()
+    deadline = time.monotonic() + 10
+    while process not in workers._idle[True]:
+        assert time.monotonic() < deadline, "it was killed"
+        time.sleep(0.01)
+    assert not ended.is_set()
+    assert process.poll() is None
+    if hasattr(os, "getpriority"):
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
 def test_exports_are_the_librarys_own(tmp_path):
     settings = preset("two signs")
     (tmp_path / "problem.toml").write_text(problem_of(settings).to_toml(), encoding="utf-8")
@@ -245,3 +271,60 @@ def test_exports_are_the_librarys_own(tmp_path):
     for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
         (picture,) = TASKS["picture"](settings, kind)
         assert picture.startswith(start)
+
+
+def test_python_of_two_settings_gives_both(tmp_path, monkeypatch):
+    shown, kept = preset("two signs"), preset("Fig. 8: the closure fails")
+    monkeypatch.chdir(tmp_path)
+    for name, settings in (("problem.toml", shown), ("kept.toml", kept)):
+        (tmp_path / name).write_text(problem_of(settings).to_toml(), encoding="utf-8")
+    scope = {}
+    exec(python_text(horizon=shown["horizon"], kept=kept["horizon"]), scope)
+    for name, settings in (("result", shown), ("kept", kept)):
+        assert scope[name].problem == problem_of(settings)
+        assert scope[name].times[-1] == settings["horizon"]
+        own = fpsolve.solve_pde(problem_of(settings), requested(settings["horizon"]))
+        np.testing.assert_array_equal(scope[name].order_parameters.q, own.order_parameters.q)
+
+
+def test_the_picture_of_two_settings_holds_both_curves():
+    """Both errors and both densities, at the time shown of each."""
+    runs = [fpsolve.solve_pde(problem_of(preset(name)), requested(120.0))
+            for name in ("Fig. 2: 4 bits", "Fig. 8: the closure fails")]  # fmt: skip
+    left, right = side_by_side(*runs, 9).axes
+    curves = {line.get_label(): line for line in right.get_lines()}
+    for name, run in zip(("shown", "kept"), runs, strict=True):
+        error = run.dense_order_parameters.generalization_error
+        np.testing.assert_array_equal(curves[name].get_ydata(), error)
+        (density,) = (c for c in left.get_lines() if str(c.get_label()).startswith(name))
+        area = np.trapezoid(density.get_ydata(), density.get_xdata())
+        assert area == pytest.approx(1.0, abs=4e-3)
+
+
+def test_shares_of_levels_add_up_to_what_rounding_means():
+    """Of random rounding: closed form at τ = 0; Σ p_k v_k = E ψ and Σ p_k v_k² = E ψ² later."""
+    settings = preset("rule: stochastic rounding")
+    result = fpsolve.solve_pde(problem_of(settings), requested(settings["horizon"]))
+    levels = result.problem.weight_quantizer.levels
+    step = levels[1] - levels[0]
+    # E (v − w)₊ of w ~ N(0, 1), whose second differences are the expectations of hat functions.
+    below = levels * norm.cdf(levels) + norm.pdf(levels)
+    first, last = (below[1] - below[0]) / step, 1 - (below[-1] - below[-2]) / step
+    exact = [first, *(np.diff(below, 2) / step), last]
+    np.testing.assert_allclose(level_shares(result, 0), exact, atol=2e-6)
+    for index in (0, 10, 40):
+        shares, state = level_shares(result, index), result.order_parameters[index]
+        assert shares.sum() == pytest.approx(1.0, abs=1e-6)
+        assert shares @ levels == pytest.approx(float(state.m_psi), abs=1e-6)
+        assert shares @ levels**2 == pytest.approx(float(state.q_psi), abs=1e-6)
+
+
+def test_shares_of_levels_are_those_of_thresholds():
+    result = fpsolve.solve_pde(problem_of(preset("two signs")), [0.0])
+    quantizer = result.problem.weight_quantizer
+    exact = np.diff([0.0, *norm.cdf(quantizer.thresholds), 1.0])
+    np.testing.assert_allclose(level_shares(result, 0), exact, atol=1e-7)
+    w = np.random.default_rng(0).normal(size=2000)
+    shares = [level_probabilities(quantizer, w, k).mean() for k in range(quantizer.levels.size)]
+    counted = [(quantizer(w) == v).mean() for v in quantizer.levels]
+    np.testing.assert_array_equal(shares, counted)

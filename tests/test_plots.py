@@ -17,7 +17,9 @@ from fpsolve import (
     StoreError,
     Teacher,
     UniformQuantizer,
+    optimal_range,
     plot,
+    plot_comparison,
     plot_densities,
     plot_histograms,
     plot_order_parameters,
@@ -235,6 +237,49 @@ def test_comparisons_draw_the_smooth_line(density, particles, linear_problem) ->
     np.testing.assert_allclose(line.get_ydata(), exact, rtol=1e-4)
 
 
+def test_histograms_follow_the_mass_of_their_panel(linear_problem) -> None:
+    narrow = replace(linear_problem, teacher=Teacher.constant(1.0), learning_rate=0.02)
+    density = exact_density(narrow, [0.0, 300.0])
+    particles = sampled_particles(narrow, [0.0, 300.0])
+    for figure in (plot_histograms(density, particles), plot_weights(particles)):
+        wide, tight = (axes.get_xlim() for axes in all_axes(figure)[:2])
+        assert tight[1] - tight[0] < 0.4 * (wide[1] - wide[0])
+        # Nearly all of the narrow law, whose deviation is known, lies inside.
+        s = float(exact_macro(narrow, [300.0]).order_parameters.s[0])
+        assert tight[1] - tight[0] > 5 * s
+    assert {"particles", "density"} <= set(legend(plot_histograms(density, particles)))
+
+
+def test_a_comparison_goes_on_the_callers_axes(density, particles) -> None:
+    own = Figure()
+    axes = own.subplots(2, 3).ravel()
+    assert plot_comparison(density, particles, times=[0.0, 1.0, 5.0], ax=axes) is own
+    assert len(own.get_axes()) == 6
+    assert [a.get_ylabel() for a in axes[3:]] == [r"$\varepsilon_g$", "$m$", "$q$"]
+    with pytest.raises(ParameterError, match="must be 6 axes"):
+        plot_comparison(density, particles, times=[0.0, 1.0, 5.0], ax=axes[:5])
+
+
+def test_symbols_are_spread_as_the_axis_is(linear_problem) -> None:
+    times = np.concatenate([[0.0], np.geomspace(0.01, 100.0, 400)])
+    particles = sampled_particles(linear_problem, times)
+    curve = exact_macro(linear_problem, times)
+    figure = plot_symbols(particles, [curve], names=["q"], log_time=True)
+    (container,) = all_axes(figure)[0].containers
+    gaps = np.diff(np.log(container.lines[0].get_xdata()))
+    assert gaps.size == 15
+    assert gaps.max() < 1.2 * gaps.min()
+
+
+def test_ranges_and_states_are_drawn_too(linear_problem) -> None:
+    problem = replace(linear_problem, weight_quantizer=UniformQuantizer(2, 1.0))
+    best = optimal_range(problem, points=5)
+    assert f"{best.omega:.4g}" in legend(plot(best))[0]
+    assert all_axes(plot(stationary_states(problem)[0]))[0].get_xlabel() == "$w$"
+    with pytest.raises(ParameterError, match="a range or a state"):
+        plot(problem)
+
+
 def test_order_parameters_bear_the_papers_symbols(macro) -> None:
     names = ["generalization_error", "m", "q", "s", "m_psi", "q_psi", "r_psi"]
     error, others = all_axes(plot_order_parameters(macro, names=names))
@@ -284,8 +329,9 @@ def test_a_sweep_is_drawn_along_its_first_axis(linear_problem) -> None:
     axes = {"learning_rate": [0.1, 0.2, 0.4], "ridge": [0.0, 1.0]}
     result = sweep(linear_problem, axes, exact_macro, times=[0.0, 3.0])
     panel = all_axes(plot(result))[0]
-    assert panel.get_xlabel() == "learning_rate"
-    assert [t.get_text() for t in panel.get_legend().get_texts()] == ["ridge = 0.0", "ridge = 1.0"]
+    assert panel.get_xlabel() == r"$\eta$"
+    texts = [t.get_text() for t in panel.get_legend().get_texts()]
+    assert texts == [r"$\lambda$ = 0.0", r"$\lambda$ = 1.0"]
     for j, line in enumerate(panel.get_lines()):
         np.testing.assert_array_equal(line.get_xdata(), [0.1, 0.2, 0.4])
         expected = result.order_parameters.generalization_error[:, j, -1]

@@ -43,7 +43,7 @@ def test_two_axes_are_a_heat_map_with_contours_and_the_optimum(surface, tmp_path
     assert any(isinstance(c, ContourSet) for c in panel.collections)
     (star,) = panel.get_lines()
     np.testing.assert_array_equal(star.get_xydata(), [[RATES[4], RIDGES[2]]])
-    assert (panel.get_xlabel(), panel.get_ylabel()) == ("learning_rate", "ridge")
+    assert (panel.get_xlabel(), panel.get_ylabel()) == (r"$\eta$", r"$\lambda$")
     assert (panel.get_xscale(), panel.get_yscale()) == ("linear", "log")
     # A cell holds its own value: borders lie halfway, in the logarithm on that axis.
     corners = mesh.get_coordinates()
@@ -60,7 +60,7 @@ def test_a_phase_diagram_goes_on_the_callers_axes(surface) -> None:
     (mesh,) = (c for c in right.collections if isinstance(c, QuadMesh))
     expected = surface["generalization_error"].T
     np.testing.assert_array_equal(mesh.get_array().filled(np.nan).reshape(8, 9), expected)
-    assert (right.get_xlabel(), right.get_ylabel()) == ("learning_rate", "ridge")
+    assert (right.get_xlabel(), right.get_ylabel()) == (r"$\eta$", r"$\lambda$")
     with pytest.raises(ParameterError, match="must be among"):
         plot_phase_diagram(surface, name="speed")
 
@@ -70,8 +70,8 @@ def test_a_third_axis_is_panels(linear_problem, tmp_path) -> None:
     figure = plot(sweep(linear_problem, axes, exact_macro, times=[0.0, 3.0], workers=1))
     with pytest.raises(ParameterError, match="two axes"):
         plot_phase_diagram(sweep(linear_problem, {"ridge": [0.0, 1.0]}, paraboloid, workers=1))
-    titles = [a.get_title() for a in figure.axes[:3]]
-    assert titles == ["batch_size = 1", "batch_size = 2", "batch_size = 4"]
+    titles = [a.get_title(loc="left") for a in figure.axes[:3]]
+    assert titles == ["$B$ = 1", "$B$ = 2", "$B$ = 4"]
     axes["batch_size"] = list(range(1, 9))
     figure = plot(sweep(linear_problem, axes, exact_macro, times=[0.0, 3.0], workers=1))
     assert figure.get_suptitle() == "6 of 8 panels"
@@ -82,7 +82,7 @@ def test_labels_are_short(linear_problem) -> None:
     axes = {"learning_rate": RATES, "ridge": [0.1 + 0.2, 1 / 3]}
     panel = plot(sweep(linear_problem, axes, exact_macro, times=[0.0, 3.0], workers=1)).axes[0]
     texts = [t.get_text() for t in panel.get_legend().get_texts()]
-    assert texts == ["ridge = 0.3", "ridge = 0.3333"]
+    assert texts == [r"$\lambda$ = 0.3", r"$\lambda$ = 0.3333"]
 
 
 def test_categories_are_not_joined(linear_problem) -> None:

@@ -176,7 +176,7 @@ def test_a_reader_sees_what_a_run_has_reached(linear_problem, tmp_path) -> None:
     sink = Hdf5Sink(path)
     sink.open("macro", linear_problem, [0.0, 1.0], {})
     for index in range(2):
-        sink.frame(index, float(index), {"m": np.float64(index)})
+        sink.extend(index, {"time": np.array([float(index)]), "m": np.array([float(index)])})
         sink.checkpoint({"step": index})
         for swmr in (False, True):
             with h5py.File(path, swmr=swmr) as file:

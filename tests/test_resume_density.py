@@ -53,17 +53,23 @@ CASES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def looking_always(monkeypatch) -> None:
+    """Checkpoints at every chunk of steps, where tests want them due at once."""
+    monkeypatch.setattr("fpsolve.recording.stream._LOOK_EVERY", 0.0)
+
+
 class Killed(BaseException):
     """What nobody catches, as nobody catches SIGKILL."""
 
 
 class Mortal(Hdf5Sink):
-    """A file whose run dies at its next checkpoint or frame after `lives` of them."""
+    """A file whose run dies at its next checkpoint or block after `lives` of them."""
 
     lives = 0
 
-    def frame(self, index, time, arrays) -> None:
-        super().frame(index, time, arrays)
+    def extend(self, first, block) -> None:
+        super().extend(first, block)
         self.count_down()
 
     def checkpoint(self, arrays) -> None:
@@ -125,7 +131,7 @@ def test_memory_and_files_hold_the_same(tmp_path) -> None:
 @pytest.mark.parametrize("held", [0, 2**24])
 def test_many_times_are_handed_on_in_blocks(name, held, tmp_path, monkeypatch) -> None:
     # What is kept at hand, what is read again once it is too much, and the file are the same.
-    monkeypatch.setattr("fpsolve.density.stream._AT_HAND", held)
+    monkeypatch.setattr("fpsolve.density.stream._SMALL", held)
     solved, options = CASES[name]
     times = np.linspace(0.0, 6.0, 150)
     whole = solve_pde(solved, times, **options)

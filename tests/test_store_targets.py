@@ -117,9 +117,9 @@ def test_a_run_on_a_full_disk_keeps_what_it_had(linear_problem, tiny_disk) -> No
     sink = Hdf5Sink(path)
     sink.open("particles", linear_problem, [0.0, 1.0], {})
     noise = np.random.default_rng(1).standard_normal((1, 300_000))
-    sink.frame(0, 0.0, {"weights": noise[:, :20_000]})
+    sink.extend(0, {"time": np.zeros(1), "weights": [noise[:, :20_000]]})
     sink.checkpoint({"step": 1})
-    sink.frame(1, 1.0, {"weights": noise[:, :20_000]})
+    sink.extend(1, {"time": np.ones(1), "weights": [noise[:, :20_000]]})
     with pytest.raises(StoreError, match="No space left") as caught:
         sink.checkpoint({"state": noise, "step": 2})
     assert caught.value.errno == errno.ENOSPC

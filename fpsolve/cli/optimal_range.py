@@ -57,7 +57,12 @@ def execute(arguments: argparse.Namespace) -> int:
             raise ParameterError("--bounds", arguments.bounds, f"must be {len(scale)} numbers")
         bounds = (np.array(given) / scale).reshape(-1, 2)
     result = fpsolve.optimal_range(
-        problem, which=arguments.which, time=arguments.time, bounds=bounds, points=arguments.points
+        problem,
+        which=arguments.which,
+        time=arguments.time,
+        bounds=bounds,
+        points=arguments.points,
+        progress=not arguments.quiet,
     )
     _print(result, unit, layer)
     if arguments.plot is not None:

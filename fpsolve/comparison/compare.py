@@ -1,21 +1,23 @@
 """`compare`: do particles and a density agree, given sampling noise?
 
-The coordinates of one run are not quite independent: they share every sample's error. A step adds
-to a mean (1/d)Σ f(w_i) the increment −η (ŷ − y)·U/d^½ with U = (1/d^½)Σ f'(w_i) ψ_x(x_i), whose
-variance is E[(ŷ − y)² U²] = ε_g E[U²] + E[(ŷ − y) U]² for the jointly Gaussian local fields (paper
-Prop. II.2). Independent coordinates would have the first term alone, and by Cauchy–Schwarz the
-second is at most as large. So the noise that training adds is at most doubled, that of the
-initial weights not at all, and the covariance of the coordinates is at most
+The coordinates of one run are not independent: they share every sample's error, and through it ε_g.
+`fluctuations` knows what that does to leading order in 1/d, by the adjoint of the linearized
+equation: the variance over runs of every order parameter, and the covariance of the shares of
+weights below given points. The first is the standard error of order parameters, the second
+(`Dependence`) makes the limits of the distances between densities, both taken as a twentieth
+larger, which is how well they are known.
 
-    φ = 1 + min(1, 2∫D dτ / Var w)
-
-times the independent one: the drift does not increase with w, so trajectories contract, and the
-noise contributes 2∫D dτ at most to Var w. What this leaves out (fluctuations of D itself) is
-looked for between the runs: where their distribution functions differ by more than φ allows, the
-larger factor is used.
-
-For order parameters no bound is needed: `fluctuations` knows their variance over runs to leading
-order in 1/d, dependence included, for every rule that leaves no weight frozen.
+Some comparisons have no such adjoint: those of particles of the limiting equation, of runs that
+share their initial weights, of rules that freeze weights, of layers too thin for its cells. There a
+bound stands in for it. A step adds to a mean (1/d)Σ f(w_i) the increment −η (ŷ − y)·U/d^½ with
+U = (1/d^½)Σ f'(w_i) ψ_x(x_i), whose variance is E[(ŷ − y)² U²] = ε_g E[U²] + E[(ŷ − y) U]² for the
+jointly Gaussian local fields (paper Prop. II.2). Independent coordinates would have the first term
+alone, and by Cauchy–Schwarz the second is at most as large. So the noise that training adds is at
+most doubled, that of the initial weights not at all, and the covariance of the coordinates is at
+most φ = 1 + min(1, 2∫D dτ / Var w) times the independent one: the drift does not increase with w,
+so trajectories contract, and the noise contributes 2∫D dτ at most to Var w. What this leaves out
+(fluctuations of D itself) is looked for between the runs: where their distribution functions
+differ by more than φ allows, the larger factor is used.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from fpsolve.comparison.dependence import LEVELS, Dependence
 from fpsolve.comparison.distances import binned_l1, kolmogorov_smirnov, wasserstein
-from fpsolve.comparison.fluctuations import Solved, fluctuations_about
+from fpsolve.comparison.fluctuations import Fluctuations, Shares, Solved, fluctuations_about
 from fpsolve.comparison.law import Law
 from fpsolve.comparison.moments import expected_order_parameters
 from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
@@ -52,6 +55,8 @@ _QUANTILES = np.arange(1, 32) / 32
 _TRAINING = 2.0
 # Teacher values and cells up to which variances over runs are computed, and their accuracy.
 _MOST_CLASSES, _MOST_CELLS, _RTOL = 32, 1500, 0.05
+# Functionals of all times together up to which that is done for shares of weights, too.
+_MOST_FUNCTIONALS = 800
 
 
 def compare(
@@ -89,9 +94,9 @@ def compare(
     hides while runs ≪ d; with more runs, or with more particles than the Euler step of
     `simulate_sde` deserves, the comparison will see that difference. Times within half a step of
     each other are the same. What `solve_pde` promises for its own error, 10·rtol, is no difference.
-    Standard errors of order parameters are those of `fluctuations` for up to 32 teacher values,
-    where the adjoint equation exists and runs have initial weights of their own; else the bound φ.
-    Sources: `distances`, and the head of this module.
+    Noise is that of `fluctuations` for up to 32 teacher values (densities: while times ×
+    (7 + 17 × teacher values) ≤ 800), where the adjoint equation exists and runs have initial
+    weights of their own; else the bound φ. Sources: `distances`, and the head of this module.
     """
     rate = finite("false_alarm_rate", false_alarm_rate, above=0.0)
     if rate > 0.1:
@@ -106,11 +111,17 @@ def compare(
     present = [k for k, members in enumerate(classes) if members.any()]
     alpha = rate / (len(pairs) * (3 * len(present) + len(ORDER_PARAMETER_NAMES)))
     start = initial_weights(particles)
-    known = _variances(density, particles, [i for i, _ in pairs])
+    known, shares = _known(density, particles, [i for i, _ in pairs])
     densities: list[DensityComparison] = []
     order_parameters: list[OrderParameterComparison] = []
     for n, (i, j) in enumerate(pairs):
-        rows = [_compare_class(density, particles, i, j, k, classes[k], alpha) for k in present]
+        rows = [
+            _compare_class(
+                *(density, particles, i, j, k, classes[k], alpha),
+                excess=None if shares is None else shares[n, k],
+            )
+            for k in present
+        ]
         densities += rows
         inflation = max(row.inflation for row in rows)
         order_parameters += _compare_order_parameters(
@@ -139,28 +150,49 @@ def _common_times(
     return pairs
 
 
-def _variances(
+def _known(
     density: DensityTrajectory, particles: ParticleTrajectory, indices: list[int]
-) -> dict[str, Array]:
-    """Return d·Var of the order parameters over runs that is known to a twentieth, by name.
+) -> tuple[dict[str, Array], Array | None]:
+    """Return what the adjoint equation says of the noise, at the given times of the density.
 
-    Empty where it is not: for particles of the limiting equation, which share no residual, runs
-    that share their initial weights, frozen weights, layers too thin for the adjoint's cells.
+    First d·Var of the order parameters over runs, by name, a twentieth larger than it is known to
+    be; empty where it is not: for particles of the limiting equation, which share no residual, runs
+    that share their initial weights, frozen weights, layers too thin for the adjoint's cells. Then
+    the excess covariance of shares of weights, shape (T, K, J, J), or None.
     """
     problem = particles.problem
     shared = particles.stats.get("shared_initial") or particles.stats.get("kind") != "ste"
     if shared or problem.teacher.values.size > _MOST_CLASSES:
-        return {}
+        return {}, None
     chosen, where = np.unique(indices, return_inverse=True)
     solved = Solved(density.times[chosen], density.order_parameters[chosen], density.edges[[0, -1]])
+    per_time = len(Fluctuations.names) + LEVELS.size * problem.teacher.values.size
+    if chosen.size * per_time <= _MOST_FUNCTIONALS and density.times[chosen[-1]] > 0:
+        solved = solved._replace(points=_points(density, particles, chosen))
     try:
-        found = fluctuations_about(problem, solved, _RTOL, _MOST_CELLS)
+        found, shares = fluctuations_about(problem, solved, _RTOL, _MOST_CELLS)
     except (ParameterError, SolveError):
-        return {}
+        return {}, None
     names = [n for n in found.names if n != "s" or found.stats["error_of_s"] <= _RTOL]
     # What is small beside its largest value is known to a share of a hundredth of that.
     known = {name: np.maximum(found.variance(name), 0.0) for name in names}
-    return {name: (v + _RTOL * np.maximum(v, 0.01 * v.max()))[where] for name, v in known.items()}
+    told = {name: (v + _RTOL * np.maximum(v, 0.01 * v.max()))[where] for name, v in known.items()}
+    return told, _excess_of(shares, where)
+
+
+def _points(
+    density: DensityTrajectory, particles: ParticleTrajectory, chosen: NDArray[np.intp]
+) -> Array:
+    """Return the quantiles of `LEVELS` of every class at the chosen times, shape (T, K, J)."""
+    classes = range(particles.problem.teacher.values.size)
+    laws = [[Law.of_frame(density.frames[i], k) for k in classes] for i in chosen.tolist()]
+    return np.array([[law.quantiles(LEVELS * law.cdf[-1]) for law in row] for row in laws])
+
+
+def _excess_of(shares: Shares | None, where: NDArray[np.intp]) -> Array | None:
+    if shares is None or shares.error > _RTOL:
+        return None
+    return shares.excess[where]
 
 
 def _independent_runs(particles: ParticleTrajectory) -> int:
@@ -178,7 +210,7 @@ def _absorbing_wall(particles: ParticleTrajectory) -> float:
 
 def _compare_class(
     density: DensityTrajectory, particles: ParticleTrajectory, i: int, j: int, k: int,
-    members: NDArray[np.bool_], alpha: float,
+    members: NDArray[np.bool_], alpha: float, *, excess: Array | None,
 ) -> DensityComparison:  # fmt: skip
     wall = _absorbing_wall(particles)
     law = Law.of_frame(density.frames[i], k, wall)
@@ -186,17 +218,21 @@ def _compare_class(
     runs = [w[inside] for w, inside in zip(weights, members, strict=True)]
     samples = np.concatenate(runs)
     samples.sort()
-    inflation = _inflation(law, runs, particles, float(particles.times[j]), k)
-    # Noise counts as that of the independent coordinates, however many runs share them.
-    scaled = inflation * len(runs) / _independent_runs(particles)
+    if excess is None:
+        inflation = _inflation(law, runs, particles, float(particles.times[j]), k)
+        # Noise counts as that of the independent coordinates, however many runs share them.
+        dependence = Dependence(inflation * len(runs) / _independent_runs(particles))
+    else:
+        dependence = Dependence.of_excess(excess, _RTOL)
+        inflation = dependence.inflation
     return DensityComparison(
         time=float(density.times[i]),
         teacher_value=float(density.problem.teacher.values[k]),
         count=samples.size,
         inflation=inflation,
-        wasserstein=wasserstein(law, samples, scaled, alpha),
-        kolmogorov_smirnov=kolmogorov_smirnov(law, samples, scaled, alpha),
-        binned_l1=binned_l1(law, samples, scaled, alpha),
+        wasserstein=wasserstein(law, samples, dependence, alpha),
+        kolmogorov_smirnov=kolmogorov_smirnov(law, samples, dependence, alpha),
+        binned_l1=binned_l1(law, samples, dependence, alpha),
     )
 
 

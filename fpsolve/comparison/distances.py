@@ -11,8 +11,11 @@ with probability α at most:
   1990), mean .8687 n^−½;
 - L¹ over cells = Σ|p_n − p|: mean Σ(2p(1−p)/πn)^½, exceeded by (2 ln(1/α)/n)^½ (McDiarmid).
 
-Where the covariance of the coordinates is at most φ times that of independent ones, all three are
-at most φ^½ times as large (Anderson's inequality: they are norms).
+Coordinates that were trained together depend on each other. Then n^½(F_n − F) is a Gaussian process
+whose covariance `Dependence` knows: the means above hold with its variances in place of F(1−F) and
+p(1−p), the excess with its largest variance in place of Var w and 1. Where it is at most φ times
+that of independent draws, all three are at most φ^½ times as large (Anderson's inequality: they
+are norms), which is what the limit of the Kolmogorov–Smirnov distance uses.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.comparison.dependence import Dependence
 from fpsolve.comparison.law import Law
 
 __all__ = ["Distance", "Law", "binned_l1", "kolmogorov_smirnov", "wasserstein"]
@@ -59,8 +63,8 @@ class Distance:
         return self.value <= self.limit
 
 
-def wasserstein(law: Law, samples: Array, inflation: float, alpha: float) -> Distance:
-    """Return ∫|F_n − F| dw for sorted `samples`; `inflation` is φ."""
+def wasserstein(law: Law, samples: Array, dependence: Dependence, alpha: float) -> Distance:
+    """Return ∫|F_n − F| dw for sorted `samples`."""
     n = samples.size
     grid = np.concatenate([law.x, samples])
     grid.sort()
@@ -72,32 +76,31 @@ def wasserstein(law: Law, samples: Array, inflation: float, alpha: float) -> Dis
     crossing = left * right < 0
     area = 0.5 * total
     area[crossing] = 0.5 * (left**2 + right**2)[crossing] / total[crossing]
-    spread = np.sqrt(np.clip(law.cdf * (1 - law.cdf), 0.0, None))
+    spread = np.sqrt(dependence.variance(law.cdf))
     mean = math.sqrt(2 / math.pi / n) * float(np.trapezoid(spread, law.x))
-    excess = math.sqrt(2 * math.log(1 / alpha) * law.variance / n)
-    scale = math.sqrt(inflation)
-    return Distance(float(area @ width), scale * mean, scale * (mean + excess))
+    excess = math.sqrt(2 * math.log(1 / alpha) * dependence.area_variance(law) / n)
+    return Distance(float(area @ width), mean, mean + excess)
 
 
-def kolmogorov_smirnov(law: Law, samples: Array, inflation: float, alpha: float) -> Distance:
-    """Return max|F_n − F| for sorted `samples`; `inflation` is φ."""
+def kolmogorov_smirnov(law: Law, samples: Array, dependence: Dependence, alpha: float) -> Distance:
+    """Return max|F_n − F| for sorted `samples`."""
     n = samples.size
     points = np.concatenate([samples, law.x[law.cdf > law.before]])
     below = np.searchsorted(samples, points, side="left") / n
     reached = np.searchsorted(samples, points, side="right") / n
     gaps = np.abs(law.left(points) - below).max(), np.abs(law(points) - reached).max()
     value = float(max(gaps))
-    scale = math.sqrt(inflation / n)
+    scale = math.sqrt(dependence.inflation / n)
     return Distance(value, scale * _KS_MEAN, scale * math.sqrt(0.5 * math.log(2 / alpha)))
 
 
-def binned_l1(law: Law, samples: Array, inflation: float, alpha: float) -> Distance:
-    """Return Σ|p_n − p| over 32 cells of equal probability; `inflation` is φ."""
+def binned_l1(law: Law, samples: Array, dependence: Dependence, alpha: float) -> Distance:
+    """Return Σ|p_n − p| over 32 cells of equal probability."""
     n = samples.size
     bounds = law.quantiles(np.arange(1, _BINS) / _BINS * law.cdf[-1])
-    p = np.diff(np.concatenate([[0.0], law(bounds), [law.cdf[-1]]]))
+    values = np.concatenate([[0.0], law(bounds), [law.cdf[-1]]])
     counts = np.diff(np.concatenate([[0], np.searchsorted(samples, bounds, side="right"), [n]]))
-    value = float(np.abs(counts / n - p).sum())
-    mean = float(np.sqrt(2 * np.clip(p * (1 - p), 0.0, None) / (math.pi * n)).sum())
-    scale = math.sqrt(inflation)
-    return Distance(value, scale * mean, scale * (mean + math.sqrt(2 * math.log(1 / alpha) / n)))
+    value = float(np.abs(counts / n - np.diff(values)).sum())
+    mean = float(np.sqrt(2 * dependence.cell_variance(values) / (math.pi * n)).sum())
+    excess = math.sqrt(2 * math.log(1 / alpha) * dependence.inflation / n)
+    return Distance(value, mean, mean + excess)

@@ -160,21 +160,37 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     _refuse(problem)
     solved = solve_pde(problem, times, rtol=1e-4)
     known = Solved(solved.times, solved.order_parameters, solved.edges[[0, -1]])
-    return fluctuations_about(problem, known, rtol, _MOST_CELLS)
+    return fluctuations_about(problem, known, rtol, _MOST_CELLS)[0]
+
+
+class Shares(NamedTuple):
+    """n·Cov of the shares of n coordinates of a class below points, less that of independent draws.
+
+    `excess` has shape (T, K, J, J); `error` is its estimated error over the largest variance.
+    """
+
+    excess: Array
+    error: float
 
 
 class Solved(NamedTuple):
-    """What is known of a density: its order parameters at times, and the ends of its cells."""
+    """What is known of a density: its order parameters at times, and the ends of its cells.
+
+    `points`, shape (T, K, J), are weights c of which the share below, of class k, is asked as well.
+    """
 
     times: Array
     order_parameters: OrderParameters
     edges: Array
+    points: Array | None = None
 
 
 def fluctuations_about(
     problem: Problem, solved: Solved, rtol: float, most_cells: int
-) -> Fluctuations:
+) -> tuple[Fluctuations, Shares | None]:
     """Return the fluctuations about a density; raise `SolveError` if `most_cells` do not do.
+
+    Beside them are those of the shares of coordinates below `solved.points`, where these are given.
 
     Parameters
     ----------
@@ -216,7 +232,8 @@ def fluctuations_about(
                     np.abs(fine.generalization_error - state).max()
                 ),
             }
-            return Fluctuations(problem, times, covariance, error, stats)
+            told = Fluctuations(problem, times, covariance, error, stats)
+            return told, _extrapolated_shares(coarse.excess, fine.excess)
         coarse = fine
     raise SolveError(
         f"variances are known to {error:.1e} with {coarse.cells} cells, not to rtol = {rtol:g}; "
@@ -241,6 +258,14 @@ def _refuse(problem: Problem) -> None:
         raise ParameterError("problem", type(problem).__name__, allowed)
 
 
+def _extrapolated_shares(coarse: Array, fine: Array) -> Shares | None:
+    """Return what two meshes say of the covariance of shares, None where none was asked."""
+    if not fine.size:
+        return None
+    # A variance of independent draws is a quarter at most.
+    return Shares((4 * fine - coarse) / 3, float(np.abs(fine - coarse).max() / 6 / 0.25))
+
+
 def _diagonal(covariance: Array) -> Array:
     """Return the variances (T, 7) of a covariance (T, 7, T, 7)."""
     return np.asarray(np.einsum("tftf->tf", covariance))
@@ -248,10 +273,14 @@ def _diagonal(covariance: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Level:
-    """What one mesh says: covariance (T, 7, T, 7) of the order parameters, and ε_g (T,)."""
+    """What one mesh says: covariance (T, 7, T, 7) of the order parameters, and ε_g (T,).
+
+    `excess`, shape (T, K, J, J), is that of `Shares`.
+    """
 
     level: int
     covariance: Array
+    excess: Array
     generalization_error: Array
     cells: int
     steps: int
@@ -259,6 +288,7 @@ class _Level:
 
 def _complete(solved: Solved, covariance: Array) -> Array:
     """Return the covariance of the order parameters: δs = δ(s²)/2s, the others as they are."""
+    covariance = covariance[:, : len(_NAMES), :, : len(_NAMES)]
     s = solved.order_parameters.s
     factor = np.ones((s.size, len(_NAMES)))
     factor[:, -1] = np.divide(0.5, s, out=np.zeros_like(s), where=s > 0)
@@ -363,8 +393,9 @@ def _initial_mass(problem: Problem, edges: Array) -> Array:
     return mass
 
 
-def _functionals(problem: Problem, edges: Array, aligned: Array) -> Array:
-    """Return the functionals of `_NAMES` as cell averages, shape (T, K, N, F); aligned = m(τ)."""
+def _functionals(problem: Problem, edges: Array, solved: Solved) -> Array:
+    """Return the functionals of `_NAMES`, then the shares, as cell averages, shape (T, K, N, F)."""
+    aligned = solved.order_parameters.m
     dynamics, w = problem.dynamics, 0.5 * (edges[1:] + edges[:-1])
     square = (edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
     bins, star = dynamics.bins(w), dynamics.w_star[:, None]
@@ -374,7 +405,16 @@ def _functionals(problem: Problem, edges: Array, aligned: Array) -> Array:
     shift = star * (aligned / along if along > 0 else 0 * aligned)[:, None, None]
     rows = (m, square, m_psi, q_psi, r_psi, loss, square - 2 * shift * w)
     shape = (aligned.size, star.size, w.size)
-    return np.stack([np.broadcast_to(row, shape) for row in rows], axis=3)
+    form = np.stack([np.broadcast_to(row, shape) for row in rows], axis=3)
+    if solved.points is None:
+        return form
+    parts = [form]
+    for k in range(star.size):
+        below = (solved.points[:, k, None, :] - edges[:-1, None]) / np.diff(edges)[:, None]
+        share = np.zeros((*shape, below.shape[2]))
+        share[:, k] = np.clip(below, 0.0, 1.0)
+        parts.append(share)
+    return np.concatenate(parts, axis=3)
 
 
 def _face_drift(problem: Problem, edges: Array) -> Array:
@@ -401,7 +441,7 @@ def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
     width = np.diff(edges)
     delta, volume = 0.5 * (width[1:] + width[:-1]), width / np.square(shape)
     drift = _face_drift(problem, edges)
-    form = _functionals(problem, edges, solved.order_parameters.m)
+    form = _functionals(problem, edges, solved)
     error_form = np.ascontiguousarray(form[0, :, :, _NAMES.index("generalization_error")])
     sigma2 = np.ascontiguousarray(dynamics.sigma2)
     reached = (dynamics.kappa * dynamics.w_star)[:, None]
@@ -437,13 +477,26 @@ def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
     if solved.times[0] == 0:
         backward.join(0)
     error = np.einsum("k,tkn,kn->t", probability, mass[ends], error_form)
+    covariance = backward.covariance(problem, steps, unit, diffusivity)
     return _Level(
         level,
-        _complete(solved, backward.covariance(problem, steps, unit, diffusivity)),
+        _complete(solved, covariance),
+        _excess(covariance - backward.overlap.reshape(covariance.shape), probability),
         error + dynamics.offset(),
         width.size,
         steps.size,
     )
+
+
+def _excess(covariance: Array, probability: Array) -> Array:
+    """Return the blocks (T, K, J, J) of shares of one class at one time, over its probability."""
+    count = (covariance.shape[1] - len(_NAMES)) // probability.size
+    blocks = np.empty((covariance.shape[0], probability.size, count, count))
+    for k, p in enumerate(probability.tolist()):
+        own = slice(len(_NAMES) + k * count, len(_NAMES) + (k + 1) * count)
+        for t in range(covariance.shape[0]):
+            blocks[t, k] = covariance[t, own, t, own] / p
+    return blocks
 
 
 class _Backward:

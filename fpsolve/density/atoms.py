@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,15 @@ class Atoms:
             object.__setattr__(self, name, array)
 
     @classmethod
+    @lru_cache(maxsize=32)
     def none(cls, count: int) -> Atoms:
         """No atom for any of `count` teacher values."""
         return cls(np.zeros((count, 0)), np.zeros((count, 0)))
+
+    @cached_property
+    def totals(self) -> Array:
+        """What the atoms of each teacher value hold, (K,)."""
+        return np.asarray(self.masses.sum(axis=1))
 
     def of(self, k: int) -> tuple[Array, Array]:
         """Return positions, ascending, and masses > 0 of teacher value k."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.atoms import Atoms
-from fpsolve.density.piecewise import cumulate, evaluate, integrate, invert
+from fpsolve.density.piecewise import cumulate, evaluate, integrate, invert, survey
 from fpsolve.numerics.element import Element, reference_element
 
 __all__ = ["Frame"]
@@ -185,13 +185,20 @@ class Frame:
 
     def atom_masses(self) -> Array:
         """Return the mass in atoms of each teacher value, shape (K,)."""
-        return np.asarray(self.atoms.masses.sum(axis=1))
+        return self.atoms.totals
+
+    @cached_property
+    def _survey(self) -> tuple[float, float, float, float]:
+        rows = _survey_rows(self.order)
+        return survey(self.first, self.width, self.u, rows, self.order, self.atom_masses())
 
     def mass_defect(self) -> float:
         """Largest |mass − 1| of a conditional density."""
-        masses = self._element_masses()
-        totals = np.array([masses[own].sum() for own in self._owned()]) + self.atom_masses()
-        return float(np.abs(totals - 1).max())
+        return self._survey[3]
+
+    def unresolved(self) -> float:
+        """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
+        return self._survey[2]
 
     def lowest(self) -> float:
         """Least average over p equal parts of an element, relative to the largest.
@@ -200,11 +207,12 @@ class Frame:
         """
         if not self.left.size:
             return 0.0
-        parts = _equal_parts(self.order) @ self._primitive
-        extent = np.array([self.width[own].sum() for own in self._owned()])
-        held = self.atoms.masses.sum(axis=1)
-        even = float((held / np.where(extent > 0, extent, np.inf)).max())
-        return float(parts.min() / max(parts.max(), even))
+        low, high = self._survey[:2]
+        held = self.atom_masses()
+        if held.any():
+            extent = np.array([self.width[own].sum() for own in self._owned()])
+            high = max(high, float((held / np.where(extent > 0, extent, np.inf)).max()))
+        return low / high
 
     def expectation(self, function: Callable[[Array], Array]) -> Array:
         """Return E[function(w) | w*_k], shape (K,), by the quadrature of the elements.
@@ -250,11 +258,13 @@ class Frame:
 
 
 @lru_cache(maxsize=32)
-def _equal_parts(order: int) -> Array:
-    """Legendre coefficients of an antiderivative to averages over `order` equal parts."""
+def _survey_rows(order: int) -> Array:
+    """Nodal values to averages over `order` equal parts, the highest two modes, the average."""
+    element = reference_element(order)
     points = np.linspace(-1.0, 1.0, order + 1)
-    values = np.polynomial.legendre.legvander(points, order + 1)
-    return np.asarray(0.5 * order * np.diff(values, axis=0))
+    values = np.polynomial.legendre.legvander(points, order + 1) @ element.primitive
+    parts = 0.5 * order * np.diff(values, axis=0)
+    return np.concatenate([parts, element.legendre[-2:], 0.5 * element.weights[None]])
 
 
 def _readonly(values: ArrayLike, dtype: Any) -> NDArray[Any]:

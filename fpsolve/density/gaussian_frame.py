@@ -11,14 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from fpsolve.density.atoms import Atoms
-from fpsolve.density.start import gaussian_masses
+from fpsolve.numerics.gaussian import REACH, gaussian_masses
 
-__all__ = ["REACH", "GaussianFrame"]
+__all__ = ["GaussianFrame"]
 
 Array = NDArray[np.float64]
 
-# Half-width of the drawn interval in standard deviations: Φ(−8.3) = 5e−17.
-REACH = 8.3
 # Cells across a density that is drawn.
 _CELLS = 128
 # Gauss–Hermite points of an expectation.

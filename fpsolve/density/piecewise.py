@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["cumulate", "evaluate", "integrate", "invert"]
+__all__ = ["cumulate", "evaluate", "integrate", "invert", "survey"]
 
 Array = NDArray[np.float64]
 
@@ -125,3 +125,36 @@ def invert(
                 break
             xi = new
         out[i] = left[e] + 0.5 * width[e] * (1.0 + xi)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def survey(
+    first: NDArray[np.int64], width: Array, u: Array, rows: Array, parts: int, held: Array
+) -> tuple[float, float, float, float]:
+    """Say how good a density is, of which atoms hold `held` (K,).
+
+    `rows` turn nodal values into averages over `parts` equal parts of an element, its two highest
+    modes, and its average. Returns the least and the largest average over a part, and the largest
+    mass, of all classes, that the highest modes carry, and |mass − 1|; NaN where there is one.
+    """
+    low, high, most, defect = np.inf, -np.inf, 0.0, 0.0
+    for k in range(held.size):
+        mass, tails = held[k], 0.0
+        for e in range(first[k], first[k + 1]):
+            tail = 0.0
+            for r in range(rows.shape[0]):
+                value = 0.0
+                for j in range(u.shape[0]):
+                    value += rows[r, j] * u[j, e]
+                if r < parts:
+                    # Only a comparison of this form keeps a NaN.
+                    low = low if low <= value else value
+                    high = max(high, value)
+                elif r < parts + 2:
+                    tail = max(tail, abs(value))
+                else:
+                    mass += value * width[e]
+            tails += tail * width[e]
+        most = max(most, tails)
+        defect = defect if abs(mass - 1.0) <= defect else abs(mass - 1.0)
+    return low, high, most, defect

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from fpsolve.density.arrays import frame_arrays, frame_from
 from fpsolve.density.cell_frame import CellFrame
-from fpsolve.density.gaussian_frame import REACH, GaussianFrame
+from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError
+from fpsolve.numerics.gaussian import REACH
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.sink import Sink
 

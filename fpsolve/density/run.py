@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -269,10 +269,11 @@ class Quality(NamedTuple):
 
     def with_frame(self, frame: AnyFrame) -> Quality:
         """The worst of these and one more; NaN stays."""
+        unresolved = frame.unresolved() if isinstance(frame, Frame) else 0.0
         return Quality(
-            float(np.maximum(self.defect, frame.mass_defect())),
-            float(np.minimum(self.minimum, frame.lowest())),
-            float(np.maximum(self.unresolved, _unresolved(frame))),
+            _larger(self.defect, frame.mass_defect()),
+            -_larger(-self.minimum, -frame.lowest()),
+            _larger(self.unresolved, unresolved),
         )
 
 
@@ -299,8 +300,7 @@ class Run:
             self.frames.append(before[1])
             self.moments.append(before[2])
             return
-        landings = self.problem.dynamics.landing_points(time)
-        stops = [*landings[landings > solver.time].tolist(), time]
+        stops = [*(t for t in self._landings if solver.time < t < time), time]
         for stop in stops:
             self.law_time = solver.time if self.law_time is None else self.law_time
             self.stop = stop
@@ -316,15 +316,26 @@ class Run:
         """The law from `time` on, the same until schedules land."""
         if self._kept is None or time >= self._until:
             self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
-            ahead = self.problem.dynamics.landing_points(math.inf)
-            self._until = float(min(ahead[ahead > time], default=math.inf))
+            self._until = min((t for t in self._landings if t > time), default=math.inf)
         return self._kept
+
+    @cached_property
+    def _landings(self) -> list[float]:
+        """Where schedules have steps end."""
+        landings: list[float] = self.problem.dynamics.landing_points(math.inf).tolist()
+        return landings
 
     @property
     def last(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
         at = self.times[len(self.moments) - 1 : len(self.moments)]
         return reduced(self.problem, at, self.moments[-1][None])[0]
+
+    @property
+    def error(self) -> float:
+        """ε_g where the run stands, between requested times too."""
+        solver = self.state.solver
+        return float(solver.moments[0] + self.problem.dynamics.added_noise(solver.time))
 
     def _frame(self) -> AnyFrame:
         solver = self.state.solver
@@ -378,11 +389,11 @@ class Run:
         x = solver.x
         return dynamics.shape(x, np.broadcast_to(bins, x.shape))
 
-    def trajectory(self) -> DensityTrajectory:
-        """What has been reached, checked."""
+    def trajectory(self, *, interrupted: bool = False) -> DensityTrajectory:
+        """What has been reached, checked; `interrupted` if it was to end early."""
         quality = Quality.of(self.frames)
         self.judge(quality)
-        return self._assemble(quality)
+        return self._assemble(quality, interrupted=interrupted)
 
     def judge(self, quality: Quality) -> None:
         """Raise `SolveError` where the densities reached are not what they have to be."""
@@ -395,8 +406,8 @@ class Run:
                 "tighten rtol"
             )
 
-    def statistics(self, quality: Quality) -> dict[str, Any]:
-        """How the integration went."""
+    def statistics(self, quality: Quality, *, interrupted: bool = False) -> dict[str, Any]:
+        """How the integration went, and whether it was to end early."""
         solver = self.state.solver
         stats: dict[str, Any] = {
             **solver.statistics(),
@@ -406,24 +417,24 @@ class Run:
             "least_generalization_error": self.state.least,
             "mass_defect": quality.defect,
             "minimum": quality.minimum,
+            "interrupted": interrupted,
         }
         if not solver.scheme:
             stats["space_error"] = quality.unresolved
         return stats
 
-    def _assemble(self, quality: Quality) -> DensityTrajectory:
+    def _assemble(self, quality: Quality, *, interrupted: bool = False) -> DensityTrajectory:
         log = np.concatenate(self.state.solver.log)
         before = self.state.before
         dense = log if before is None else np.vstack([np.append(0.0, before[2]), log])
+        count, dense_times = len(self.frames), dense[:, 0]
+        times = self.times[:count]
+        rows = np.concatenate([np.reshape(self.moments, (count, dense.shape[1] - 1)), dense[:, 1:]])
+        state = reduced(self.problem, np.concatenate([times, dense_times]), rows)
         return DensityTrajectory(
-            self.problem,
-            self.times[: len(self.frames)],
-            tuple(self.frames),
-            reduced(self.problem, self.times[: len(self.frames)], np.array(self.moments)),
-            dense[:, 0],
-            reduced(self.problem, dense[:, 0], dense[:, 1:]),
-            self.statistics(quality),
-        )
+            self.problem, times, tuple(self.frames), state[:count], dense_times, state[count:],
+            self.statistics(quality, interrupted=interrupted),
+        )  # fmt: skip
 
     def _why(self, ending: Ending) -> str:
         error = float(self.state.solver.moments[0])
@@ -456,12 +467,9 @@ def _with_frozen(
     return np.array(begins, np.int64), joined[0], joined[1], joined[2]
 
 
-def _unresolved(frame: AnyFrame) -> float:
-    """Largest L¹ norm, over teacher values, of what the highest Legendre modes carry."""
-    if not isinstance(frame, Frame) or not frame.left.size:
-        return 0.0
-    tail = np.abs(frame.element.legendre[-2:] @ frame.u).max(axis=0) * frame.width
-    return max(float(tail[a:b].sum()) for a, b in pairwise(frame.first.tolist()))
+def _larger(one: float, other: float) -> float:
+    """The larger of two numbers, NaN if one of them is."""
+    return one if one >= other or math.isnan(one) else other
 
 
 def reduced(problem: Problem, times: Array, moments: Array) -> OrderParameters:

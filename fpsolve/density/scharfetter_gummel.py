@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fpsolve.density.cell_frame import CellFrame
 from fpsolve.density.equation import equation_of
 from fpsolve.density.gaussian import gaussian_path
-from fpsolve.density.start import GaussianStart
+from fpsolve.numerics.gaussian import REACH, GaussianStart
 from fpsolve.numerics.kernels import Cells, Law, Mesh
 from fpsolve.numerics.solver import Solver
 from fpsolve.problem.problem import Problem
@@ -26,8 +26,7 @@ __all__ = ["DEFAULT_CELLS", "ScharfetterGummel", "fixed_edges"]
 
 Array = NDArray[np.float64]
 
-# Gaussian tails are followed to 1e-16 of their mass, exponential ones to exp(−37).
-_REACH = 8.3
+# Exponential tails are followed to exp(−37) of their mass.
 _TAIL = 37.0
 # At the default number of cells: cells at a threshold per layer D/|a|, and how fast they widen
 # away from it. More cells refine both alike, so that the mesh as a whole is refined.
@@ -112,7 +111,8 @@ class ScharfetterGummel(Solver):
         functionals = mass * np.stack(weights)
         widest = np.full(width.size, math.inf)
         left = np.tile(centers[:-1], classes)
-        grid = (left, width, widest, np.ones(width.size), half)
+        scale = np.repeat(self.model.scale, width.size // classes)
+        grid = (left, width, widest, np.ones(width.size), scale, half)
         self.mesh = Mesh(self.cells.first, *grid, mass, drift, functionals)
 
     def _mean(self, k: int, low: Array, high: Array) -> tuple[Array, Array]:
@@ -192,25 +192,25 @@ def _extent(problem: Problem, start: GaussianStart, horizon: float) -> tuple[flo
     if quantizer is None:
         return _linear_extent(problem, start, horizon)
     levels, theta = quantizer.levels, quantizer.thresholds
-    margin = _REACH * quantizer.temperature
+    margin = REACH * quantizer.temperature
     error = levels * (problem.sigma2 * levels - 2 * problem.kappa * teacher.values[:, None])
     most = problem.dynamics.offset() + teacher.probabilities @ error.max(axis=1)
     diffusivity = float(problem.diffusivity(most))
     deviation = float(start.deviation.max())
-    spread = _REACH * math.sqrt(deviation**2 + 2 * diffusivity * horizon)
+    spread = REACH * math.sqrt(deviation**2 + 2 * diffusivity * horizon)
     low, high = math.inf, -math.inf
     for w_star, mean in zip(teacher.values, start.mean, strict=True):
         outward = float(problem.drift(1e300, w_star))
         end = max(mean, theta[-1] + margin) + max(outward, 0.0) * horizon + spread
         if outward < 0:
             held = theta[-1] + margin + _TAIL * diffusivity / -outward
-            end = min(end, max(mean + _REACH * deviation, held))
+            end = min(end, max(mean + REACH * deviation, held))
         high = max(high, end)
         outward = -float(problem.drift(-1e300, w_star))
         end = min(mean, theta[0] - margin) - max(outward, 0.0) * horizon - spread
         if outward < 0:
             held = theta[0] - margin - _TAIL * diffusivity / -outward
-            end = max(end, min(mean - _REACH * deviation, held))
+            end = max(end, min(mean - REACH * deviation, held))
         low = min(low, end)
     return low, high
 
@@ -220,5 +220,5 @@ def _linear_extent(problem: Problem, start: GaussianStart, horizon: float) -> tu
     shares = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 100), np.linspace(0.0, 1.0, 100)])
     times = np.unique(start.time + shares * (horizon - start.time))
     mean, deviation = gaussian_path(problem, times)
-    reach = _REACH * deviation[:, None]
+    reach = REACH * deviation[:, None]
     return float((mean - reach).min()), float((mean + reach).max())

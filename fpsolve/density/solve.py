@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.restart import FrameStart, Start, initial_of
 from fpsolve.density.run import Run, begin
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS
-from fpsolve.density.stream import Stream, handed_on
+from fpsolve.density.stream import DensityStream, handed_on
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.numerics.initial import default_order
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
-from fpsolve.progress import progress_to
+from fpsolve.progress import Callback, progress_to, stops
 from fpsolve.recording.sink import Sink, Store, sink_for
 from fpsolve.reduction import OrderParameters
 
@@ -43,7 +42,7 @@ def solve_pde(
     order: int | None = None,
     cells: int | None = None,
     progress: bool = False,
-    callback: Callable[[float, OrderParameters], object] | None = None,
+    callback: Callback = None,
     start: Start = None,
     store: Store = None,
 ) -> DensityTrajectory:
@@ -73,8 +72,9 @@ def solve_pde(
     progress : bool, default False
         Show a progress bar over τ on standard error.
     callback : callable, optional
-        Called with τ and the `OrderParameters` at every requested time; if it returns True the
-        run stops there, and the trajectory ends with that time.
+        Called with τ and the `OrderParameters` at every requested time, each of shape (); if it
+        returns a true value the run stops there, the trajectory ends with that time, and
+        `stats["interrupted"]` is True.
     start : DensityTrajectory, str or Path, optional
         A trajectory, or its file, whose last density is the initial one instead of that of the
         problem: training goes on with another rate or quantizer, from τ = 0 on. Teacher values
@@ -120,7 +120,7 @@ def solve_pde(
     by_choice = scheme == "auto" and order is None and cells is None and first is None
     if by_choice and problem.weight_quantizer is None and _is_papers(problem):
         _open(sink, problem, requested, told, first)
-        return _solve_gaussian(problem, requested, rtol, sink)
+        return _solve_gaussian(problem, requested, rtol, sink, callback)
     work = min(rtol, _LOOSEST_WORK)
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
@@ -128,13 +128,19 @@ def solve_pde(
     run = Run(problem, requested, rtol=rtol, state=state)
     _open(sink, problem, requested, told, first)
     with progress_to(float(requested[-1]), "solve_pde", shown=progress, unit="tau") as bar:
+
+        def tick(time: float) -> None:
+            bar.reach(time, run.error)
+
         if sink is not None:
-            return Stream(run, sink).follow(bar.reach, callback)
-        for time in requested:
-            run.reach(float(time), bar.reach)
-            if callback is not None and callback(float(time), run.last) is True:
+            return DensityStream(run, sink).solved(tick if progress else bar.reach, callback)
+        interrupted = False
+        for time in requested.tolist():
+            run.reach(time, tick if progress else bar.reach)
+            interrupted = callback is not None and stops(callback, time, run.last)
+            if interrupted:
                 break
-    return run.trajectory()
+    return run.trajectory(interrupted=interrupted)
 
 
 def _cells(
@@ -183,9 +189,19 @@ def _is_papers(problem: Problem) -> bool:
 
 
 def _solve_gaussian(
-    problem: Problem, times: Array, rtol: float, sink: Sink | None
+    problem: Problem, times: Array, rtol: float, sink: Sink | None, callback: Callback
 ) -> DensityTrajectory:
     """Full precision: a closed form, drawn at the requested times and densely between them."""
+    interrupted = False
+    if sink is None and callback is not None:  # A sink comes first, see `handed_on`.
+        mean, deviation = gaussian_path(problem, times)
+        here = OrderParameters.from_moments(
+            problem, **gaussian_moments(problem.teacher, mean, deviation)
+        )
+        told = (stops(callback, time, here[i]) for i, time in enumerate(times.tolist()))
+        last = next((i for i, enough in enumerate(told) if enough), None)
+        interrupted = last is not None
+        times = times if last is None else times[: last + 1]
     latest = float(times[-1])
     dense = np.unique(np.concatenate([[0.0], times, latest * _between()]))
     mean, deviation = gaussian_path(problem, dense)
@@ -203,9 +219,10 @@ def _solve_gaussian(
         "space_error": 0.0,
         "mass_defect": max(f.mass_defect() for f in frames),
         "minimum": 0.0,
+        "interrupted": interrupted,
     }
     whole = DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
-    return whole if sink is None else handed_on(whole, sink)
+    return whole if sink is None else handed_on(whole, sink, callback)
 
 
 def _between() -> Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,48 +15,22 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.problem import Problem
+from fpsolve.progress import Callback, stopped_by
+from fpsolve.recording.mapped import Mapped
 from fpsolve.recording.signals import noticed
-from fpsolve.recording.sink import Ending, Sink
+from fpsolve.recording.sink import Sink, ending_after
+from fpsolve.recording.stream import Stream
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 
-__all__ = ["StoredDensities", "Stream", "handed_on", "stored_trajectory"]
+__all__ = ["DensityStream", "handed_on", "stored_trajectory"]
 
 Array = NDArray[np.float64]
 
 
-# Densities of so many bytes are brought into memory at the end, where they are at hand.
+# Densities of so many bytes stay in memory, where they are at hand; more stay in the file.
 _SMALL = 2**26
-# A run keeps what it has handed on as long as that is less: reading it again takes longer than
-# many a solve.
-_AT_HAND = 2**24
-# Densities wait for each other, for it is cheaper to hand on many: so many, or so many seconds.
-_MOST_WAITING, _LONGEST_WAIT = 64, 0.5
-
-
-class StoredDensities(Sequence[AnyFrame]):
-    """The densities in a sink, each made when it is asked for."""
-
-    def __init__(self, frames: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-        self._frames = frames
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    @overload
-    def __getitem__(self, index: int) -> AnyFrame: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[AnyFrame, ...]: ...
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return tuple(frame_from(arrays) for arrays in self._frames[index])
-        return frame_from(self._frames[index])
-
-    def __iter__(self) -> Iterator[AnyFrame]:
-        return map(frame_from, self._frames)
-
-
-class _Stop(Exception):
-    """Leave the loop of steps: a signal has come."""
+# Times of a closed form that are handed on at once.
+_AT_ONCE = 256
 
 
 @dataclass
@@ -65,27 +38,29 @@ class _AtHand:
     """What a run has handed on, while it is small."""
 
     frames: list[AnyFrame] = field(default_factory=list)
-    states: list[OrderParameters] = field(default_factory=list)
-    # Of every row of `states`: its time, and whether a density was asked for there.
-    times: list[Array] = field(default_factory=list)
-    asked: list[NDArray[np.bool_]] = field(default_factory=list)
+    # Times and order parameters, as asked for and along the way.
+    here: list[tuple[Array, OrderParameters]] = field(default_factory=list)
+    along: list[tuple[Array, OrderParameters]] = field(default_factory=list)
     size: int = 0
 
     def trajectory(self, problem: Problem, stats: dict[str, Any]) -> DensityTrajectory:
         """Return it as a result, the same as what the sink holds."""
-        times, asked = np.concatenate(self.times), np.concatenate(self.asked)
-        state = OrderParameters(
-            **{n: np.concatenate([getattr(s, n) for s in self.states])
-               for n in ORDER_PARAMETER_NAMES}
-        )  # fmt: skip
-        frames = tuple(self.frames)
+        times, state = _joined(self.here)
         return DensityTrajectory(
-            problem, times[asked], frames, state[asked], times[~asked], state[~asked], stats
+            problem, times, tuple(self.frames), state, *_joined(self.along), stats
         )
 
 
-class Stream:
-    """A run whose densities go into a sink, some at a time, and stay nowhere else if they are many.
+def _joined(parts: list[tuple[Array, OrderParameters]]) -> tuple[Array, OrderParameters]:
+    columns = {
+        name: np.concatenate([getattr(state, name) for _, state in parts])
+        for name in ORDER_PARAMETER_NAMES
+    }
+    return np.concatenate([times for times, _ in parts]), OrderParameters(**columns)
+
+
+class DensityStream(Stream):
+    """A run whose densities go into a sink, and stay nowhere else if they are many.
 
     Parameters
     ----------
@@ -93,15 +68,11 @@ class Stream:
         At its start.
     sink : Sink
         Opened; where it has a state, the run goes on from there.
-
-    Attributes
-    ----------
-    count : int
-        Number of times reached.
     """
 
     def __init__(self, run: Run, sink: Sink) -> None:
-        self._run, self._sink = run, sink
+        super().__init__(sink, run.times)
+        self._run, self._opened = run, sink
         self._quality = Quality()
         before = run.state.before
         width = 1 + run.state.solver.model.offset.size
@@ -109,21 +80,15 @@ class Stream:
         self._last = np.empty(width - 1)
         # Point masses and cells in one run: every frame has the arrays of both.
         self._whole = before is not None and run.state.solver.scheme == 1
-        self.count = 0
-        # Time, density and rows of functionals until then; those of the density come last.
+        # Time, density and functionals there.
         self._waiting: list[tuple[float, AnyFrame, Array]] = []
-        self._since = clock.monotonic()
         self._at_hand: _AtHand | None = _AtHand()
         if sink.state is not None:
             self._at_hand = None
             self._restore(sink.state)
 
-    def follow(
-        self,
-        reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
-    ) -> DensityTrajectory:
-        """Go through all times, telling `reach` of progress; return what the sink holds.
+    def solved(self, progress: Callable[[float], None], callback: Callback) -> DensityTrajectory:
+        """Go through all times, telling `progress` of them; return what the sink holds.
 
         Raises
         ------
@@ -132,121 +97,65 @@ class Stream:
         KeyboardInterrupt
             If interrupted, once the sink has a checkpoint.
         """
-        run, sink = self._run, self._sink
-        with noticed() as came:
-            try:
-                self._reach_all(reach, callback, came)
-                run.judge(self._quality)
-            except _Stop:
-                pass
-            except SolveError as error:
-                self._hand_on()
-                sink.close(Ending("failed", run.statistics(self._quality), str(error)))
-                if self.count:
-                    error.partial = self._trajectory()
-                raise
-            self._hand_on()
-            sink.checkpoint(self._state())
-            stats = run.statistics(self._quality)
-            sink.close(Ending("interrupted" if came else "completed", stats))
-        if came:
-            raise came[0]
+        try:
+            self.follow(progress, callback)
+        except SolveError as error:
+            if self.count and error.partial is None:
+                error.partial = self._trajectory()
+            raise
         return self._trajectory()
 
-    def _reach_all(
-        self,
-        reach: Callable[[float], None],
-        callback: Callable[[float, OrderParameters], object] | None,
-        came: list[BaseException],
-    ) -> None:
+    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
+        """Go to `time` and let the density there wait."""
         run = self._run
+        # A stretch that has reached its end is not in order before the next one begins.
+        run.reach(time, lambda now: tick(now, now < run.stop))
+        frame, self._last = run.frames.pop(), run.moments.pop()
+        self._waiting.append((time, frame, self._last))
+        return run.state.solver.u.size
 
-        def tick(time: float) -> None:
-            reach(time)
-            # A stretch that has reached its end is left in order first.
-            if time < run.stop:
-                self._attend(came)
-
-        for time in run.times[self.count :].tolist():
-            run.reach(time, tick)
-            self._take(time)
-            if callback is not None and callback(time, self.last) is True:
-                return
-            self._attend(came)
-
-    def _attend(self, came: list[BaseException]) -> None:
-        if came:
-            raise _Stop
-        if clock.monotonic() - self._since >= _LONGEST_WAIT:
-            self._hand_on()
-        if self._sink.checkpoint_due():
-            self._hand_on()
-            self._sink.checkpoint(self._state())
-
-    @property
-    def last(self) -> OrderParameters:
+    def told(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""
         at = self._run.times[self.count - 1 : self.count]
         return reduced(self._run.problem, at, self._last[None])[0]
 
-    def _take(self, time: float) -> None:
-        """Let the density just reached, and the steps that led to it, wait for the sink."""
-        run = self._run
-        frame, self._last = run.frames.pop(), run.moments.pop()
-        self._quality = self._quality.with_frame(frame)
-        self.count += 1
-        rows = self._rows()
-        reached = int(np.count_nonzero(rows[:, 0] <= time))  # Rows ascend in time.
-        self._set_rows(rows[reached:])
-        own = np.empty((reached + 1, rows.shape[1]))
-        own[:-1], own[-1, 0], own[-1, 1:] = rows[:reached], time, self._last
-        self._waiting.append((time, frame, own))
-        if len(self._waiting) >= _MOST_WAITING:
-            self._hand_on()
+    def judge(self) -> None:
+        """Raise `SolveError` where the densities reached are not what they have to be."""
+        self._run.judge(self._quality)
 
-    def _hand_on(self) -> None:
-        """Hand what waits to the sink."""
+    def hand_on(self, sink: Sink | None) -> None:
+        """Hand what waits to the sink, with the steps that led there."""
         waiting, self._waiting = self._waiting, []
-        self._since = clock.monotonic()
-        if not waiting:
-            return
-        rows = np.concatenate([rows for _, _, rows in waiting])
-        state = reduced(self._run.problem, rows[:, 0], rows[:, 1:])
-        columns = {"time": rows[:, 0], **{n: getattr(state, n) for n in ORDER_PARAMETER_NAMES}}
-        asked = np.zeros(len(rows), dtype=bool)
-        start = 0
-        for index, (time, frame, own) in enumerate(waiting, self.count - len(waiting)):
-            last = start + len(own) - 1
-            arrays: dict[str, Any] = frame_arrays(frame, whole=self._whole)
-            size = sum(array.nbytes for array in arrays.values())
-            for name, column in columns.items():
-                arrays[f"dense_{name}"], arrays[name] = column[start:last], column[last]
-            del arrays["time"]
-            self._sink.frame(index, time, arrays)
-            asked[last], start = True, last + 1
-            self._keep_at_hand(frame, size)
+        for _, frame, _ in waiting:
+            self._quality = self._quality.with_frame(frame)
+        times = np.array([time for time, _, _ in waiting])
+        rows = self._rows()
+        ends = np.searchsorted(rows[:, 0], times, side="right")  # Rows ascend in time.
+        reached, self._dense = rows[: ends[-1]], rows[ends[-1] :]
+        self._run.state.solver.log[:] = []
+        moments = np.vstack([reached[:, 1:], [moments for _, _, moments in waiting]])
+        state = reduced(self._run.problem, np.append(reached[:, 0], times), moments)
+        along, here = state[: len(reached)], state[len(reached) :]
+        arrays = [frame_arrays(frame, whole=self._whole) for _, frame, _ in waiting]
+        block: dict[str, Any] = {"time": times, "dense_time": reached[:, 0], "dense_end": ends}
+        for name in ORDER_PARAMETER_NAMES:
+            block[name], block[f"dense_{name}"] = getattr(here, name), getattr(along, name)
+        block |= {name: [one[name] for one in arrays] for name in arrays[0]}
+        self._opened.extend(self.count - len(waiting), block)
         if self._at_hand is not None:
-            self._at_hand.states.append(state)
-            self._at_hand.times.append(rows[:, 0])
-            self._at_hand.asked.append(asked)
-
-    def _keep_at_hand(self, frame: AnyFrame, size: int) -> None:
-        if self._at_hand is None:
-            return
-        self._at_hand.frames.append(frame)
-        self._at_hand.size += size
-        if self._at_hand.size > _AT_HAND:
-            self._at_hand = None
+            self._at_hand.frames += [frame for _, frame, _ in waiting]
+            self._at_hand.here.append((times, here))
+            self._at_hand.along.append((reached[:, 0], along))
+            self._at_hand.size += sum(len(waiting) * a.nbytes for a in arrays[-1].values())
+            if self._at_hand.size > _SMALL:
+                self._at_hand = None
 
     def _rows(self) -> Array:
         """Steps that were not handed on yet, as rows (time, functionals)."""
         return np.concatenate([self._dense, *self._run.state.solver.log])
 
-    def _set_rows(self, rows: Array) -> None:
-        self._dense = rows
-        self._run.state.solver.log[:] = []
-
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Return solver, steps not handed on, quality and count."""
         run = self._run
         law = np.nan if run.law_time is None else run.law_time
         return {
@@ -282,14 +191,18 @@ class Stream:
             allowed = f"must be beyond tau = {solver.time:g}, where the run stands"
             raise ParameterError("times", float(ahead[0]), allowed)
 
+    def statistics(self) -> dict[str, Any]:
+        """Return how the run goes."""
+        return self._run.statistics(self._quality, interrupted=self.interrupted)
+
     def _trajectory(self) -> DensityTrajectory:
-        stats = self._run.statistics(self._quality)
+        stats = self.statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)
-        return stored_trajectory(self._run.problem, self._sink, stats)
+        return stored_trajectory(self._run.problem, self._opened, stats)
 
 
-def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
+def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> DensityTrajectory:
     """Hand a trajectory that is known as a whole to an opened sink; return what that holds.
 
     Raises
@@ -297,23 +210,37 @@ def handed_on(whole: DensityTrajectory, sink: Sink) -> DensityTrajectory:
     KeyboardInterrupt
         If interrupted; the sink holds what it was handed until then.
     """
-    dense = whole.dense_times
+    count = whole.times.size
+    ends = np.searchsorted(whole.dense_times, whole.times, side="right")
+    frames = [frame_arrays(frame) for frame in whole.frames]
+    begins = np.append(0, ends)
+    # A callback hears of a time once the sink has it; a resumed run has told of some already.
+    step = _AT_ONCE if callback is None else 1
+    heard = 0 if sink.state is None or callback is None else len(sink.frames)
+    interrupted = False
     with noticed() as came:
-        for i, (time, frame) in enumerate(zip(whole.times.tolist(), whole.frames, strict=True)):
-            after = whole.times[i - 1] if i else -np.inf
-            along = (dense > after) & (dense <= time)
-            arrays: dict[str, Any] = {**frame_arrays(frame), "dense_time": dense[along]}
+        for first in range(0, count, step):
+            last = min(first + step, count)
+            dense = slice(begins[first], begins[last])
+            block: dict[str, Any] = {"time": whole.times[first:last]}
+            block |= {"dense_time": whole.dense_times[dense]}
+            block |= {"dense_end": ends[first:last] - begins[first]}
             for name in ORDER_PARAMETER_NAMES:
-                arrays[name] = getattr(whole.order_parameters, name)[i]
-                arrays[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[along]
-            sink.frame(i, time, arrays)
-            if came:
+                block[name] = getattr(whole.order_parameters, name)[first:last]
+                block[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[dense]
+            block |= {name: [f[name] for f in frames[first:last]] for name in frames[0]}
+            sink.extend(first, block)
+            if callback is not None and first >= heard:
+                at = whole.order_parameters[first]
+                interrupted = stopped_by(callback, float(whole.times[first]), at, came)
+            if came or interrupted:
                 break
-        sink.checkpoint({"horizon": np.float64(whole.times[-1])})
-        sink.close(Ending("interrupted" if came else "completed", whole.stats))
+        stats = {**whole.stats, "interrupted": interrupted or bool(came)}
+        state = {"horizon": np.float64(whole.times[-1])}
+        sink.close(ending_after(came, stats), state)
     if came:
         raise came[0]
-    return stored_trajectory(whole.problem, sink, whole.stats)
+    return stored_trajectory(whole.problem, sink, stats)
 
 
 def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> DensityTrajectory:
@@ -323,7 +250,7 @@ def stored_trajectory(problem: Problem, sink: Sink, stats: dict[str, Any]) -> De
         for prefix in ("", "dense_")
     )
     stored = sink.frames
-    frames: Sequence[AnyFrame] = StoredDensities(stored)
+    frames: Sequence[AnyFrame] = Mapped(stored, frame_from)
     if len(stored) * sum(array.nbytes for array in stored[-1].values()) <= _SMALL:
         frames = tuple(frames)
     times, dense_times = sink.series("time"), sink.series("dense_time")

@@ -11,8 +11,8 @@ from scipy.special import erfc, erfcx
 
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.frame import Frame
-from fpsolve.density.start import GaussianStart
 from fpsolve.numerics.element import reference_element
+from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.problem.problem import Problem
 
 __all__ = [

@@ -85,7 +85,9 @@ class Controls:
         """Hide what the other controls make meaningless."""
         out = hidden(self.settings)
         for name, widget in self.widgets.items():
-            widget.visible = name not in out
+            # Telling Panel what it knows already costs a move some milliseconds.
+            if widget.visible == (name in out):
+                widget.visible = name not in out
 
     def tell(self, field: str, message: str) -> bool:
         """Show a message beside the control it is about; return whether there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -76,8 +76,7 @@ class Page:
     ) -> None:
         self.workers, self._post, self._link = workers, post, link
         self.views = Views()
-        # Data sources may change only under the document's lock, which a tick of its own has.
-        self.controls = Controls(settings, lambda: post(self._moved))
+        self.controls = Controls(settings, self._moved)
         self.result: DensityTrajectory | None = None
         # What the result shown was asked for, and its flip rate.
         self._shown: tuple[Settings, float] = (settings, COARSE)
@@ -110,7 +109,6 @@ class Page:
             self._restore(kept)
         self._moved()
         self._trouble = trouble
-        self._tell("", trouble)
 
     # --- what is seen ----------------------------------------------------------------------------
 
@@ -132,8 +130,10 @@ class Page:
         drop.on_click(lambda _: self._post(self.drop))
         self.sidebar = [self.presets, self.message, *self.controls.panels, self._exports()]
         views = self.views
+        # Figures that are only hidden would be laid out again whenever a curve moves.
+        self._error = pn.Column(views.errors[self.axes.value], sizing_mode="stretch_width")
         errors = pn.Column(
-            pn.FlexBox(self.axes, keep, drop), *views.errors.values(), sizing_mode="stretch_width"
+            pn.FlexBox(self.axes, keep, drop), self._error, sizing_mode="stretch_width"
         )
         self.main = [
             self.slider,
@@ -146,37 +146,51 @@ class Page:
         ]
 
     def _exports(self) -> Any:
-        """Downloads: the problem, the result, the picture, and the Python that gives it."""
+        """Downloads: the problem, the result, the picture, and the Python that gives it.
+
+        What is kept has a problem and a result of its own; picture and Python hold both.
+        """
         files = {
             "problem.toml": self._toml,
             "result.h5": self._hdf5,
             "figure.png": self._png,
             "figure.svg": self._svg,
-            "result.py": lambda: BytesIO(
-                python_text(horizon=self.controls.settings["horizon"]).encode()
-            ),
+            "result.py": self._python,
         }
-        buttons = [
-            pn.widgets.FileDownload(
-                callback=make, filename=name, label=name, embed=False, auto=True,
-                sizing_mode="stretch_width",
-            )
-            for name, make in files.items()
-        ]  # fmt: skip
+        kept = {"kept.toml": self._kept_toml, "kept.h5": self._kept_hdf5}
+        self._kept_files = pn.Column(
+            *_downloads(kept), visible=bool(self._kept), sizing_mode="stretch_width"
+        )
+        buttons = [*_downloads(files), self._kept_files]
         return pn.Card(*buttons, title="export", collapsed=True, sizing_mode="stretch_width")
 
     # Panel asks whether a callback is a coroutine function, which a partial one is not.
     async def _hdf5(self) -> BytesIO:
-        return await self._file("hdf5")
+        return await self._file("hdf5", dict(self.controls.settings))
+
+    async def _kept_hdf5(self) -> BytesIO:
+        return await self._file("hdf5", settings_of_query(self._kept))
 
     async def _png(self) -> BytesIO:
-        return await self._file("picture", "png")
+        return await self._picture("png")
 
     async def _svg(self) -> BytesIO:
-        return await self._file("picture", "svg")
+        return await self._picture("svg")
+
+    async def _picture(self, kind: str) -> BytesIO:
+        kept = settings_of_query(self._kept) if self._kept else None
+        return await self._file("picture", dict(self.controls.settings), kind, kept, self._index)
 
     def _toml(self) -> BytesIO:
         return BytesIO(problem_of(self.controls.settings).to_toml().encode())
+
+    def _kept_toml(self) -> BytesIO:
+        return BytesIO(problem_of(settings_of_query(self._kept)).to_toml().encode())
+
+    def _python(self) -> BytesIO:
+        kept = settings_of_query(self._kept)["horizon"] if self._kept else None
+        horizon = self.controls.settings["horizon"]
+        return BytesIO(python_text(horizon=horizon, kept=kept).encode())
 
     async def _file(self, name: str, *arguments: Any) -> BytesIO:
         """Have a file made; other windows, and this one, go on meanwhile."""
@@ -188,8 +202,7 @@ class Page:
             refused.extend([] if reason is None else [reason])
             ended.set()
 
-        call = [dict(self.controls.settings), *arguments]
-        self.workers.start(Task(name, call, budget=_EXPORT, part=found.append, done=done))
+        self.workers.start(Task(name, arguments, budget=_EXPORT, part=found.append, done=done))
         await asyncio.to_thread(ended.wait)
         if refused:
             self._tell(*refused[0])
@@ -199,28 +212,37 @@ class Page:
 
     def _moved(self) -> None:
         """A control has moved: solve coarsely now, and at full accuracy once it rests."""
-        self._stop_others()
         self._trouble = ""
         if self._rest is not None:
             self._rest.cancel()
+        refused: tuple[str, str] = ("", "")
         try:
             problem_of(self.controls.settings)
         except ParameterError as error:
+            refused = (error.field, str(error))
             if self._solving is not None:
                 self._solving.stop()
             self._solving = self._waiting = None
-            self._tell(error.field, str(error))
-            return
-        self._tell("", "")
-        self._set_clock()
-        self._wish(COARSE)
-        self._rest = threading.Timer(_REST, lambda: self._post(self._rested))
-        self._rest.daemon = True
-        self._rest.start()
-        self._share()
+        else:
+            self._wish(COARSE)
+            self._rest = threading.Timer(_REST, lambda: self._post(self._rested))
+            self._rest.daemon = True
+            self._rest.start()
+        for other in self._others:
+            other.stop()
+        # What is seen may change only under the document's lock, which a tick of its own has.
+        self._post(lambda: self._follow(*refused))
+
+    def _follow(self, field: str, message: str) -> None:
+        """Show what a move means besides its curves."""
+        self._stop_others()
+        self._tell(field, message or self._trouble)
+        if not message:
+            self._set_clock()
 
     def _rested(self) -> None:
         self._wish(FULL)
+        self._share()
 
     def _wish(self, rtol: float) -> None:
         """Solve for what the controls say next; of several wishes the last one counts."""
@@ -290,7 +312,7 @@ class Page:
 
         nothing: Callable[[Any], None] = lambda _: None  # noqa: E731
         references = Task("references", [settings], budget=20.0, part=refer, done=nothing)
-        task = Task("particles", [settings], budget=30.0, part=run, done=nothing)
+        task = Task("particles", [settings], budget=30.0, part=run, done=nothing, patient=True)
         self._others = [references, task]
         for other in self._others:
             self.workers.start(other)
@@ -348,7 +370,7 @@ class Page:
 
     def _show_below(self) -> None:
         if self.result is not None:
-            self.views.show_orders()
+            self.views.show_orders(self.result)
             self.views.show_occupancy(self.result, self._index)
             self._show_runs()
 
@@ -358,8 +380,7 @@ class Page:
             self.views.show_runs(self._runs, self.result.problem, now)
 
     def _choose_axes(self) -> None:
-        for name, shape in self.views.errors.items():
-            shape.visible = name == self.axes.value
+        self._error[:] = [self.views.errors[self.axes.value]]
 
     def _load_preset(self, event: Any) -> None:
         if event.new:
@@ -410,6 +431,7 @@ class Page:
         self.workers.start(Task("density", call, budget=budget, part=found.append, done=done))
 
     def _share(self) -> None:
+        self._kept_files.visible = bool(self._kept)
         parts = [query_of(self.controls.settings)]
         if self._index != AT:
             parts.append(f"at={self._index}")
@@ -425,6 +447,16 @@ class Page:
         for task in [self._solving, *self._others]:
             if task is not None:
                 task.stop()
+
+
+def _downloads(files: Mapping[str, Callable[[], Any]]) -> list[Any]:
+    return [
+        pn.widgets.FileDownload(
+            callback=make, filename=name, label=name, embed=False, auto=True,
+            sizing_mode="stretch_width",
+        )
+        for name, make in files.items()
+    ]  # fmt: skip
 
 
 def _frozen(result: DensityTrajectory, index: int) -> str:

@@ -18,6 +18,7 @@ from fpsolve.macro.stationary import stationary_states
 from fpsolve.particles.ste import simulate_ste
 from fpsolve.plots.figures import save_figure
 from fpsolve.plots.overview import plot_overview
+from fpsolve.plots.together import side_by_side
 from fpsolve.store.files import save
 from fpsolve.studies.flip_rate import flip_rate
 
@@ -93,27 +94,43 @@ def hdf5(settings: Mapping[str, Any]) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def picture(settings: Mapping[str, Any], kind: str) -> Iterator[bytes]:
-    """The library's own figure of a few times, as PNG or SVG."""
-    horizon = settings["horizon"]
-    times = horizon * np.array([0.0, 0.04, 0.15, 0.4, 1.0])
-    figure = plot_overview(solve_pde(problem_of(settings), times, rtol=FULL))
+def picture(
+    settings: Mapping[str, Any], kind: str, kept: Mapping[str, Any] | None = None, index: int = AT
+) -> Iterator[bytes]:
+    """The library's own figure of a few times, as PNG or SVG; with what is kept, both at one."""
+    if kept is None:
+        times = settings["horizon"] * np.array([0.0, 0.04, 0.15, 0.4, 1.0])
+        figure = plot_overview(solve_pde(problem_of(settings), times, rtol=FULL))
+    else:
+        shown, beside = (next(density(each, FULL)) for each in (settings, kept))
+        figure = side_by_side(shown, beside, index)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"figure.{kind}"
         save_figure(figure, path)
         yield path.read_bytes()
 
 
-def python_text(name: str = "problem.toml", horizon: float = 100.0) -> str:
-    """Return the three lines of Python that give the page's result."""
+def python_text(
+    name: str = "problem.toml", horizon: float = 100.0, kept: float | None = None
+) -> str:
+    """Return the three lines of Python that give the page's result.
+
+    Two more give what is kept, whose horizon is `kept`, from `kept.toml`.
+    """
+    text = f"import fpsolve, numpy as np\n{_solve_text('problem', 'result', name, horizon)}"
+    return text if kept is None else text + _solve_text("other", "kept", "kept.toml", kept)
+
+
+def _solve_text(problem: str, result: str, name: str, horizon: float) -> str:
+    times = f"{horizon:.12g} * np.linspace(0, 1, {TIMES})**2"
     return (
-        "import fpsolve, numpy as np\n"
-        f'problem = fpsolve.Problem.from_toml("{name}")\n'
-        f"result = fpsolve.solve_pde(problem, {horizon:g} * np.linspace(0, 1, {TIMES})**2)\n"
+        f'{problem} = fpsolve.Problem.from_toml("{name}")\n'
+        f"{result} = fpsolve.solve_pde({problem}, {times})\n"
     )
 
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
+    "nothing": lambda: iter(()),
     "density": density,
     "references": references,
     "particles": particles,

@@ -165,7 +165,7 @@ def _window(panel: Any, workers: Any, start: Settings) -> Any:
     page = Page(
         workers,
         settings,
-        lambda work: document.add_next_tick_callback(lambda: _in_one_message(document, work)),
+        lambda work: document.add_next_tick_callback(lambda: _in_one_message(panel, work)),
         link,
         index=index,
         kept=kept,
@@ -183,13 +183,14 @@ def _window(panel: Any, workers: Any, start: Settings) -> Any:
     )
 
 
-def _in_one_message(document: Any, work: Callable[[], None]) -> None:
-    """Do `work`; what it changes reaches the browser together, so that it draws once."""
-    document.hold("combine")
-    try:
+def _in_one_message(panel: Any, work: Callable[[], None]) -> None:
+    """Do `work`; what it changes reaches the browser together, so that it draws once.
+
+    Bokeh's own `hold` only puts the changes off: each is then a message of its own. Panel's drops
+    those of a page that has been read but has not said so yet; this one sends them as they come.
+    """
+    with panel.io.unlocked():
         work()
-    finally:
-        document.unhold()
 
 
 def _settings(start: Settings, told: dict[str, str], query: str) -> tuple[Settings, str]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from fpsolve.density.frame import Frame
 from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.explorer.occupancy import level_probabilities, level_shares
 from fpsolve.explorer.results import FLIPS_OF
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.quantizer import StepQuantizer
+from fpsolve.problem.teacher import Teacher
 
 __all__ = ["Views"]
 
@@ -28,6 +29,9 @@ _MOST_CLASSES = 4
 _PER_ELEMENT, _ACROSS = 10, 600
 # Share of the mass left out on either side of the picture.
 _TAIL = 1e-3
+# Room around what an axis holds when it is set, and the least share of it that must be filled
+# later: the axis stands still meanwhile.
+_ROOM, _FILLED = 0.08, 0.6
 _PATHS = ("error", "m", "q", "m_psi", "q_psi", "r_psi")
 
 
@@ -37,8 +41,8 @@ class Views:
     Attributes
     ----------
     sources : dict of ColumnDataSource
-        "density", "thresholds", "levels", "path", "orders", "closure", "stationary", "particles",
-        "occupancy", "kept_density", "kept_path", "now", "flips", "kept_flips".
+        "density", "parts", "thresholds", "levels", "path", "orders", "closure", "stationary",
+        "particles", "occupancy", "kept_density", "kept_path", "now", "flips", "kept_flips".
     density, orders, occupancy, flips : figure
         Densities, order parameters, occupancies, flip rate.
     errors : dict of figure
@@ -47,10 +51,11 @@ class Views:
 
     def __init__(self) -> None:
         columns = {
-            "density": ("w", "all", *(f"part{i}" for i in range(_MOST_CLASSES))),
+            "density": ("w", "all"),
+            "parts": ("w", *(f"part{i}" for i in range(_MOST_CLASSES))),
             "thresholds": ("w", "low", "high"),
             "levels": ("w", "y"),
-            "path": ("tau", *_PATHS),
+            "path": ("tau", "error"),
             "orders": ("tau", *_PATHS),
             "closure": ("tau", *_PATHS),
             "stationary": ("tau", "error"),
@@ -58,7 +63,7 @@ class Views:
             "occupancy": ("level", "share", "width"),
             "occupancy_ste": ("level", "share"),
             "kept_density": ("w", "all"),
-            "kept_path": ("tau", *_PATHS),
+            "kept_path": ("tau", "error"),
             "now": ("tau", "error"),
             "flips": ("tau", "rate"),
             "kept_flips": ("tau", "rate"),
@@ -100,8 +105,10 @@ class Views:
                       legend_label="levels")  # fmt: skip
         shape.line("w", "all", source=s["kept_density"], color=_GREY, line_width=2,
                    line_dash="dotdash", legend_label="kept")  # fmt: skip
-        for i in range(_MOST_CLASSES):
-            shape.line("w", f"part{i}", source=s["density"], color=COLORS[i + 1], line_width=1.3)
+        self._parts = [
+            shape.line("w", f"part{i}", source=s["parts"], color=COLORS[i + 1], line_width=1.3)
+            for i in range(_MOST_CLASSES)
+        ]
         shape.line("w", "all", source=s["density"], color=COLORS[0], line_width=2.4,
                    legend_label="all weights")  # fmt: skip
         _legend(shape)
@@ -119,7 +126,6 @@ class Views:
             y_axis_label="ε_g",
             toolbar_location="above",
             tools="pan,wheel_zoom,reset",
-            visible=(x, y) == ("linear", "linear"),
         )
         s = self.sources
         shape.line("tau", "error", source=s["kept_path"], color=_GREY, line_width=2,
@@ -199,33 +205,39 @@ class Views:
         time, frame = float(result.times[index]), result.frames[index]
         low, high = self._reach(result, time)
         w = _points(frame, low, high)
-        law = result.problem.teacher
-        parts = _named(law.probabilities)
         data = {"w": w, "all": result.pdf(w, time)}
-        for i in range(_MOST_CLASSES):
-            shown = i < len(parts) and law.values.size > 1
-            data[f"part{i}"] = (
-                law.probabilities[parts[i]] * frame.pdf(parts[i], w) if shown else w * np.nan
-            )
+        self._show_parts(result.problem.teacher, frame, w)
         own = float(data["all"].max())
         # What is kept is seen whole unless it would dwarf what is shown.
         kept = float(np.max(self.sources["kept_density"].data["all"], initial=0.0))
-        top = 1.05 * max(own, min(kept, 3 * own)) or 1.0
+        _fit(self.density.x_range, low, high)
+        _fit(self.density.y_range, 0.0, max(own, min(kept, 3 * own)) or 1.0, floor=0.0)
+        low, high = self.density.x_range.start, self.density.x_range.end
+        top = self.density.y_range.end
         self.sources["density"].data = data
-        self.density.x_range.update(start=low, end=high)
-        self.density.y_range.update(start=0, end=top)
         quantizer = result.problem.weight_quantizer
         theta = np.empty(0) if quantizer is None else quantizer.thresholds
         levels = np.empty(0) if quantizer is None else quantizer.levels
         seen = theta[(theta > low) & (theta < high)]
-        self.sources["thresholds"].data = {
-            "w": seen, "low": np.zeros(seen.size), "high": np.full(seen.size, top)
-        }  # fmt: skip
+        segments = {"w": seen, "low": np.zeros(seen.size), "high": np.full(seen.size, top)}
+        _put(self.sources["thresholds"], segments)
         inside = levels[(levels > low) & (levels < high)]
-        self.sources["levels"].data = {"w": inside, "y": np.full(inside.size, 0.015 * top)}
+        _put(self.sources["levels"], {"w": inside, "y": np.full(inside.size, 0.015 * top)})
         state = result.order_parameters
         error = float(state.generalization_error[index])
         self.sources["now"].data = {"tau": [max(time, 1e-12)], "error": [error]}
+
+    def _show_parts(self, law: Teacher, frame: Any, w: Array) -> None:
+        """Draw what some classes add to the density, where there are several."""
+        some = _named(law.probabilities) if law.values.size > 1 else []
+        if some or len(self.sources["parts"].data["w"]):
+            nothing = np.full(w.size, np.nan)
+            parts = [law.probabilities[k] * frame.pdf(k, w) for k in some]
+            parts += [nothing] * (_MOST_CLASSES - len(some))
+            columns = {f"part{i}": part for i, part in enumerate(parts)}
+            self.sources["parts"].data = (
+                {"w": w, **columns} if some else {name: [] for name in ("w", *columns)}
+            )
 
     def _reach(self, result: DensityTrajectory, time: float) -> tuple[float, float]:
         """Interval that holds the mass seen, and the bin next to it."""
@@ -236,19 +248,15 @@ class Views:
             middle = 0.5 * (low + high)
             room = 0.75 * float(np.diff(quantizer.levels).max(initial=0.5))
             low, high = min(low, middle - room), max(high, middle + room)
-        margin = 0.06 * (high - low) or 0.5
-        return float(low - margin), float(high + margin)
+        return float(low), float(high)
 
     def show_occupancy(self, result: DensityTrajectory, index: int) -> None:
         """Draw the share of each level at requested time number `index`."""
-        time = float(result.times[index])
-        quantizer = _sharp(result.problem)
+        quantizer = result.problem.weight_quantizer
         if quantizer is None:
             self.sources["occupancy"].data = {"level": [], "share": [], "width": []}
             return
-        ends = [-np.inf, *quantizer.thresholds, np.inf]
-        below = [0.0 if np.isinf(e) else result.probability(-np.inf, e, time) for e in ends[:-1]]
-        share = np.diff([*below, 1.0])
+        share = level_shares(result, index)
         step = float(np.diff(quantizer.levels).min())
         width = np.full(quantizer.levels.size, 0.8 * step)
         self.sources["occupancy"].data = {
@@ -256,11 +264,11 @@ class Views:
         }  # fmt: skip
         sides = float(quantizer.levels[0] - step), float(quantizer.levels[-1] + step)
         self.occupancy.x_range.update(start=sides[0], end=sides[1])
-        self.occupancy.y_range.update(start=0, end=float(min(1.0, 1.15 * share.max())))
+        _fit(self.occupancy.y_range, 0.0, float(share.max()), floor=0.0)
 
     def show_paths(self, result: DensityTrajectory) -> None:
         """Draw ε_g at every step of the solve."""
-        self.sources["path"].data = _path(result)
+        self.sources["path"].data = _errors_of(result)
         horizon = float(result.times[-1])
         self._taus["linear"].update(start=0.0, end=horizon)
         self._taus["log"].update(start=horizon * 1e-4, end=horizon)
@@ -275,11 +283,11 @@ class Views:
         rates = [self.sources[n].data["rate"] for n in ("flips", "kept_flips")]
         values = np.concatenate([np.asarray(r, dtype=np.float64) for r in rates])
         top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
-        self.flips.y_range.update(start=0, end=1.1 * top or 1.0)
+        _fit(self.flips.y_range, 0.0, top or 1.0, floor=0.0)
 
-    def show_orders(self) -> None:
-        """Draw the order parameters of what the picture of ε_g shows."""
-        self.sources["orders"].data = dict(self.sources["path"].data)
+    def show_orders(self, result: DensityTrajectory) -> None:
+        """Draw the order parameters at every step of the solve."""
+        self.sources["orders"].data = _path(result)
         self._fit_orders()
 
     def _fit_orders(self) -> None:
@@ -287,9 +295,7 @@ class Views:
         if not any(len(order) for order in orders):
             return
         moments = np.concatenate([np.asarray(o, dtype=np.float64) for o in orders])
-        low, high = float(moments.min()), float(moments.max())
-        margin = 0.05 * (high - low) or 0.5
-        self._order.update(start=low - margin, end=high + margin)
+        _fit(self._order, float(moments.min()), float(moments.max()))
 
     def _fit_errors(self) -> None:
         """Let the picture of ε_g hold every curve in it, on either axis."""
@@ -297,8 +303,8 @@ class Views:
         shown = [np.asarray(self.sources[n].data["error"], dtype=np.float64) for n in names]
         values = np.concatenate(shown)
         values = values[np.isfinite(values)]
-        least = max(float(values.min()), 1e-12 * float(values.max()))
-        self._error.update(start=0.9 * least, end=1.06 * float(values.max()))
+        most = float(values.max())
+        _fit(self._error, max(float(values.min()), 1e-12 * most), most, ratio=True)
 
     def show_references(self, found: Mapping[str, Any], horizon: float) -> None:
         """Draw the closure and the stationary values, where there are any."""
@@ -327,14 +333,14 @@ class Views:
 
     def show_runs(self, runs: list[Mapping[str, Array]], problem: Problem, time: float) -> None:
         """Draw the occupancies of the runs at the time they know that is nearest to `time`."""
-        quantizer = _sharp(problem)
+        quantizer = problem.weight_quantizer
         if not runs or quantizer is None:
             self.sources["occupancy_ste"].data = {"level": [], "share": []}
             return
         index = int(np.abs(runs[0]["tau"] - time).argmin())
         weights = np.concatenate([run["weights"][index] for run in runs])
-        which = np.searchsorted(quantizer.thresholds, weights, side="right")
-        share = np.bincount(which, minlength=quantizer.levels.size) / weights.size
+        every = range(quantizer.levels.size)
+        share = np.array([level_probabilities(quantizer, weights, k).mean() for k in every])
         self.sources["occupancy_ste"].data = {"level": quantizer.levels, "share": share}
 
     def keep(self, result: DensityTrajectory, index: int) -> None:
@@ -342,7 +348,7 @@ class Views:
         time = float(result.times[index])
         w = _points(result.frames[index], *self._reach(result, time))
         self.sources["kept_density"].data = {"w": w, "all": result.pdf(w, time)}
-        self.sources["kept_path"].data = _path(result)
+        self.sources["kept_path"].data = _errors_of(result)
         if len(self.sources["path"].data["tau"]):
             self._fit_errors()
 
@@ -355,14 +361,7 @@ class Views:
         """Take away what was kept."""
         self.sources["kept_flips"].data = _flips_of(np.empty(0), None)
         self.sources["kept_density"].data = {"w": [], "all": []}
-        self.sources["kept_path"].data = {name: [] for name in ("tau", *_PATHS)}
-
-
-def _sharp(problem: Problem) -> StepQuantizer | None:
-    """The weight quantizer if a weight says which level it takes; stochastic rounding does not."""
-    quantizer = problem.weight_quantizer
-    has = quantizer is not None and quantizer.thresholds.size == quantizer.levels.size - 1
-    return quantizer if has else None
+        self.sources["kept_path"].data = {"tau": [], "error": []}
 
 
 def _legend(shape: Any) -> None:
@@ -378,6 +377,36 @@ def _flips_of(times: Array, rate: Array | None) -> dict[str, Array]:
     if rate is None:
         return {"tau": np.empty(0), "rate": np.empty(0)}
     return {"tau": np.asarray(times), "rate": np.where(np.isfinite(rate), rate, np.nan)}
+
+
+def _put(source: ColumnDataSource, data: dict[str, Array]) -> None:
+    """Give a source its data unless it has them: what does not change need not be drawn."""
+    if not all(np.array_equal(source.data[name], column) for name, column in data.items()):
+        source.data = data
+
+
+def _fit(
+    axis: Range1d, low: float, high: float, *, floor: float | None = None, ratio: bool = False
+) -> None:
+    """Let an axis hold low to high with some room, from `floor` on if there is one.
+
+    An axis that fits stays as it is: a curve is seen to move only against axes that do not, and
+    new ones would have the whole picture laid out again. On one that may be logarithmic (`ratio`),
+    the room below is a factor.
+    """
+    low = low if floor is None else floor
+    start, end = axis.start, axis.end
+    filled = high - low >= _FILLED * (end - start) and (not ratio or low <= start / _FILLED**2)
+    if start <= low and high <= end and filled:
+        return
+    room = _ROOM * (high - low) or 0.5
+    below = low - room if floor is None else floor
+    axis.update(start=min(low / (1 + _ROOM), 0.98 * low) if ratio else below, end=high + room)
+
+
+def _errors_of(result: Any) -> dict[str, Array]:
+    path = _path(result)
+    return {name: path[name] for name in ("tau", "error")}
 
 
 def _path(result: Any) -> dict[str, Array]:

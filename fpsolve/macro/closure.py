@@ -22,6 +22,7 @@ from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.problem.checks import finite, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.rules import rules_in_use, take_only
+from fpsolve.progress import Callback, Progress, progress_to, stops
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
@@ -164,7 +165,14 @@ def stability_boundary(problem: Problem) -> float:
     return 2 * problem.batch_size * restoring / sigma2**2 * gain
 
 
-def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> MacroTrajectory:
+def solve_ode(
+    problem: Problem,
+    times: ArrayLike,
+    *,
+    rtol: float = 1e-8,
+    progress: bool = False,
+    callback: Callback = None,
+) -> MacroTrajectory:
     """Integrate the isotropic closure, the paper's macroscopic ODE.
 
     Parameters
@@ -177,6 +185,11 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     rtol : float, default 1e-8
         Tolerated local error per step from 1e-13 to 1e-2: of s² relative to itself, of m relative
         to (ρ q)^½, of ε_g relative to ε_g + ρ + σ².
+    progress : bool, default False
+        Whether to show progress over τ.
+    callback : callable, optional
+        Called with τ and the `OrderParameters` at every requested time, each of shape (); if it
+        returns a true value the trajectory ends there, and `stats["interrupted"]` is True.
 
     Returns
     -------
@@ -189,7 +202,8 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
         If the times or the tolerance are out of range, or a training rule leaves no Gaussian
         closure.
     SolveError
-        If the state overflows, as it does for unquantized weights past the stability boundary.
+        If the state overflows, as it does for unquantized weights past the stability boundary;
+        its `partial` is the trajectory up to the last time reached.
 
     Notes
     -----
@@ -206,12 +220,41 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     rtol = finite("rtol", rtol, above=0.0)
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must lie from {_TIGHTEST:g} to {_LOOSEST:g}")
+    with progress_to(float(times[-1]), "solve_ode", shown=progress, unit="tau") as bar:
+        watch = _Watch(problem, callback, bar if progress else None)
+        if set(rules_in_use(problem)) - {"momentum"}:
+            problem.dynamics.check_horizon(float(times[-1]))
+            return _scheduled(problem, times, rtol, watch)
+        return _steady(problem, times, rtol, watch)
+
+
+class _Watch:
+    """Who is told of every time that is reached."""
+
+    def __init__(self, problem: Problem, callback: Callback, bar: Progress | None) -> None:
+        self._problem, self._callback, self._bar = problem, callback, bar
+        self.stopped = False
+
+    @property
+    def anyone(self) -> bool:
+        """Whether somebody watches, so that the integration has to pause at every time."""
+        return self._callback is not None or self._bar is not None
+
+    def reached(self, tau: float, m: float, v: float) -> bool:
+        """Tell of a time; whether the trajectory is to end there."""
+        if not self.anyone:
+            return False
+        at = np.array([tau])
+        state = closure_order_parameters(self._problem, np.array([m]), np.array([v]), times=at)[0]
+        if self._bar is not None:
+            self._bar.reach(tau, float(state.generalization_error))
+        self.stopped = stops(self._callback, tau, state)
+        return self.stopped
+
+
+def _steady(problem: Problem, times: Array, rtol: float, watch: _Watch) -> MacroTrajectory:
+    """Integrate at constant rates, from one requested time to the next where somebody watches."""
     m, v = initial_state(problem)
-    if set(rules_in_use(problem)) - {"momentum"}:
-        problem.dynamics.check_horizon(float(times[-1]))
-        law = Closure.of(problem, rate=1.0, tau=0.0).law
-        path, dense, work = integrate_rules(problem, law, (m, v), times, rtol)
-        return _trajectory(problem, times, path, dense, {"method": "lsoda", **work, "rtol": rtol})
     closure = Closure.of(problem)
     rho = problem.rho
     ground = problem.dynamics.offset()
@@ -219,14 +262,42 @@ def solve_ode(problem: Problem, times: ArrayLike, *, rtol: float = 1e-8) -> Macr
     scales = np.array([rtol, math.sqrt(rho), floor, max(ground, floor)])
     path = np.empty((times.size, 2))
     counts = np.zeros(3, dtype=np.int64)
-    status, tau, step, dense = integrate_closure(
-        m, v, times.copy(), closure.law, scales, path, counts
-    )
-    if status:
-        raise SolveError(_cure(problem, status), time=tau, step=step)
+    dense = [np.array([[0.0, m, v]])]
+    status, tau, step, done = 0, 0.0, 0.0, 0
+    for ahead in np.split(times, times.size) if watch.anyone else [times]:
+        piece = path[done : done + ahead.size]
+        status, tau, step, along = integrate_closure(
+            m, v, (tau, step), ahead.copy(), closure.law, scales, piece, counts
+        )
+        dense.append(along[1:])
+        done += int(np.searchsorted(ahead, tau, side="right"))
+        m, v = along[-1, 1:].tolist()
+        if status or watch.reached(tau, m, v):
+            break
     names = ("steps", "rejections", "evaluations")
     stats = {"method": "rodas4", **dict(zip(names, counts.tolist(), strict=True)), "rtol": rtol}
-    return _trajectory(problem, times, path, dense, stats)
+    stats["interrupted"] = watch.stopped
+    told = (times[:done], path[:done], np.concatenate(dense), stats)
+    if status:
+        partial = _trajectory(problem, *told) if done else None
+        raise SolveError(_cure(problem, status), time=tau, step=step, partial=partial)
+    return _trajectory(problem, *told)
+
+
+def _scheduled(problem: Problem, times: Array, rtol: float, watch: _Watch) -> MacroTrajectory:
+    """Integrate with rates that change on the way."""
+    law = Closure.of(problem, rate=1.0, tau=0.0).law
+    start = initial_state(problem)
+    path, dense, work, failure = integrate_rules(problem, law, start, times, rtol, watch.reached)
+    stats = {"method": "lsoda", **work, "rtol": rtol, "interrupted": watch.stopped}
+    reached = None
+    if len(path):
+        reached = _trajectory(problem, times[: len(path)], path, dense, stats)
+    if failure is not None:
+        failure.partial = reached
+        raise failure
+    assert reached is not None
+    return reached
 
 
 def _trajectory(

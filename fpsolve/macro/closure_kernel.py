@@ -345,6 +345,7 @@ def _error(
 def integrate_closure(
     m: float,
     v: float,
+    begin: tuple[float, float],
     times: Array,
     law: Law,
     scales: Array,
@@ -353,11 +354,15 @@ def integrate_closure(
 ) -> tuple[int, float, float, Array]:
     """Fill `out` (T, 2) with (m, v) at `times`; return status, last τ, last step and the path.
 
-    counts (3,) receives accepted steps, rejected steps, and evaluations of the right-hand side;
-    the path (M, 3) holds (τ, m, v) at the start and after every accepted step.
+    It begins at the τ and with the step of `begin`, a step of 0 standing for one of its own choice;
+    begun where another call has ended it goes on as if that had not ended. counts (3,) receives
+    accepted steps, rejected steps, and evaluations of the right-hand side; the path (M, 3) holds
+    (τ, m, v) at the start and after every accepted step.
     """
+    tau, proposal = begin
+    taken = 0
     path = np.empty((256, 3))
-    path[0] = 0.0, m, v
+    path[0] = tau, m, v
     averages = np.empty(9)
     rates = np.empty(3)
     jacobian = np.empty((3, 2))
@@ -368,9 +373,9 @@ def integrate_closure(
     stages = np.zeros((6, 2))
     closure_rates(m, v, law, averages, rates, jacobian)
     counts[2] += 1
-    speed = abs(jacobian[0, 0]) + abs(jacobian[1, 1]) + abs(rates[1]) / (v + scales[2])
-    proposal = 1e-2 * scales[0] ** 0.25 / (speed + 1e-300)
-    tau = 0.0
+    if proposal == 0.0:
+        speed = abs(jacobian[0, 0]) + abs(jacobian[1, 1]) + abs(rates[1]) / (v + scales[2])
+        proposal = 1e-2 * scales[0] ** 0.25 / (speed + 1e-300)
     for i in range(times.size):
         while tau < times[i]:
             left = times[i] - tau
@@ -406,17 +411,18 @@ def integrate_closure(
                 rates[:] = next_rates
                 jacobian[:, :] = next_jacobian
                 counts[0] += 1
-                if counts[0] == path.shape[0]:
+                taken += 1
+                if taken == path.shape[0]:
                     path = np.concatenate((path, np.empty_like(path)))
-                path[counts[0]] = tau, m, v
+                path[taken] = tau, m, v
                 proposal = h * shrink if h < left or shrink < 1.0 else max(proposal, h * shrink)
             else:
                 counts[1] += 1
                 proposal = h * shrink
                 if proposal < 1e-15 * max(tau, 1e-280):
-                    return FAILED_UNDERFLOW, tau, proposal, path[: counts[0] + 1]
+                    return FAILED_UNDERFLOW, tau, proposal, path[: taken + 1]
             if counts[0] + counts[1] > _LONGEST_RUN:
-                return FAILED_STEPS, tau, proposal, path[: counts[0] + 1]
+                return FAILED_STEPS, tau, proposal, path[: taken + 1]
         out[i, 0] = m
         out[i, 1] = v
-    return 0, tau, proposal, path[: counts[0] + 1]
+    return 0, tau, proposal, path[: taken + 1]

@@ -9,11 +9,16 @@ where M and V depend on (m, v) and on the ridge alone: those of a constant rate 
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
+from scipy.integrate import LSODA
 
 from fpsolve.errors import SolveError
 from fpsolve.macro.closure_kernel import Law, closure_rates
@@ -28,10 +33,32 @@ Array = NDArray[np.float64]
 _LEAST_SPREAD = 1e-300
 
 
+class Integrated(NamedTuple):
+    """What an integration has reached.
+
+    Attributes
+    ----------
+    path : ndarray, shape (T, 2)
+        m and v at the requested times.
+    dense : ndarray, shape (M, 3)
+        τ, m and v at the start and after every step.
+    counts : dict
+        Steps and evaluations.
+    failure : SolveError or None
+        Why it went no further, as where unquantized weights diverge.
+    """
+
+    path: Array
+    dense: Array
+    counts: dict[str, int]
+    failure: SolveError | None
+
+
 def integrate_rules(
-    problem: Problem, law: Law, start: tuple[float, float], times: Array, rtol: float
-) -> tuple[Array, Array, dict[str, int]]:
-    """Return the states (m, v) at the times (T, 2), (τ, m, v) at every step (M, 3), and counts.
+    problem: Problem, law: Law, start: tuple[float, float], times: Array, rtol: float,
+    reached: Callable[[float, float, float], bool],
+) -> Integrated:  # fmt: skip
+    """Integrate to the last time, or to where nobody wants more.
 
     Parameters
     ----------
@@ -45,18 +72,16 @@ def integrate_rules(
         Increasing times τ ≥ 0.
     rtol : float
         Tolerance of each step.
+    reached : callable
+        Told τ, m and v at every requested time; if it returns True there are no more of them.
 
-    Raises
-    ------
-    SolveError
-        If the integration fails, as where unquantized weights diverge.
     """
     dynamics, decay = problem.dynamics, problem.weight_decay
     rates, jacobian, averages = np.empty(3), np.empty((3, 2)), np.empty(9)
     sigma2 = float(dynamics.sigma2[0])
     kick = sigma2 / problem.batch_size
 
-    def slope(tau: float, state: Array, end: float) -> list[float]:
+    def slope(tau: float, state: Array, end: float) -> Array:
         m, v = float(state[0]), float(np.exp(state[1]))
         # At the end of a stretch a schedule has its limit from the left.
         before = tau >= end
@@ -66,34 +91,47 @@ def integrate_rules(
         closure_rates(m, v, law, averages, rates, jacobian)
         noise = kick * rates[2]
         pull = rates[1] - noise - 2 * decay * v
-        return [eta * (rates[0] - decay * m), (eta * pull + eta**2 * noise) / v]
+        return np.array([eta * (rates[0] - decay * m), (eta * pull + eta**2 * noise) / v])
 
-    path = np.empty((times.size, 2))
+    path: list[tuple[float, float]] = []
+    dense = [(0.0, *start)]
+    wanted = deque(times.tolist())
     state = np.array([start[0], np.log(max(start[1], _LEAST_SPREAD))])
     counts = {"steps": 0, "evaluations": 0}
+
+    def pass_by(solver: Any) -> bool:
+        """Keep what a step has passed; whether that is to be all."""
+        between = solver.dense_output() if wanted and wanted[0] <= solver.t else None
+        while between is not None and wanted and wanted[0] <= solver.t:
+            tau = wanted.popleft()
+            m, log_v = between(tau).tolist()
+            path.append((m, math.exp(log_v)))
+            if reached(tau, *path[-1]):
+                dense.append((tau, *path[-1]))
+                return True
+        dense.append((float(solver.t), float(solver.y[0]), math.exp(solver.y[1])))
+        return False
+
+    def told(failure: SolveError | None = None) -> Integrated:
+        return Integrated(np.array(path), np.array(dense), counts, failure)
+
+    if wanted[0] == 0:
+        path.append(start)
+        if reached(wanted.popleft(), *start):
+            return told()
     ends = np.unique(np.concatenate([[0.0], dynamics.landing_points(float(times[-1])), times[-1:]]))
-    path[times == 0] = start
-    dense = [np.array([[0.0, *start]])]
     for low, high in pairwise(ends.tolist()):
-        wanted = (times > low) & (times <= high)
-        solved = solve_ivp(
-            slope,
-            (low, high),
-            state,
-            method="LSODA",
-            dense_output=True,
-            args=(high,),
-            rtol=max(rtol, 1e-12),
-            atol=1e-12,
+        solver: Any = LSODA(
+            partial(slope, end=high), low, state, high, rtol=max(rtol, 1e-12), atol=1e-12
         )
-        if not solved.success or not np.isfinite(solved.y).all():
-            message = "the closure diverges or stiffens; lower learning_rate or end earlier"
-            raise SolveError(message, time=float(solved.t[-1]), step=high - low)
-        counts["steps"] += solved.t.size - 1
-        counts["evaluations"] += solved.nfev
-        dense.append(np.stack([solved.t[1:], solved.y[0, 1:], np.exp(solved.y[1, 1:])], axis=1))
-        state = solved.y[:, -1]
-        if wanted.any() and solved.sol is not None:
-            m, log_v = solved.sol(times[wanted])
-            path[wanted, 0], path[wanted, 1] = m, np.exp(log_v)
-    return path, np.concatenate(dense), counts
+        while solver.status == "running":
+            solver.step()
+            if solver.status == "failed" or not np.isfinite(solver.y).all():
+                message = "the closure diverges or stiffens; lower learning_rate or end earlier"
+                return told(SolveError(message, time=float(solver.t), step=high - low))
+            counts["steps"] += 1
+            if pass_by(solver):
+                return told()
+        counts["evaluations"] += solver.nfev
+        state = solver.y
+    return told()

@@ -130,5 +130,6 @@ class Equation:
         if self.widest is not None:
             widest = self.widest(left, left + width)
         inverse = 1.0 / h[h.shape[0] // 2] ** 2
-        grid = (left, width, widest, inverse, mass[:0])
+        heat = 2.0 * self.scale[classes] / width
+        grid = (left, width, widest, inverse, heat, mass[:0])
         return Mesh(cells.first, *grid, mass, drift, functionals)

@@ -44,6 +44,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fpsolve.numerics.rows import add_rows, cross, dot, multiply, set_rows, subtract_products
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
 __all__ = [
@@ -58,11 +59,14 @@ __all__ = [
     "Reference",
     "evaluate_law",
     "exponential_flux",
+    "fix_masses",
+    "lay",
     "march",
-    "mark",
+    "measure",
     "place",
     "positions",
     "regrid",
+    "set_off",
 ]
 
 Array = NDArray[np.float64]
@@ -73,32 +77,34 @@ Indices = NDArray[np.int64]
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
 # slices, each of which brings functions of its own. What has one caller and is given all groups
 # becomes a part of that caller before it is compiled.
-_kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
-_maker: Any = njit(  # type: ignore[call-overload]
-    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-_inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
-_part: Any = njit(  # type: ignore[call-overload]
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    no_cpython_wrapper=True,
-    no_cfunc_wrapper=True,
-    _nrt=False,
-)
+# With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
+# may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
+_compiled: Any = njit
+_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_hidden: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_kernel: Any = _compiled(**_options)
+_maker: Any = _compiled(**_options, **_hidden)
+_inlined: Any = _compiled(**_options, inline="always")
+_part: Any = _compiled(**_options, **_hidden, _nrt=False)
+_fused: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract"})
+_summing: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract", "reassoc"})
 
 
 # --- groups of arrays ----------------------------------------------------------------------------
 
 
 class Reference(NamedTuple):
-    """Constants of the reference element, see `element.Element`."""
+    """Constants of the reference element, see `element.Element`.
+
+    `entries` (p + 1, p + 1, 2) are what the drift at node j and D have for factors in the element
+    matrix: −weak and stiffness.
+    """
 
     nodes: Array
     weights: Array
     derivative: Array
     weak: Array
-    stiffness: Array
+    entries: Array
     modes: Array
     halves: Array
     merge: Array
@@ -182,6 +188,8 @@ class Mesh(NamedTuple):
     """What follows from cells, motion and model, at the elements (E,) and nodes (p + 1, E).
 
     `half` are half-widths of the two-node form of Scheme 1, `inverse` (E,) is 1/h² amid an element.
+    `heat` (E,) is what an element has D multiplied by: the scale of its class, times 2/width in
+    Scheme 0.
     """
 
     first: Indices
@@ -189,6 +197,7 @@ class Mesh(NamedTuple):
     width: Array
     widest: Array
     inverse: Array
+    heat: Array
     half: Array
     mass: Array
     drift: Array
@@ -196,7 +205,10 @@ class Mesh(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch memory of a step, and its results `new` and `report`."""
+    """Scratch memory of a step, and its results `new` and `report`.
+
+    `stages` holds the density before the step, then the stages.
+    """
 
     stages: Array
     start: Array
@@ -205,7 +217,10 @@ class Work(NamedTuple):
     columns: Array
     matrix: Array
     lower: Array
+    upper: Array
     pivot: Array
+    held: Array
+    coupling: Array
     parts: Array
     new: Array
     report: Array
@@ -392,49 +407,44 @@ def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> t
 
 
 @_part
-def _blend(drift: Array, c: Array, begin: int, end: int, out: Array) -> None:
-    """out = Σ_j c_j drift_j."""
-    for j in range(out.shape[0]):
-        for e in range(begin, end):
-            out[j, e] = c[0] * drift[0, j, e]
-        for i in range(1, drift.shape[0]):
-            for e in range(begin, end):
-                out[j, e] += c[i] * drift[i, j, e]
+def _blend(mesh: Mesh, work: Work, c: Array, begin: int, end: int) -> None:
+    """Σ_j c_j drift_j into the nodes' rows of `work.drift`, D·heat into the row after them."""
+    (nodes, elements), terms = mesh.mass.shape, mesh.drift.shape[0]
+    for j in range(nodes):
+        at = j * elements + begin
+        set_rows(work.drift, at, c, 0, mesh.drift, at, nodes * elements, terms, end - begin)
+    for e in range(_unsigned(begin), _unsigned(end)):
+        work.drift[nodes, e] = c[terms] * mesh.heat[e]
+
+
+@_part
+def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
+    """out = matrix·u on each element."""
+    nodes, elements = u.shape
+    for i in range(nodes):
+        at = i * elements + begin
+        set_rows(out, at, matrix, i * nodes, u, begin, elements, nodes, end - begin)
 
 
 @_part
 def _spectral(
-    ref: Reference, mesh: Mesh, work: Work, d: float, u: Array, begin: int, end: int, out: Array
+    ref: Reference, mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array
 ) -> None:
-    """out = −(weak derivative of a u − d u'), unassembled, a being `work.drift`."""
-    nodes = u.shape[0]
-    flux, drift, derivative = work.flux, work.drift, ref.derivative
+    """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`."""
+    flux, drift = work.flux, work.drift
+    nodes, elements = u.shape
+    _apply(ref.derivative, u, begin, end, flux)
     for j in range(nodes):
-        for e in range(begin, end):
-            flux[j, e] = derivative[j, 0] * u[0, e]
-        for i in range(1, nodes):
-            slope = derivative[j, i]
-            for e in range(begin, end):
-                flux[j, e] += slope * u[i, e]
-    for j in range(nodes):
-        for e in range(begin, end):
-            flux[j, e] = ref.weights[j] * (
-                drift[j, e] * u[j, e] - 2.0 * d / mesh.width[e] * flux[j, e]
-            )
-    for i in range(nodes):
-        for e in range(begin, end):
-            out[i, e] = derivative[0, i] * flux[0, e]
-        for j in range(1, nodes):
-            slope = derivative[j, i]
-            for e in range(begin, end):
-                out[i, e] += slope * flux[j, e]
+        at, heat = j * elements + begin, nodes * elements + begin
+        cross(flux, at, drift, at, u, at, drift, heat, end - begin)
+    _apply(ref.weak, flux, begin, end, out)
 
 
 @_part
-def _fitted(mesh: Mesh, work: Work, d: float, u: Array, begin: int, end: int, out: Array) -> None:
+def _fitted(mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
     """out = the same by exponential fitting."""
     for e in range(begin, end):
-        alpha, beta = exponential_flux(work.drift, mesh.half, d, e)
+        alpha, beta = exponential_flux(work.drift, mesh.half, work.drift[2, e], e)
         through = alpha * u[0, e] - beta * u[1, e]
         out[0, e] = -through
         out[1, e] = through
@@ -446,17 +456,17 @@ def _change(
     ref: Reference,
     mesh: Mesh,
     work: Work,
-    at: tuple[Array, Array, float],
+    at: tuple[Array, Array],
     u: Array,
     begin: int,
     end: int,
     out: Array,
 ) -> None:
-    """out = (dA in the direction `along`) u at (c, D), with at = (along, (c, D), scale of D)."""
-    along, point, scale = at
+    """out = (dA in the direction `along`) u at (c, D), with at = (along, (c, D))."""
+    along, point = at
     if scheme == 0:
-        _blend(mesh.drift, along, begin, end, work.drift)
-        _spectral(ref, mesh, work, along[-1] * scale, u, begin, end, out)
+        _blend(mesh, work, along, begin, end)
+        _spectral(ref, mesh, work, u, begin, end, out)
         return
     # Central difference; the direction is scaled so that D changes by a share _D_STEP.
     size = _D_STEP * point[-1] / max(abs(along[-1]), 1e-300)
@@ -466,9 +476,8 @@ def _change(
     for side in (-1.0, 1.0):
         for i in range(point.size):
             near[i] = point[i] + side * size * along[i]
-        _blend(mesh.drift, near, begin, end, work.drift)
-        d = near[point.size - 1] * scale
-        _fitted(mesh, work, d, u, begin, end, other if side < 0.0 else out)
+        _blend(mesh, work, near, begin, end)
+        _fitted(mesh, work, u, begin, end, other if side < 0.0 else out)
     for j in range(out.shape[0]):
         for e in range(begin, end):
             out[j, e] = (out[j, e] - other[j, e]) / (2.0 * size)
@@ -476,33 +485,26 @@ def _change(
 
 @_part
 def _assemble(
-    scheme: int,
-    ref: Reference,
-    mesh: Mesh,
-    work: Work,
-    shift: float,
-    d: float,
-    begin: int,
-    end: int,
+    scheme: int, ref: Reference, mesh: Mesh, work: Work, shift: float, begin: int, end: int
 ) -> None:
-    """matrix[:, :, e] = shift·mass − A of element e, the drift being `work.drift`."""
+    """matrix[:, :, e] = shift·mass − A of element e, with the coefficients of `work.drift`."""
     mass, matrix, drift = mesh.mass, work.matrix, work.drift
+    nodes, elements = mass.shape
     if scheme == 1:
         for e in range(begin, end):
-            alpha, beta = exponential_flux(drift, mesh.half, d, e)
+            alpha, beta = exponential_flux(drift, mesh.half, drift[2, e], e)
             matrix[0, 0, e] = shift * mass[0, e] + alpha
             matrix[0, 1, e] = -beta
             matrix[1, 0, e] = -alpha
             matrix[1, 1, e] = shift * mass[1, e] + beta
         return
-    nodes = mass.shape[0]
     for i in range(nodes):
         for j in range(nodes):
-            advection = -ref.weak[i, j]
-            diffusion = 2.0 * d * ref.stiffness[i, j]
-            for e in range(begin, end):
-                matrix[i, j, e] = advection * drift[j, e] + diffusion / mesh.width[e]
-        for e in range(begin, end):
+            # Two terms: the drift at node j, and the row of D after those of the nodes.
+            entry, row = i * nodes + j, (nodes - j) * elements
+            at, start = entry * elements + begin, j * elements + begin
+            set_rows(matrix, at, ref.entries, 2 * entry, drift, start, row, 2, end - begin)
+        for e in range(_unsigned(begin), _unsigned(end)):
             matrix[i, i, e] += shift * mass[i, e]
 
 
@@ -516,92 +518,119 @@ def _shut(matrix: Array, mass: Array, shift: float, node: int, e: int) -> None:
 
 # --- linear algebra ------------------------------------------------------------------------------
 
-
-@_part
-def _eliminate(multiplier: Array, pivot: Array, row: Array) -> None:
-    """row −= multiplier·pivot: as arrays of their own, not rows of one, the loop vectorizes."""
-    for e in range(row.size):
-        row[e] -= multiplier[e] * pivot[e]
+# Elements whose rows are worked on together, so that they stay in the fastest cache.
+_TILE = 128
 
 
 @_part
-def _factor(work: Work, begin: int, end: int, k: int) -> None:
-    """Eliminate interior nodes in place, then factor the tridiagonal system of the vertices.
+def _finish(matrix: Array, i: int, j: int, before: int, begin: int, end: int) -> None:
+    """Entry (i, j) −= Σ_k (i, k)·(k, j) over the first `before` interior nodes k."""
+    nodes, elements = matrix.shape[0], matrix.shape[2]
+    row = nodes * elements
+    at, left, right = i * row + j * elements, i * row + elements, row + j * elements
+    subtract_products(
+        matrix, at + begin, matrix, left + begin, elements, matrix, right + begin, row, before,
+        end - begin,
+    )  # fmt: skip
 
-    Vertices of class k are numbered begin + k … end + k. `lower` and `pivot` hold the multipliers
-    and reciprocal pivots of their elimination.
-    """
-    matrix, lower, pivot = work.matrix, work.lower, work.pivot
-    nodes = matrix.shape[0]
+
+@_part
+def _factor_interior(matrix: Array, begin: int, end: int) -> None:
+    """Eliminate the interior nodes of each element in place; pivots become their reciprocals."""
+    nodes, elements = matrix.shape[0], matrix.shape[2]
     last = nodes - 1
     for c in range(1, last):
-        for e in range(begin, end):
+        for i in range(nodes):
+            if i == 0 or i >= c:
+                _finish(matrix, i, c, c - 1, begin, end)
+        for e in range(_unsigned(begin), _unsigned(end)):
             matrix[c, c, e] = 1.0 / matrix[c, c, e]
         for i in range(nodes):
-            if 0 < i <= c:
-                continue
-            multiplier = matrix[i, c, begin:end]
-            for e in range(begin, end):
-                matrix[i, c, e] *= matrix[c, c, e]
-            for j in range(nodes):
-                if 0 < j <= c:
-                    continue
-                _eliminate(multiplier, matrix[c, j, begin:end], matrix[i, j, begin:end])
-    here, stop = int(begin), int(end)
-    vertex = here + k
-    pivot[vertex] = matrix[0, 0, here]
+            if i == 0 or i > c:
+                at, pivot = (i * nodes + c) * elements + begin, c * (nodes + 1) * elements + begin
+                multiply(matrix, at, matrix, pivot, end - begin)
+                _finish(matrix, c, i, c - 1, begin, end)
+    for i in range(0, nodes, last):
+        for j in range(0, nodes, last):
+            _finish(matrix, i, j, last - 1, begin, end)
+
+
+@_fused
+def _factor_vertices(work: Work, here: int, stop: int, k: int) -> None:
+    """Factor the tridiagonal system of the vertices of class k, numbered here + k … stop + k.
+
+    `lower` and `upper` hold the multipliers of elimination and substitution, `pivot` reciprocals.
+    """
+    matrix, lower, upper, pivot = work.matrix, work.lower, work.upper, work.pivot
+    last = matrix.shape[0] - 1
+    diagonal = matrix[0, 0, here]
     for e in range(here, stop):
-        pivot[vertex] = 1.0 / pivot[vertex]
-        lower[e] = matrix[last, 0, e] * pivot[vertex]
-        vertex += 1
-        pivot[vertex] = matrix[last, last, e] - lower[e] * matrix[0, last, e]
+        inverse = 1.0 / diagonal
+        pivot[e + k] = inverse
+        lower[e] = matrix[last, 0, e] * inverse
+        upper[e] = matrix[0, last, e] * inverse
+        diagonal = matrix[last, last, e] - lower[e] * matrix[0, last, e]
         if e + 1 < stop:
-            pivot[vertex] += matrix[0, 0, e + 1]
-    pivot[vertex] = 1.0 / pivot[vertex]
+            diagonal += matrix[0, 0, e + 1]
+    pivot[stop + k] = 1.0 / diagonal
 
 
 @_part
-def _solve(work: Work, begin: int, end: int, k: int, x: Array) -> None:
+def _solve(work: Work, first: Indices, x: Array) -> None:
     """Replace the unassembled right-hand side `x` by the solution at the nodes."""
-    matrix, lower, pivot = work.matrix, work.lower, work.pivot
-    nodes = x.shape[0]
-    last = nodes - 1
-    for c in range(1, last):
-        for i in range(nodes):
-            if 0 < i <= c:
-                continue
-            for e in range(begin, end):
-                x[i, e] -= matrix[i, c, e] * x[c, e]
-    here, stop = int(begin), int(end)
-    for e in range(here, stop):
-        x[last, e] -= lower[e] * x[0, e]
-        if e + 1 < stop:
-            x[0, e + 1] += x[last, e]
-    x[last, stop - 1] *= pivot[stop + k]
-    for e in range(stop - 1, here - 1, -1):
-        x[0, e] = (x[0, e] - matrix[0, last, e] * x[last, e]) * pivot[e + k]
-        if e > here:
-            x[last, e - 1] = x[0, e]
-    for c in range(last - 1, 0, -1):
-        for e in range(begin, end):
-            x[c, e] -= matrix[c, 0, e] * x[0, e]
-        for j in range(c + 1, nodes):
-            for e in range(begin, end):
-                x[c, e] -= matrix[c, j, e] * x[j, e]
-        for e in range(begin, end):
-            x[c, e] *= matrix[c, c, e]
+    for begin in range(0, x.shape[1], _TILE):
+        _substitute_interior(work.matrix, x, begin, min(begin + _TILE, x.shape[1]))
+    for k in range(first.size - 1):
+        _solve_vertices(work, first[k], first[k + 1], k, x)
+    for begin in range(0, x.shape[1], _TILE):
+        _restore_interior(work.matrix, x, begin, min(begin + _TILE, x.shape[1]))
 
 
 @_part
-def _dot(a: Array, b: Array, begin: int, end: int) -> float:
-    total = 0.0
-    for j in range(a.shape[0]):
-        # One partial sum per node: it vectorizes and rounds less than a running total.
-        part = 0.0
-        for e in range(begin, end):
-            part += a[j, e] * b[j, e]
-        total += part
-    return total
+def _take_off(matrix: Array, x: Array, at: tuple[int, int, int], begin: int, end: int) -> None:
+    """x[i] −= Σ_j (i, j)·x[j] over `count` nodes j from `first` on; at = (i, first, count)."""
+    (i, first, count), (nodes, elements) = at, x.shape
+    entry = (i * nodes + first) * elements
+    subtract_products(
+        x, i * elements + begin, matrix, entry + begin, elements, x, first * elements + begin,
+        elements, count, end - begin,
+    )  # fmt: skip
+
+
+@_part
+def _substitute_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
+    last = x.shape[0] - 1
+    for c in range(2, last):
+        _take_off(matrix, x, (c, 1, c - 1), begin, end)
+    for i in range(0, last + 1, last):
+        _take_off(matrix, x, (i, 1, last - 1), begin, end)
+
+
+@_part
+def _restore_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
+    last, elements = x.shape[0] - 1, x.shape[1]
+    for c in range(last - 1, 0, -1):
+        _take_off(matrix, x, (c, 0, 1), begin, end)
+        _take_off(matrix, x, (c, c + 1, last - c), begin, end)
+        at, pivot = c * elements + begin, c * (last + 2) * elements + begin
+        multiply(x, at, matrix, pivot, end - begin)
+
+
+@_fused
+def _solve_vertices(work: Work, here: int, stop: int, k: int, x: Array) -> None:
+    """The same for the vertices of class k, one after another: only one product waits for both."""
+    lower, upper, pivot, last = work.lower, work.upper, work.pivot, x.shape[0] - 1
+    value = x[0, here]
+    for e in range(here, stop - 1):
+        value = (x[last, e] + x[0, e + 1]) - lower[e] * value
+        x[0, e + 1] = value
+    value = (x[last, stop - 1] - lower[stop - 1] * value) * pivot[stop + k]
+    x[last, stop - 1] = value
+    for e in range(stop - 1, here - 1, -1):
+        value = x[0, e] * pivot[e + k] - upper[e] * value
+        x[0, e] = value
+        if e > here:
+            x[last, e - 1] = value
 
 
 @_part
@@ -635,51 +664,59 @@ def _low_rank(bend: Array, a: Array, x: Array) -> None:
 
 # --- one step ------------------------------------------------------------------------------------
 
+# Stage s starts from these multiples of what was before the step and of the stages before.
+_START_WEIGHTS = np.concatenate((np.ones((STAGES, 1)), STAGE_WEIGHTS), axis=1)
+
 
 @_part
 def _begin_step(
     scheme: int,
     ref: Reference,
     bins: Bins,
-    model: Model,
     mesh: Mesh,
     work: Work,
-    u: Array,
     laws: tuple[Array, Array],
     dt: float,
 ) -> None:
     """Factor mass/(γ dt) − A and solve for the low-rank columns; laws = ((c, D), their slopes).
 
-    parts[k, i, j] = weights_j·(column i), the share of class k. The last column is ∂F/∂t itself,
-    unsolved, and only there if it is not zero.
+    The last column is ∂F/∂t itself, unsolved, and only there if it is not zero.
     """
     c, slopes = laws
-    rank = slopes.shape[0] - 1
-    shift = 1.0 / (GAMMA * dt)
-    last = u.shape[0] - 1
-    for k in range(mesh.first.size - 1):
-        begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
+    rank, u, matrix = slopes.shape[0] - 1, work.stages[0], work.matrix
+    elements, last, shift = u.shape[1], u.shape[0] - 1, 1.0 / (GAMMA * dt)
+    for s in range(STAGES):
+        for r in range(STAGES):
+            work.coupling[s, r] = -COUPLING[s, r] / dt
+    for begin in range(0, elements, _TILE):
+        end = min(begin + _TILE, elements)
         for i in range(rank + 1):
-            if not _any(slopes[i]):
-                if i < rank:
-                    for j in range(u.shape[0]):
-                        for e in range(begin, end):
-                            work.columns[i, j, e] = 0.0
-                continue
-            at = (slopes[i], c, model.scale[k])
-            _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
-        _blend(mesh.drift, c, begin, end, work.drift)
-        _assemble(scheme, ref, mesh, work, shift, c[-1] * model.scale[k], begin, end)
-        if bins.absorbing[0] != 0.0:
-            _shut(work.matrix, mesh.mass, shift, 0, mesh.first[k])
-        if bins.absorbing[1] != 0.0:
-            _shut(work.matrix, mesh.mass, shift, last, mesh.first[k + 1] - 1)
-        _factor(work, begin, end, k)
-        for i in range(rank):
             if _any(slopes[i]):
-                _solve(work, begin, end, k, work.columns[i])
-            for j in range(rank):
-                work.parts[k, i * rank + j] = _dot(mesh.functionals[j], work.columns[i], begin, end)
+                at = (slopes[i], c)
+                _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
+        _blend(mesh, work, c, begin, end)
+        _assemble(scheme, ref, mesh, work, shift, begin, end)
+    for k in range(mesh.first.size - 1):
+        if bins.absorbing[0] != 0.0:
+            _shut(matrix, mesh.mass, shift, 0, mesh.first[k])
+        if bins.absorbing[1] != 0.0:
+            _shut(matrix, mesh.mass, shift, last, mesh.first[k + 1] - 1)
+    for begin in range(0, elements, _TILE):
+        _factor_interior(matrix, begin, min(begin + _TILE, elements))
+    for k in range(mesh.first.size - 1):
+        _factor_vertices(work, mesh.first[k], mesh.first[k + 1], k)
+    for i in range(rank):
+        if _any(slopes[i]):
+            _solve(work, mesh.first, work.columns[i])
+        else:
+            _fill(work.columns[i], 0.0)
+
+
+@_part
+def _fill(out: Array, value: float) -> None:
+    for j in range(out.shape[0]):
+        for e in range(out.shape[1]):
+            out[j, e] = value
 
 
 @_part
@@ -687,83 +724,75 @@ def _take_stage(
     scheme: int,
     ref: Reference,
     bins: Bins,
-    model: Model,
     mesh: Mesh,
     work: Work,
-    u: Array,
-    at: tuple[int, Array, Array, float, float],
+    at: tuple[int, Array, Array, float],
 ) -> None:
     """Complete the stage before by its low-rank correction and solve the next.
 
-    at = (stage, correction (r,), (c, D), dt, share of ∂F/∂t); parts[k, j] = weights_j·(stage of k).
+    at = (stage, correction (r,), (c, D), share of ∂F/∂t).
     """
-    stage, correction, c, dt, nudge = at
-    rank = correction.size
-    out = work.stages[stage]
-    last = u.shape[0] - 1
-    for k in range(mesh.first.size - 1):
-        begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
-        if stage > 0:
-            _correct(work, correction, begin, end, work.stages[stage - 1])
-        start = work.start
-        for j in range(u.shape[0]):
-            for e in range(begin, end):
-                start[j, e] = u[j, e]
-            for r in range(stage):
-                weight = STAGE_WEIGHTS[stage, r]
-                for e in range(begin, end):
-                    start[j, e] += weight * work.stages[r, j, e]
-        low, high = start[0, mesh.first[k]], start[last, mesh.first[k + 1] - 1]
-        if bins.absorbing[0] != 0.0:
-            start[0, mesh.first[k]] = 0.0
-        if bins.absorbing[1] != 0.0:
-            start[last, mesh.first[k + 1] - 1] = 0.0
-        _blend(mesh.drift, c, begin, end, work.drift)
-        d = c[-1] * model.scale[k]
+    stage, correction, c, nudge = at
+    stages, start, out = work.stages, work.start, work.stages[stage + 1]
+    (nodes, elements), size = start.shape, start.size
+    if stage > 0:
+        _correct(work, correction, stages[stage])
+    weights = stage * (STAGES + 1)
+    set_rows(start, 0, _START_WEIGHTS, weights, stages, 0, size, stage + 1, size)
+    # What atoms gained stands in nodes at absorbing walls, where there is no density.
+    _exchange_walls(bins, mesh.first, work.held, start)
+    for begin in range(0, elements, _TILE):
+        end = min(begin + _TILE, elements)
+        _blend(mesh, work, c, begin, end)
         if scheme == 0:
-            _spectral(ref, mesh, work, d, start, begin, end, out)
+            _spectral(ref, mesh, work, start, begin, end, out)
         else:
-            _fitted(mesh, work, d, start, begin, end, out)
-        start[0, mesh.first[k]], start[last, mesh.first[k + 1] - 1] = low, high
-        for j in range(u.shape[0]):
-            for r in range(stage):
-                weight = COUPLING[stage, r] / dt
-                for e in range(begin, end):
-                    out[j, e] += weight * mesh.mass[j, e] * work.stages[r, j, e]
-            if nudge != 0.0:
-                for e in range(begin, end):
-                    out[j, e] += nudge * work.columns[rank, j, e]
-        _solve(work, begin, end, k, out)
-        for j in range(rank):
-            work.parts[k, j] = _dot(mesh.functionals[j], out, begin, end)
+            _fitted(mesh, work, start, begin, end, out)
+    if stage > 0:
+        # mass·Σ_r COUPLING_r U_r/dt; `coupling` has the opposite sign.
+        set_rows(work.flux, 0, work.coupling, stage * STAGES, stages, size, size, stage, size)
+        subtract_products(out, 0, mesh.mass, 0, 0, work.flux, 0, 0, 1, size)
+    if nudge != 0.0:
+        forcing = work.columns[correction.size]
+        for j in range(nodes):
+            for e in range(elements):
+                out[j, e] += nudge * forcing[j, e]
+    _exchange_walls(bins, mesh.first, work.held, start)
+    _solve(work, mesh.first, out)
 
 
 @_part
-def _correct(work: Work, correction: Array, begin: int, end: int, out: Array) -> None:
+def _exchange_walls(bins: Bins, first: Indices, held: Array, u: Array) -> None:
+    """Exchange the values at absorbing walls for those in `held` (2, K)."""
+    last = u.shape[0] - 1
+    for k in range(first.size - 1):
+        if bins.absorbing[0] != 0.0:
+            e = first[k]
+            held[0, k], u[0, e] = u[0, e], held[0, k]
+        if bins.absorbing[1] != 0.0:
+            e = first[k + 1] - 1
+            held[1, k], u[last, e] = u[last, e], held[1, k]
+
+
+@_part
+def _correct(work: Work, correction: Array, out: Array) -> None:
     """out += Σ_i correction_i column_i."""
-    for i in range(correction.size):
-        if correction[i] == 0.0:
-            continue
-        for j in range(out.shape[0]):
-            for e in range(begin, end):
-                out[j, e] += correction[i] * work.columns[i, j, e]
+    add_rows(out, 0, correction, 0, work.columns, 0, out.size, correction.size, out.size)
 
 
-@_part
-def _end_step(
-    scheme: int, model: Model, mesh: Mesh, work: Work, u: Array, correction: Array
-) -> None:
+@_summing
+def _end_step(scheme: int, model: Model, mesh: Mesh, work: Work, correction: Array) -> None:
     """new = start + last stage, and the shares of the classes in the report, see `_report`.
 
     The increment new − u has no mass but what rounding gave it: thin layers hold fluxes that are
     large against their mass. High-order increments are projected onto zero mass, in proportion to
     their size; the amount is reported.
     """
-    error, start, new, mass = work.stages[STAGES - 1], work.start, work.new, mesh.mass
-    count = mesh.functionals.shape[0]
+    u, error = work.stages[0], work.stages[STAGES]
+    start, new, mass = work.start, work.new, mesh.mass
+    _correct(work, correction, error)
     for k in range(mesh.first.size - 1):
         begin, end = _unsigned(mesh.first[k]), _unsigned(mesh.first[k + 1])
-        _correct(work, correction, begin, end, error)
         norm = 0.0
         gained = 0.0
         moved = 1e-300
@@ -774,32 +803,27 @@ def _end_step(
                 gained += mass[j, e] * (new[j, e] - u[j, e])
                 moved += mass[j, e] * abs(new[j, e] - u[j, e])
         share = gained / moved if scheme == 0 else 0.0
-        smallest = 0.0
         for j in range(start.shape[0]):
             for e in range(begin, end):
                 new[j, e] -= share * abs(new[j, e] - u[j, e])
-                smallest = min(smallest, new[j, e] * mesh.inverse[e])
         part = work.parts[k]
-        part[0], part[1] = model.relevance[k] * norm, smallest
-        part[2] = abs(gained)
-        for i in range(count):
-            part[3 + i] = _dot(mesh.functionals[i], error, begin, end)
-            part[3 + count + i] = _dot(mesh.functionals[i], new, begin, end)
+        part[0], part[1] = model.relevance[k] * norm, abs(gained)
 
 
 @_part
-def _report(work: Work, offset: Array) -> None:
+def _report(mesh: Mesh, work: Work, offset: Array) -> None:
     """Sum up in `report`: L¹ error, minimum, mass made by rounding, errors and new functionals."""
     parts, report, count = work.parts, work.report, offset.size
-    report[0], report[1], report[2] = parts[0, 0], parts[0, 1], parts[0, 2]
+    error, new, size = work.stages[STAGES], work.new, work.new.size
+    report[0], report[2] = parts[0, 0], parts[0, 1]
     for k in range(1, parts.shape[0]):
         # Only a comparison of this form keeps a NaN.
         report[0] = parts[k, 0] if not parts[k, 0] <= report[0] else report[0]
-        report[1] = min(report[1], parts[k, 1])
-        report[2] = max(report[2], parts[k, 2])
+        report[2] = max(report[2], parts[k, 1])
+    report[1] = min(0.0, _extremes(mesh, new, work.flux)[0])
     for i in range(count):
-        report[3 + i] = abs(_sum(parts[:, 3 + i]))
-        report[3 + count + i] = offset[i] + _sum(parts[:, 3 + count + i])
+        report[3 + i] = abs(dot(mesh.functionals[i], 0, error, 0, size))
+        report[3 + count + i] = offset[i] + dot(mesh.functionals[i], 0, new, 0, size)
 
 
 @_inlined
@@ -828,11 +852,12 @@ def _step(
         return 1
     if _law_slopes(law, time, dt, moments, work.spare, slopes) != 0:
         return 1
-    _begin_step(scheme, ref, bins, model, mesh, work, u, (c, slopes), dt)
+    _copy(u, work.stages[0])
+    _begin_step(scheme, ref, bins, mesh, work, (c, slopes), dt)
     column, bend, scratch = np.empty((rank, rank)), np.empty((rank, rank)), np.empty((rank, rank))
     for i in range(rank):
         for j in range(rank):
-            column[j, i] = _sum(work.parts[:, i * rank + j])
+            column[j, i] = dot(mesh.functionals[j], 0, work.columns[i], 0, u.size)
             bend[j, i] = (1.0 if i == j else 0.0) - column[j, i]
     gains = np.empty((STAGES, rank))
     correction = np.empty(rank)
@@ -845,17 +870,47 @@ def _step(
         if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
             return 1
         nudge = NUDGES[s] * dt if moving else 0.0
-        _take_stage(scheme, ref, bins, model, mesh, work, u, (s, correction, c, dt, nudge))
+        _take_stage(scheme, ref, bins, mesh, work, (s, correction, c, nudge))
         for j in range(rank):
-            correction[j] = _sum(work.parts[:, j])
+            correction[j] = dot(mesh.functionals[j], 0, work.stages[s + 1], 0, u.size)
             gains[s, j] = correction[j]
         _low_rank(bend, scratch, correction)
         for j in range(rank):
             for i in range(rank):
                 gains[s, j] += column[j, i] * correction[i]
-    _end_step(scheme, model, mesh, work, u, correction)
-    _report(work, model.offset)
+    _end_step(scheme, model, mesh, work, correction)
+    _report(mesh, work, model.offset)
     return 0
+
+
+@_part
+def _copy(source: Array, out: Array) -> None:
+    for j in range(out.shape[0]):
+        for e in range(out.shape[1]):
+            out[j, e] = source[j, e]
+
+
+@_part
+def _outermost(u: Array, low: Array, high: Array) -> None:
+    """Least and largest of each element's values, (E,)."""
+    for e in range(u.shape[1]):
+        low[e] = high[e] = u[0, e]
+    for j in range(1, u.shape[0]):
+        for e in range(u.shape[1]):
+            low[e] = min(low[e], u[j, e])
+        for e in range(u.shape[1]):
+            high[e] = max(high[e], u[j, e])
+
+
+@_part
+def _extremes(mesh: Mesh, u: Array, spare: Array) -> tuple[float, float]:
+    """Least and largest density; `spare` (2, E) is overwritten."""
+    _outermost(u, spare[0], spare[1])
+    low, high = np.inf, -np.inf
+    for e in range(u.shape[1]):
+        low = min(low, spare[0, e] * mesh.inverse[e])
+        high = max(high, spare[1, e] * mesh.inverse[e])
+    return low, high
 
 
 # --- geometry ------------------------------------------------------------------------------------
@@ -917,6 +972,7 @@ def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion
     nodes, elements = ref.nodes.size, cells.bins.size
     terms, count = model.drift.shape[0], model.functionals.shape[0]
     left, width, inverse = np.empty(elements), np.empty(elements), np.empty(elements)
+    heat = np.empty(elements)
     positions(bins, cells, motion.shift, left, width)
     mass, drift = np.empty((nodes, elements)), np.empty((terms, nodes, elements))
     functionals = np.empty((count, nodes, elements))
@@ -925,6 +981,7 @@ def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion
             b = cells.bins[e]
             h = _polynomial(model.shape[b], left[e] + 0.5 * width[e])
             inverse[e] = 1.0 / (h * h)
+            heat[e] = 2.0 * model.scale[k] / width[e]
             for j in range(nodes):
                 x = left[e] + 0.5 * width[e] * (1.0 + ref.nodes[j])
                 h = _polynomial(model.shape[b], x)
@@ -943,7 +1000,8 @@ def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion
                     functionals[i, j, e] = model.probability[k] * model.walls[side, i, k]
                 mass[j, e] = 1.0
     widest = np.full(elements, np.inf)
-    return Mesh(cells.first, left, width, widest, inverse, mass[:0], mass, drift, functionals)
+    grid = (left, width, widest, inverse, heat, mass[:0])
+    return Mesh(cells.first, *grid, mass, drift, functionals)
 
 
 @_part
@@ -977,6 +1035,8 @@ _MERGE = 0.01
 # of the mass that an element may leave unresolved.
 _GROW = 0.3
 _TRIM = 0.03
+# Steps for whose drift there is to be room at an end.
+_AHEAD = 2.0
 _FEWEST = 4
 # Cells that one growth may add at one end; they widen, so that they reach anywhere.
 _MOST_NEW = 512
@@ -988,39 +1048,33 @@ def _importance(
     model: Model,
     u: Array,
     lift: float,
-    needs: tuple[float, float],
+    needs: tuple[float, float, bool],
     sizes: Array,
-    out: Array,
+    marks: Array,
 ) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
     low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
-    `Limits.idle` and what `clock[CARE]` asks for. Ripples of rare classes, which are lifted, count
-    less.
+    `Limits.idle`, what `clock[CARE]` asks for, and whether ripples of rare classes count less, for
+    they are lifted. It goes to `marks[0]`; `marks[1]` is overwritten.
     """
-    idle, care = needs
-    last = u.shape[0] - 1
-    peak = 1e-300
-    for j in range(u.shape[0]):
-        for e in range(u.shape[1]):
-            peak = max(peak, u[j, e] * mesh.inverse[e])
+    idle, care, eased = needs
+    last, out = u.shape[0] - 1, marks[0]
+    peak = max(1e-300, _extremes(mesh, u, marks)[1])
     for i in range(sizes.size):
         sizes[i] = 1e-300
         if model.rule[i] == GUARDED:
-            for j in range(u.shape[0]):
-                for e in range(u.shape[1]):
-                    sizes[i] += abs(mesh.functionals[i, j, e] * u[j, e])
+            sizes[i] += _absolute(mesh.functionals[i], u)
         elif model.rule[i] == DRIVING:
-            sizes[i] = max(idle, abs(model.offset[i] + _dot(mesh.functionals[i], u, 0, u.shape[1])))
+            sizes[i] = max(idle, abs(model.offset[i] + dot(mesh.functionals[i], 0, u, 0, u.size)))
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
-            lowest = u[0, e]
-            for j in range(1, u.shape[0]):
-                lowest = min(lowest, u[j, e])
-            lowest *= mesh.inverse[e]
+            lowest = out[e] * mesh.inverse[e]
             ripple = _HEIGHT * care / (max(lift * lowest, peak) * mesh.width[e])
-            value = max(model.relevance[k], ripple * _ease(model.relevance[k]))
+            if eased:
+                ripple *= _ease(model.relevance[k])
+            value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
                 if model.rule[i] >= GUARDED:
                     f = mesh.functionals[i]
@@ -1070,7 +1124,7 @@ def mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float, tuple[float, float]],
+    bounds: tuple[float, float, tuple[float, float, bool]],
     marks: Array,
     ends: Array,
 ) -> Indices:
@@ -1082,14 +1136,19 @@ def mark(
     split_above, merge_below, needs = bounds
     importance, unresolved = marks[0], marks[1]
     sizes = np.empty(model.rule.size)
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, sizes, importance)
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, sizes, marks)
+    nodes, elements = u.shape
+    tails = np.empty((2, elements))
+    for r in range(2):
+        set_rows(tails, r * elements, ref.modes, r * nodes, u, 0, elements, nodes, elements)
     narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
     for k in range(cells.first.size - 1):
         begin, end = cells.first[k], cells.first[k + 1]
         for e in range(begin, end):
-            unresolved[e] = importance[e] * _tail(u, e, width[e], ref.modes)
+            tail = max(abs(tails[0, e]), abs(tails[1, e]))
+            unresolved[e] = importance[e] * tail * width[e]
             if _bent(model, cells.bins[e]):
                 held = _density_tail(ref, mesh, u, e) * importance[e] / mesh.inverse[e]
                 unresolved[e] = max(unresolved[e], held)
@@ -1424,67 +1483,103 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
 
 
 @_part
+def _idle_run(
+    mesh: Mesh, u: Array, importance: Array, k: int, side: int, most: float, left: int, ahead: float
+) -> int:
+    """Number of elements at an end of class k that carry nothing, one more than may be dropped.
+
+    Where the class is a small part of the whole they are all those that together carry less than
+    `most`, and are no nearer to the others than `ahead`; else two at a time.
+    """
+    at, inward = (mesh.first[k + 1] - 1, -1) if side else (mesh.first[k], 1)
+    if not _minor(mesh, k):
+        few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
+        return 2 if few else 0
+    carried, count = 0.0, 0
+    while count < left - 2:
+        carried += _held(mesh, u, importance, at + inward * count)
+        if carried >= most:
+            break
+        count += 1
+    while count > 0 and ahead > 0.0:
+        count -= 1
+        ahead -= mesh.width[at + inward * count]
+    return count
+
+
+@_part
+def _hand_in(ref: Reference, mesh: Mesh, u: Array, at: int, inner: int) -> None:
+    """Give what element `at` holds to element `inner`, its end values unchanged."""
+    # Masses know h, which may differ between the two.
+    held, room = 0.0, 0.0
+    for j in range(u.shape[0]):
+        held += mesh.mass[j, at] * u[j, at]
+        room += mesh.mass[j, inner] * ref.restore[j, 0]
+    for j in range(u.shape[0]):
+        u[j, inner] += held / room * ref.restore[j, 0]
+
+
+@_part
+def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
+    """Give what elements `low` … `high` of class k hold to all its others, by a common factor.
+
+    One element alone, if it is narrow, might get more than it holds.
+    """
+    begin, end = mesh.first[k], mesh.first[k + 1]
+    held, kept = 0.0, 0.0
+    for e in range(begin, end):
+        for j in range(u.shape[0]):
+            if low <= e <= high:
+                held += mesh.mass[j, e] * u[j, e]
+            else:
+                kept += mesh.mass[j, e] * u[j, e]
+    for e in range(begin, end):
+        for j in range(u.shape[0]):
+            u[j, e] *= 1.0 + held / kept
+
+
+@_part
 def _trim(
     ref: Reference,
     bins: Bins,
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    importance: Array,
-    most: float,
+    marks: tuple[Array, Array],
+    bounds: tuple[float, float],
+    motion: tuple[Array, float],
     action: Indices,
-    c: Array,
-    step: float,
-    ends: Array,
-    growing: bool,
 ) -> None:
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
-    What little they held moves one element inward, so that no mass is lost.
+    What little they held moves inward, so that no mass is lost. marks = (importance, ends), bounds
+    = (most to be dropped, `ends` above which a domain grows), motion = ((c, D), step).
     """
+    (importance, ends), (most, grow), (c, step) = marks, bounds, motion
+    growing = _largest(ends[0]) > grow or _largest(ends[1]) > grow
     for k in range(cells.first.size - 1):
-        begin, end = cells.first[k], cells.first[k + 1]
-        left = end - begin
-        minor = _minor(mesh, k)
+        left = cells.first[k + 1] - cells.first[k]
         for side in range(2):
-            at = end - 1 if side else begin
-            inward = -1 if side else 1
+            at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
             if left < _FEWEST or action[at] == DROP or _at_wall(bins, cells, at, side):
                 continue
-            if growing and (not minor or ends[side, k] > _GROW / _TRIM * most):
+            if ends[side, k] > grow or (growing and not _minor(mesh, k)):
                 continue
-            ahead = 2.0 * step * max(0.0, _outward(mesh, c, k, side)) if minor else 0.0
-            # Elements that carry nothing, and how many of those are out of reach.
-            carried, count, e = 0.0, 0, at
-            while count < left - 2:
-                carried += _held(mesh, u, importance, e)
-                if carried >= most:
-                    break
-                count += 1
-                e += inward
-                if not minor and count == 2:
-                    break
-            while count > 0 and ahead > 0.0:
-                e -= inward
-                count -= 1
-                ahead -= mesh.width[e]
-            for _ in range(count - 1):
-                inner = at + inward
-                # Masses know h, which may differ between the two.
-                held, room = 0.0, 0.0
-                for j in range(u.shape[0]):
-                    held += mesh.mass[j, at] * u[j, at]
-                    room += mesh.mass[j, inner] * ref.restore[j, 0]
-                for j in range(u.shape[0]):
-                    u[j, inner] += held / room * ref.restore[j, 0]
-                for e in (at, inner):
-                    # A cell whose half goes, or takes in what the half held, stays as it is.
-                    other = e + 1 if cells.index[e] % 2 == 0 else e - 1
-                    if begin <= other < end and action[other] == MERGE:
-                        action[other] = KEEP
-                    action[e] = KEEP
-                action[at] = DROP
-                at = inner
+            ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
+            count = _idle_run(mesh, u, importance, k, side, most, left, ahead)
+            if count < 2:
+                continue
+            inner = at + inward * (count - 1)
+            if _minor(mesh, k):
+                _share_out(mesh, u, k, min(at, inner - inward), max(at, inner - inward))
+            else:
+                _hand_in(ref, mesh, u, at, inner)
+            for e in range(min(at, inner), max(at, inner) + 1):
+                # A cell whose half goes, or takes in what the half held, stays as it is.
+                other = e + 1 if cells.index[e] % 2 == 0 else e - 1
+                if cells.first[k] <= other < cells.first[k + 1] and action[other] == MERGE:
+                    action[other] = KEEP
+                action[e] = KEEP if e == inner else DROP
             left -= count
 
 
@@ -1548,6 +1643,8 @@ _LIFT_SHARE = 0.1
 _PATIENCE = 0.03
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
+# First step relative to a time of start that is not 0.
+_LEAST_STEP = 1e-8
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 
@@ -1591,15 +1688,18 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     nodes, terms = mesh.mass.shape[0], mesh.drift.shape[0]
     count, classes = mesh.functionals.shape[0], mesh.first.size - 1
     return Work(
-        np.empty((STAGES, nodes, size)),
+        np.empty((STAGES + 1, nodes, size)),
         np.empty((nodes, size)),
         np.empty((nodes, size)),
-        np.empty((nodes, size)),
+        np.empty((nodes + 1, size)),
         np.empty((rank + 1, nodes, size)),
         np.empty((nodes, nodes, size)),
         np.empty(size),
+        np.empty(size),
         np.empty(size + classes),
-        np.empty((classes, max(3 + 2 * count, rank * rank))),
+        np.zeros((2, classes)),
+        np.empty((STAGES, STAGES)),
+        np.empty((classes, 2)),
         np.empty((nodes, size)),
         np.empty(3 + 2 * count),
         np.empty(count),
@@ -1607,11 +1707,21 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     )
 
 
-@_part
-def _measure(model: Model, mesh: Mesh, u: Array, out: Array) -> None:
+@_kernel
+def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
     """out = functionals of the density, offsets included."""
     for i in range(out.size):
-        out[i] = model.offset[i] + _dot(mesh.functionals[i], u, 0, u.shape[1])
+        out[i] = offset[i] + dot(functionals[i], 0, u, 0, u.size)
+
+
+@_summing
+def _absolute(functional: Array, u: Array) -> float:
+    """Σ|functional·u|."""
+    total = 0.0
+    for j in range(u.shape[0]):
+        for e in range(u.shape[1]):
+            total += abs(functional[j, e] * u[j, e])
+    return total
 
 
 @_part
@@ -1641,10 +1751,7 @@ def _judge(
             continue
         size = abs(report[3 + count + i])
         if model.rule[i] == ABSOLUTE or model.rule[i] == GUARDED:
-            size = 0.0
-            for j in range(work.new.shape[0]):
-                for e in range(work.new.shape[1]):
-                    size += abs(mesh.functionals[i, j, e] * work.new[j, e])
+            size = _absolute(mesh.functionals[i], work.new)
         sizes[i] = max(sizes[i], size)
         if model.rule[i] == DRIVING:
             sizes[i] = min(sizes[i], max(size, limits.idle))
@@ -1652,7 +1759,7 @@ def _judge(
         if i == 0:
             first = relative
         worst = max(worst, relative / (_STEP_FUNCTIONAL * limits.rtol))
-    lowest, highest = _extremes(mesh, u)
+    lowest, highest = _extremes(mesh, u, work.flux)
     lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
     if worst <= 1.0 and scheme == 0:
         _lift(ref, bins, model, mesh, work, control, limits, -limits.negative * highest)
@@ -1789,28 +1896,32 @@ def _lift(
     positive and averages over parts of it not; this is looked for in rare classes only, for the
     mesh resolves the others to the tolerance.
     """
-    lifted, report, moved, count = control.lifted, work.report, work.spare[1], model.offset.size
+    lifted, report, moved, low = control.lifted, work.report, work.spare[1], work.flux[0]
     classes = lifted.size - 1
+    _outermost(work.new, low, work.flux[1])
     report[1] = 0.0
     for k in range(classes):
-        plain = work.parts[k, 1] >= floor and model.relevance[k] >= 1.0
+        minimum = 0.0
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            minimum = min(minimum, low[e] * mesh.inverse[e])
+        plain = minimum >= floor and model.relevance[k] >= 1.0
         if plain or not _lacks(ref, bins, mesh, work.new, k, floor, work.lower):
-            report[1] = min(report[1], work.parts[k, 1])
+            report[1] = min(report[1], minimum)
             continue
         before, after = _raise(ref, bins, mesh, work, k)
         cost, worst = _price(bins, model, mesh, work, k, before / after, moved)
         fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
         fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
         if not fair or not before > 0.0:
-            report[1] = min(report[1], work.parts[k, 1])
+            report[1] = min(report[1], minimum)
             continue
         for j in range(work.new.shape[0]):
             for e in range(mesh.first[k], mesh.first[k + 1]):
                 work.new[j, e] = work.start[j, e]
         lifted[k] += cost
         lifted[classes] += worst
-        for i in range(count):
-            report[3 + count + i] += moved[i]
+        for i in range(model.offset.size):
+            report[3 + model.offset.size + i] += moved[i]
 
 
 @_part
@@ -1832,17 +1943,6 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
         return False
     clock[LAST_MINIMUM] = minimum
     return True
-
-
-@_part
-def _extremes(mesh: Mesh, u: Array) -> tuple[float, float]:
-    """Least and largest density."""
-    low, high = np.inf, -np.inf
-    for j in range(u.shape[0]):
-        for e in range(u.shape[1]):
-            value = u[j, e] * mesh.inverse[e]
-            low, high = min(low, value), max(high, value)
-    return low, high
 
 
 @_part
@@ -1999,10 +2099,12 @@ def _reach(model: Model, mesh: Mesh, c: Array, step: float, out: Array) -> None:
 
 
 @_part
-def _approach(
-    model: Model, mesh: Mesh, u: Array, importance: Array, c: Array, step: float, ends: Array
-) -> None:
-    """Count in `ends` (2, K) what the drift may bring to the ends of rare classes in a step."""
+def _approach(mesh: Mesh, u: Array, importance: Array, c: Array, step: float, ends: Array) -> None:
+    """Count in `ends` (2, K) what the drift may bring to the ends of classes in a step.
+
+    A step that has to be taken again costs as much as all classes; only of those that are a small
+    part of the whole are meshes extended on suspicion.
+    """
     for k in range(ends.shape[1]):
         if not _minor(mesh, k):
             continue
@@ -2011,7 +2113,7 @@ def _approach(
             if ends[side, k] == 0.0:
                 continue
             e = end - 1 if side else begin
-            ahead = 2.0 * step * _outward(mesh, c, k, side)
+            ahead = _AHEAD * step * _outward(mesh, c, k, side)
             while ahead > 0.0 and begin <= e < end:
                 ends[side, k] = max(ends[side, k], _held(mesh, u, importance, e))
                 ahead -= mesh.width[e]
@@ -2113,7 +2215,7 @@ def march(
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     gained = np.zeros((2, cells.first.size - 1))
     work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-    _measure(model, mesh, u, present)
+    measure(model.offset, mesh.functionals, u, present)
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
@@ -2155,7 +2257,7 @@ def march(
             break
         if changed:
             mesh = place(ref, bins, model, cells, motion)
-        _measure(model, mesh, u, present)
+        measure(model.offset, mesh.functionals, u, present)
     return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
@@ -2193,11 +2295,10 @@ def _adapt(
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
-    needs = (limits.idle, clock[CARE])
+    needs = (limits.idle, clock[CARE], True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
-    outermost = max(_largest(ends[0]), _largest(ends[1]))
     urgent = _urgency(model, cells, marks[1], ends)
     if urgent[0] > limits.resolution or urgent[1] > limits.resolution:
         clock[REFINED] += 1.0
@@ -2217,24 +2318,12 @@ def _adapt(
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
         _weigh(ref, bins, model, cells, old, True)
         return SPLIT, cells, old, True
-    _approach(model, mesh, new, marks[0], c, step, ends)
+    _approach(mesh, new, marks[0], c, step, ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))
     growing = outermost > _GROW * limits.resolution
     if merge:
-        _trim(
-            ref,
-            bins,
-            cells,
-            mesh,
-            new,
-            marks[0],
-            _TRIM * limits.resolution,
-            action,
-            c,
-            step,
-            ends,
-            growing,
-        )
+        shares = (_TRIM * limits.resolution, _GROW * limits.resolution)
+        _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed = _any(action)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
@@ -2244,7 +2333,7 @@ def _adapt(
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
-        _, peak = _extremes(mesh, new)
+        _, peak = _extremes(mesh, new, np.empty((2, new.shape[1])))
         least = np.empty(cells.first.size - 1)
         for k in range(least.size):
             least[k] = -np.inf if model.relevance[k] >= 1.0 else -limits.negative * peak
@@ -2258,3 +2347,190 @@ def _adapt(
     if changed or growing:
         _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing
+
+
+# --- the start -----------------------------------------------------------------------------------
+
+# Widths of the elements at a break, in units of its layer D/|a|, before any adaptation.
+_LAYERS = 4.0
+
+
+@_part
+def _sample(ref: Reference, mesh: Mesh, gaussian: tuple[Array, Array], u: Array) -> None:
+    """Densities N(mean_k, deviation_k²) at the nodes; gaussian = (mean, deviation), each (K,)."""
+    for k in range(mesh.first.size - 1):
+        mean, deviation = gaussian[0][k], gaussian[1][k]
+        top = 1.0 / (deviation * math.sqrt(2.0 * math.pi))
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            for j in range(u.shape[0]):
+                x = mesh.left[e] + 0.5 * mesh.width[e] * (1.0 + ref.nodes[j])
+                z = (x - mean) / deviation
+                u[j, e] = math.exp(-0.5 * z * z) * top
+
+
+@_part
+def _squared_shape(ref: Reference, bins: Bins, mesh: Mesh, j: int, e: int, k: int) -> float:
+    """h² at node j of element e, from its mass, which is divided by it.
+
+    A node at an absorbing wall has mass 1 for another reason: h is that of its neighbour.
+    """
+    if j == 0 and bins.absorbing[0] != 0.0 and e == mesh.first[k]:
+        j = 1
+    elif j == ref.nodes.size - 1 and bins.absorbing[1] != 0.0 and e == mesh.first[k + 1] - 1:
+        j -= 1
+    return 0.5 * mesh.width[e] * ref.weights[j] / mesh.mass[j, e]  # type: ignore[no-any-return]
+
+
+@_part
+def _join(ref: Reference, bins: Bins, mesh: Mesh, u: Array) -> None:
+    """Turn densities at the nodes into v = h² μ, continuous, 0 at absorbing walls."""
+    last = u.shape[0] - 1
+    for k in range(mesh.first.size - 1):
+        begin, end = mesh.first[k], mesh.first[k + 1]
+        for e in range(begin, end):
+            if e > begin:
+                u[0, e] = u[last, e - 1]
+        for e in range(begin, end):
+            for j in range(last + 1):
+                u[j, e] *= _squared_shape(ref, bins, mesh, j, e, k)
+            if e > begin:
+                # Where h jumps v does not: it starts in between, on elements that are split until
+                # the mass that this moves is nothing.
+                u[last, e - 1] = u[0, e] = 0.5 * (u[last, e - 1] + u[0, e])
+        if bins.absorbing[0] != 0.0:
+            u[0, begin] = 0.0
+        if bins.absorbing[1] != 0.0:
+            u[last, end - 1] = 0.0
+
+
+@_part
+def _break_speed(bins: Bins, model: Model, c: Array, b: int, k: int) -> float:
+    """|drift|/h² of class k where bin b ends, from the side where it is larger."""
+    x, largest = bins.upper[b], 0.0
+    for side in range(2):
+        h = _polynomial(model.shape[b + side], x)
+        drift = 0.0
+        for i in range(model.drift.shape[0]):
+            drift += c[i] * _polynomial(model.drift[i, k, b + side], x)
+        largest = max(largest, abs(drift) / (h * h))
+    return largest
+
+
+@_part
+def _split_layers(
+    bins: Bins, model: Model, mesh: Mesh, u: Array, c: Array, resolution: float,
+    cells: Cells, action: Indices,
+) -> None:  # fmt: skip
+    """Split where the layer of a break is about to form and elements are too wide for it."""
+    narrowest, final = _narrowest(mesh), bins.upper.size - 1
+    for k in range(mesh.first.size - 1):
+        if model.relevance[k] < 1.0:
+            continue
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            b, width = cells.bins[e], mesh.width[e]
+            middle, nearest = mesh.left[e] + 0.5 * width, cells.bins[e]
+            if b == final or (
+                b > 0 and abs(middle - bins.upper[b - 1]) <= abs(middle - bins.upper[b])
+            ):
+                nearest = b - 1
+            gap = max(abs(middle - bins.upper[nearest]) - 0.5 * width, 0.0)
+            if gap < 1e-9 * width:
+                gap = 0.0
+            speed = max(_break_speed(bins, model, c, nearest, k), 1e-300)
+            layer = _LAYERS * c[-1] * model.scale[k] / speed
+            peak = 0.0
+            for j in range(u.shape[0]):
+                peak = max(peak, abs(u[j, e]))
+            reached = peak * min(layer, width) > resolution
+            if reached and width > max(layer, gap) and width > narrowest:
+                action[e] = SPLIT
+
+
+@_kernel
+def lay(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion, Mesh, Array],
+    time: float,
+    resolution: float,
+    gaussian: tuple[Array, Array],
+) -> tuple[bool, tuple[Cells, Motion, Mesh, Array]]:
+    """Split elements until they resolve the densities of the start, and the layers they will form.
+
+    Densities are N(mean_k, deviation_k²) for gaussian = (mean, deviation), or, where these are
+    empty, those given at the nodes. Returns whether they have to be given anew, on new cells.
+    """
+    cells, motion, mesh, u = grid
+    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
+    ends, again = np.empty((2, cells.first.size - 1)), True
+    least = np.full(cells.first.size - 1, -np.inf)
+    while again:
+        if gaussian[0].size > 0:
+            _sample(ref, mesh, gaussian, u)
+        _join(ref, bins, mesh, u)
+        measure(model.offset, mesh.functionals, u, present)
+        evaluate_law(law, time, present, c)
+        marks = np.empty((2, u.shape[1]))
+        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0, False))
+        action = mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
+        again = False
+        for e in range(action.size):
+            action[e] = max(action[e], KEEP)
+        if model.drift.shape[0] > 0 and bins.upper.size > 1:
+            _split_layers(bins, model, mesh, u, c, resolution, cells, action)
+        if not _any(action):
+            break
+        again = True
+        cells, u = regrid(ref, cells, u, marks, mesh.width, action, 0.0, least)
+        if model.drift.shape[0] == 0:
+            break
+        mesh = place(ref, bins, model, cells, motion)
+        if gaussian[0].size == 0:
+            break
+    return again, (cells, motion, mesh, u)
+
+
+@_kernel
+def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array, masses: Array) -> None:
+    """Give every element its mass (E,), its end values unchanged."""
+    for k in range(mesh.first.size - 1):
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            held, room = 0.0, 0.0
+            for j in range(u.shape[0]):
+                plain = 0.5 * mesh.width[e] * ref.weights[j]
+                held += plain * u[j, e] / _squared_shape(ref, bins, mesh, j, e, k)
+                room += plain * ref.restore[j, 0]
+            for j in range(u.shape[0]):
+                lift = ref.restore[j, 0] * _squared_shape(ref, bins, mesh, j, e, k)
+                u[j, e] += lift * ((masses[e] - held) / room)
+
+
+@_kernel
+def set_off(model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array) -> None:
+    """Choose the first step and the sizes relative to which functionals are right.
+
+    `present` gets the functionals.
+    """
+    clock, c = control.clock, np.empty(mesh.drift.shape[0] + 1)
+    measure(model.offset, mesh.functionals, u, present)
+    for i in range(present.size):
+        control.sizes[i] = 0.0
+        if model.rule[i] == SIGNED:
+            control.sizes[i] = abs(present[i])
+        elif model.rule[i] >= ABSOLUTE:
+            control.sizes[i] = _absolute(mesh.functionals[i], u)
+    evaluate_law(law, clock[TIME], present, c)
+    speed, finest = 0.0, np.inf
+    for e in range(u.shape[1]):
+        finest = min(finest, mesh.width[e])
+        for j in range(mesh.drift.shape[1]):
+            drift = 0.0
+            for i in range(mesh.drift.shape[0]):
+                drift += c[i] * mesh.drift[i, j, e]
+            speed = max(speed, abs(drift))
+    stir = c[-1] * _largest(model.scale)
+    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+    # Next to a time that is not 0 a step must be more than rounding.
+    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])

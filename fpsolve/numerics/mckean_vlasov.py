@@ -1,4 +1,4 @@
-"""`McKeanVlasov` and `solve_mckean_vlasov`: any separable equation on a line."""
+"""`McKeanVlasov`: any separable equation on a line, as the kernels take it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
-from fpsolve.errors import ParameterError, SolveError
+from fpsolve.errors import ParameterError
 from fpsolve.numerics import kernels
-from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.equation import Equation
-from fpsolve.numerics.foreign import ForeignLaw
-from fpsolve.numerics.initial import default_order, start_solver
+from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.numerics.lattice import bins_between
-from fpsolve.numerics.polynomials import PiecewisePolynomial
-from fpsolve.numerics.solver import Ending
 
-__all__ = ["LineTrajectory", "McKeanVlasov", "solve_mckean_vlasov"]
+__all__ = ["Function", "McKeanVlasov", "equation_of", "initial_law"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], ArrayLike]
 
-_TIGHTEST, _LOOSEST = 1e-10, 1e-2
-_LOOSEST_WORK = 3e-4
-_RESOLUTION = 5.0
-_REACH = 8.3
 # Points at which an initial density is looked at to find where it lives, and its total mass.
 _LOOK = 4001
 # Functionals are smooth between breaks; side limits are taken this share of a bin inside.
 _INSIDE = 1e-12
-_MOST_DEFECT = 1e-10
 
 
 @dataclass(frozen=True, kw_only=False, eq=False)
@@ -128,79 +118,6 @@ class McKeanVlasov:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class LineTrajectory:
-    """Densities at the requested times.
-
-    Attributes
-    ----------
-    times : ndarray, shape (T,)
-        Times (dimensionless).
-    functionals : ndarray, shape (T, r)
-        M at these times.
-    frames : tuple of PiecewisePolynomial
-        The densities.
-    dense_times, dense_functionals : ndarray, shapes (N,), (N, r)
-        The same at every accepted step.
-    stats : dict
-        Steps, rejections, unknowns, error estimates, mass defect.
-    """
-
-    times: Array
-    functionals: Array
-    frames: tuple[PiecewisePolynomial, ...]
-    dense_times: Array
-    dense_functionals: Array
-    stats: dict[str, Any]
-
-    def _frame(self, time: float) -> PiecewisePolynomial:
-        at = np.flatnonzero(np.abs(self.times - time) <= 1e-12 * max(abs(time), 1e-300))
-        if not at.size:
-            shown = ", ".join(f"{t:.10g}" for t in self.times[:8])
-            raise ParameterError("time", time, f"must be one of the times solved for: {shown}")
-        return self.frames[int(at[0])]
-
-    def pdf(self, x: ArrayLike, time: float) -> Array:
-        """Return the density at points `x`, same shape, at one of the requested times."""
-        return self._frame(time).pdf(np.asarray(x, dtype=np.float64))
-
-    def probability(self, low: float, high: float, time: float) -> float:
-        """Return the probability of [low, high] at one of the requested times."""
-        ends = self._frame(time).cdf(np.array([low, high], dtype=np.float64))
-        return float(ends[1] - ends[0])
-
-    def expectation(self, function: Function, time: float) -> float:
-        """Return E f(x) at one of the requested times; f may jump at the breaks."""
-        return self._frame(time).expectation(function)
-
-    def __repr__(self) -> str:
-        steps = self.stats["steps"]
-        return f"LineTrajectory({self.times.size} times to {self.times[-1]:g}, {steps} steps)"
-
-
-class _Gaussian:
-    """A Gaussian initial density, renormalized between walls where nothing of it is beyond."""
-
-    def __init__(self, mean: float, variance: float) -> None:
-        self.mean, self.deviation = mean, math.sqrt(variance)
-
-    def support(self, k: int) -> tuple[float, float]:
-        return self.mean - _REACH * self.deviation, self.mean + _REACH * self.deviation
-
-    def scale(self, k: int) -> float:
-        return 2.0 * self.deviation
-
-    def pdf(self, k: int, x: Array) -> Array:
-        z = (x - self.mean) / self.deviation
-        return np.asarray(np.exp(-0.5 * z**2) / (self.deviation * math.sqrt(2 * math.pi)))
-
-    def masses(self, k: int, left: Array, right: Array) -> Array:
-        low, high = (left - self.mean) / self.deviation, (right - self.mean) / self.deviation
-        upper = low > 0
-        part = ndtr(np.where(upper, -low, high)) - ndtr(np.where(upper, -high, low))
-        return np.asarray(part)
-
-
 class _Given:
     """An initial density given as a function on an interval."""
 
@@ -232,11 +149,14 @@ class _Given:
         return np.asarray(half * (weights @ self.pdf(k, x)))
 
 
-def _initial(initial: Any, model: McKeanVlasov) -> _Gaussian | _Given:
+def initial_law(initial: Any, model: McKeanVlasov) -> GaussianStart | _Given:
+    """Return a Gaussian, or a density with its interval, as the initial law of a solver."""
     if hasattr(initial, "mean") and hasattr(initial, "variance"):
         if initial.variance <= 0:
             raise ParameterError("initial", initial, "must have a variance > 0 here")
-        gaussian = _Gaussian(initial.mean, initial.variance)
+        gaussian = GaussianStart(
+            0.0, np.array([initial.mean]), np.array([math.sqrt(initial.variance)])
+        )
         if model.walls is not None:
             low, high = gaussian.support(0)
             if low < model.walls[0] or high > model.walls[1]:
@@ -252,8 +172,8 @@ def _initial(initial: Any, model: McKeanVlasov) -> _Gaussian | _Given:
     raise ParameterError("initial", initial, allowed)
 
 
-def _equation(model: McKeanVlasov, unit: float) -> Equation:
-    """The equation as kernels take it; coefficients are values at points."""
+def equation_of(model: McKeanVlasov, unit: float) -> Equation:
+    """Return the equation as kernels take it, by values at points, on bins of about `unit`."""
     breaks = np.asarray(model.breaks, dtype=np.float64)
     if model.walls is not None:
         breaks = breaks[(breaks > model.walls[0]) & (breaks < model.walls[1])]
@@ -301,104 +221,3 @@ def _values(name: str, function: Function, x: Array) -> Array:
         at = float(x[~np.isfinite(values)][0])
         raise ParameterError(name, float("nan"), f"must be finite, also at x = {at:.6g}")
     return values
-
-
-def solve_mckean_vlasov(
-    model: McKeanVlasov, initial: Any, times: ArrayLike, *, rtol: float = 1e-6
-) -> LineTrajectory:
-    """Integrate a separable McKean–Vlasov equation to a stated tolerance.
-
-    Parameters
-    ----------
-    model : McKeanVlasov
-        The equation.
-    initial : GaussianInitial or (callable, float, float)
-        Initial law: a Gaussian, or a density with the interval outside of which it vanishes.
-    times : array_like, shape (T,)
-        Increasing times ≥ 0 at which to return the density (dimensionless).
-    rtol : float, default 1e-6
-        Accuracy, from 1e-10 to 1e-2: errors of M_i and of E x² are within 10·rtol of the largest
-        E|f_i|, and the L¹ error of the density within 100·rtol.
-
-    Returns
-    -------
-    LineTrajectory
-        Densities, functionals and statistics.
-
-    Raises
-    ------
-    ParameterError
-        If an argument is outside what is allowed here.
-    SolveError
-        If the integration cannot reach the last time.
-
-    Notes
-    -----
-    Source: the equation is that of `McKeanVlasov` (Dawson, J. Stat. Phys. 31, 29, 1983).
-
-    Examples
-    --------
-    Ornstein–Uhlenbeck: the variance relaxes to D as 1 − exp(−2t).
-
-    >>> import fpsolve
-    >>> model = fpsolve.McKeanVlasov(lambda x: -x, 1.0, functionals=[lambda x: x**2])
-    >>> start = fpsolve.GaussianInitial(0.0, 0.25)
-    >>> result = fpsolve.solve_mckean_vlasov(model, start, [0.0, 1.0])
-    >>> [round(float(m), 5) for m in result.functionals[:, 0]]
-    [0.25, 0.8985]
-    """
-    requested = np.array(times, dtype=np.float64, ndmin=1)
-    if requested.ndim != 1 or not np.isfinite(requested).all() or (requested < 0).any():
-        raise ParameterError("times", times, "must be finite numbers >= 0")
-    if (np.diff(requested) <= 0).any():
-        raise ParameterError("times", times, "must increase strictly; sort them, drop duplicates")
-    if not _TIGHTEST <= rtol <= _LOOSEST:
-        raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
-    work = min(float(rtol), _LOOSEST_WORK)
-    start = _initial(initial, model)
-    low, high = start.support(0)
-    order, rank = default_order(work), len(model.functionals)
-    foreign = ForeignLaw(model.law, terms=len(model.drifts), rank=rank)
-    law = foreign.law(terms=len(model.drifts), rank=rank)
-    solver = start_solver(
-        _equation(model, 0.5 * (high - low)),
-        law,
-        start,
-        order=order,
-        rtol=work,
-        resolution=_RESOLUTION * work,
-    )
-    frames, moments = [], []
-    for time in requested.tolist():
-        ending = _advance(solver, law, foreign, time)
-        if ending is not Ending.REACHED:
-            raise SolveError(ending.value, time=solver.time, step=solver.step)
-        element = reference_element(order)
-        h2 = 0.5 * solver.mesh.width * element.weights[:, None] / solver.mesh.mass
-        frame = PiecewisePolynomial(order, solver.mesh.left, solver.mesh.width, solver.u / h2)
-        frames.append(frame)
-        moments.append(solver.moments[:rank])
-    defect = max(abs(f.mass - frames[0].mass) for f in frames)
-    if not defect < _MOST_DEFECT:
-        message = f"the density lost its mass by {defect:.2g}; tighten rtol"
-        raise SolveError(message, time=solver.time, step=solver.step)
-    log = np.concatenate(solver.log)
-    stats = {**solver.statistics(), "order": order, "rtol": rtol, "mass_defect": defect}
-    return LineTrajectory(
-        requested,
-        np.array(moments).reshape(requested.size, rank),
-        tuple(frames),
-        log[:, 0],
-        log[:, 1 : 1 + rank],
-        stats,
-    )
-
-
-def _advance(solver: Any, law: kernels.Law, foreign: ForeignLaw, time: float) -> Ending:
-    try:
-        ending: Ending = solver.advance(law, time)
-    except SolveError:
-        if foreign.failure is not None:
-            raise foreign.failure from None
-        raise
-    return ending

@@ -29,8 +29,6 @@ _CHUNK_WORK = 200_000
 _MOST_UNKNOWNS = 3_000_000
 _MOST_TRIES = 30_000
 _INSTANT = 1e-290
-# First step relative to a time of start that is not 0.
-_LEAST_STEP = 1e-8
 # Accepted steps between questions whether all is at rest.
 _STEPS_PER_QUESTION = 5.0
 
@@ -51,7 +49,7 @@ def kernel_reference(element: Element) -> Reference:
         element.weights,
         element.derivative,
         element.weak,
-        element.stiffness,
+        np.stack([-element.weak, element.stiffness], axis=-1),
         np.ascontiguousarray(element.legendre[-2:]),
         element.halves,
         element.merge,
@@ -137,9 +135,9 @@ class Solver:
     @property
     def moments(self) -> Array:
         """Functionals of the present density, offsets included, shape (F,)."""
-        return np.asarray(
-            self.model.offset + (self.mesh.functionals * self.u).sum(axis=(1, 2)), dtype=np.float64
-        )
+        moments = np.empty(self.model.offset.size)
+        kernels.measure(self.model.offset, self.mesh.functionals, self.u, moments)
+        return moments
 
     @property
     def x(self) -> Array:
@@ -153,18 +151,8 @@ class Solver:
 
     def start_clock(self, law: Law) -> None:
         """Choose the first step and the sizes relative to which functionals are right."""
-        moments = self.moments
-        sizes = np.where(self.model.rule == kernels.SIGNED, np.abs(moments), 0.0)
-        absolute = np.abs(self.mesh.functionals * self.u).sum(axis=(1, 2))
-        self.control.sizes[:] = np.where(self.model.rule >= kernels.ABSOLUTE, absolute, sizes)
-        c = np.empty(self.equation.terms + 1)
-        kernels.evaluate_law(law, self.time, moments, c)
-        speed = np.abs(np.tensordot(c[:-1], self.mesh.drift, 1)).max()
-        finest = self.mesh.width.min()
-        stir = c[-1] * self.model.scale.max()
-        step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
-        # Next to a time that is not 0 a step must be more than rounding.
-        self.control.clock[kernels.STEP] = max(step, _LEAST_STEP * self.time)
+        moments = np.empty(self.model.offset.size)
+        kernels.set_off(self.model, law, self.mesh, self.u, self.control, moments)
         self.log.append(np.append(self.time, moments)[None])
 
     def advance(

@@ -7,18 +7,15 @@ from typing import Any, Protocol
 
 from fpsolve.errors import SolveError
 from fpsolve.particles.begin import Beginning
+from fpsolve.particles.record import Record
 from fpsolve.particles.state import RunState, Snapshot
 from fpsolve.particles.trajectory import ParticleTrajectory
 from fpsolve.particles.workers import round_robin
-from fpsolve.progress import progress_to
+from fpsolve.progress import Callback, Progress, progress_to, stopped_by
 from fpsolve.recording.signals import undisturbed
-from fpsolve.recording.sink import Ending
-from fpsolve.reduction import OrderParameters
+from fpsolve.recording.sink import Ending, ending_after
 
-__all__ = ["Callback", "Walker", "drive"]
-
-# Told τ and the order parameters of all runs there; a True stops the simulation.
-Callback = Callable[[float, OrderParameters], object] | None
+__all__ = ["Walker", "drive"]
 
 
 class Walker(Protocol):
@@ -67,6 +64,21 @@ class _Board:
         return [snapshot for snapshot in self._last if snapshot is not None]
 
 
+class _WithError:
+    """Progress that tells the mean ε_g at the last time that all runs have reached, too."""
+
+    def __init__(self, progress: Progress, record: Record) -> None:
+        self._progress, self._record = progress, record
+
+    def reach(
+        self, position: float, generalization_error: float | None = None, *, failed: int = 0
+    ) -> None:
+        if self._record.complete:
+            _, state = self._record.state_at(self._record.complete - 1)
+            generalization_error = float(state.generalization_error.mean())
+        self._progress.reach(position, generalization_error, failed=failed)
+
+
 def drive(
     walkers: Sequence[Walker], beginning: Beginning, threads: int, *, total: float, label: str,
     unit: str, progress: bool, stats: Callable[[], dict[str, Any]], done: float = 0.0,
@@ -89,7 +101,8 @@ def drive(
     done : float, default 0
         Work that was done before.
     callback : callable, optional
-        Called from this thread once for every requested time that all runs have reached.
+        Called from this thread once for every requested time that all runs have reached; what it
+        raises is raised once the sink is closed in order.
 
     Raises
     ------
@@ -104,11 +117,13 @@ def drive(
     waiting = False
     told_of = record.complete
 
+    came: list[BaseException] = []
+
     def stopped() -> bool:
         nonlocal told_of, callback
         while callback is not None and told_of < record.complete:
             told_of += 1
-            if callback(*record.state_at(told_of - 1)) is True:
+            if stopped_by(callback, *record.state_at(told_of - 1), came):
                 callback = None  # It is not told of what was on its way.
                 return True
         return False
@@ -132,7 +147,7 @@ def drive(
             waiting = True
         snapshots = board.collect() if waiting else None
         if snapshots is not None:
-            record.hand_on()
+            record.hand_on(all_of_it=True)
             with undisturbed():
                 sink.checkpoint(state(snapshots).to_arrays())
                 waiting = False
@@ -142,21 +157,23 @@ def drive(
             interrupted = round_robin(
                 [board.watched(run) for run in range(len(walkers))],
                 threads,
-                reporter,
+                _WithError(reporter, record) if progress else reporter,
                 attend=watch,
                 done=done,
                 full=record.full,
             )
     except SolveError as error:
+        record.hand_on(all_of_it=True)
         if sink is not None:
             sink.close(Ending("failed", options, str(error)))
         raise
-    attend()
+    record.hand_on(all_of_it=True)
     stopped()
     last = state([walker.snapshot() for walker in walkers])
-    told = {**options, **stats()}
+    told = {**options, **stats(), "interrupted": interrupted}
     if sink is not None:
         with undisturbed():
-            sink.checkpoint(last.to_arrays())
-            sink.close(Ending("interrupted" if interrupted else "completed", told))
+            sink.close(ending_after(came, told), last.to_arrays())
+    if came and not isinstance(came[0], KeyboardInterrupt):
+        raise came[0]
     return record.trajectory(told, last, interrupted=interrupted)

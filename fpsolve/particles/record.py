@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ Array = NDArray[np.float64]
 _MOST = 2**24
 # So many weights may wait for the sink.
 _MOST_WAITING = 2**22
+# It is cheaper to hand on many times: so many, so many weights, or those of so many seconds.
+_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**18, 0.5
+# Weights of so many bytes are kept when the sink has them: reading them again takes longer.
+_AT_HAND = 2**26
 
 
 class Record:
@@ -82,6 +87,8 @@ class Record:
             self.target = self.sigma2 = np.empty((runs, 0))
         self.reached = np.zeros(runs, dtype=np.int64)
         self.handed = 0
+        self._since = clock.monotonic()
+        self._at_hand: list[Array] | None = None if sink is None else []
         self._kept_marks = np.searchsorted(timetable.marks, timetable.kept)
 
     def keep(self, run: int, marks: int, w: Array) -> None:
@@ -141,31 +148,44 @@ class Record:
         arrays = {name: getattr(here, name)[:, 0] for name in ORDER_PARAMETER_NAMES}
         return float(self._timetable.kept[index]), OrderParameters(**arrays)
 
-    def hand_on(self) -> None:
-        """Hand the requested times that all runs have reached to the sink."""
+    def hand_on(self, *, all_of_it: bool = False) -> None:
+        """Hand the requested times that all runs have reached to the sink, many at a time.
+
+        Fewer wait for each other, half a second at most, unless `all_of_it` is asked for.
+        """
         complete = self.complete
         if self._sink is None or self.handed == complete:
             return
+        count, now = complete - self.handed, clock.monotonic()
+        few = count < _MANY and count * self.teacher_weights.size < _MANY_WEIGHTS
+        if few and not all_of_it and now - self._since < _LONGEST_WAIT:
+            return
+        self._since = now
         begin = 0 if self.handed == 0 else int(self._kept_marks[self.handed - 1]) + 1
         marks = np.arange(begin, int(self._kept_marks[complete - 1]) + 1)
+        own = np.flatnonzero(np.isin(self._timetable.marks[marks], self._timetable.dense))
+        here = self._kept_marks[self.handed : complete] - begin
         state = self._order_parameters(marks)
-        dense = np.isin(self._timetable.marks[marks], self._timetable.dense)
-        while self.handed < complete:
-            i, last = self.handed, int(self._kept_marks[self.handed])
-            own = np.flatnonzero(dense & (marks >= begin) & (marks <= last))
-            along = marks[own]
-            arrays = {"weights": self._waiting[i], "dense_time": self._timetable.marks[along]}
-            for name in ORDER_PARAMETER_NAMES:
-                values = getattr(state, name)
-                arrays[name] = values[:, last - marks[0]]
-                arrays[f"dense_{name}"] = values[:, own]
-            if self.flip_counts.shape[-1]:
-                arrays["flip_counts"] = self.flip_counts[:, along]
-            with undisturbed():
-                self._sink.frame(i, float(self._timetable.kept[i]), arrays)
-                self.handed += 1
+        block: dict[str, Any] = {
+            "time": self._timetable.kept[self.handed : complete],
+            "weights": [self._waiting[i] for i in range(self.handed, complete)],
+            "dense_time": self._timetable.marks[marks[own]],
+            "dense_end": np.searchsorted(own, here, side="right"),
+        }
+        for name in ORDER_PARAMETER_NAMES:
+            values = getattr(state, name)
+            block[name], block[f"dense_{name}"] = values[:, here], values[:, own]
+        if self.flip_counts.shape[-1]:
+            block["flip_counts"] = self.flip_counts[:, marks[own]]
+        with undisturbed():
+            self._sink.extend(self.handed, block)
+            if self._at_hand is not None:
+                self._at_hand += block["weights"]
+                if len(self._at_hand) * self.teacher_weights.nbytes > _AT_HAND:
+                    self._at_hand = None
+            for i in range(self.handed, complete):
                 del self._waiting[i]
-            begin = last + 1
+            self.handed = complete
 
     def restore(self, state: RunState) -> None:
         """Take over what `state` had recorded, and what the sink has already.
@@ -187,6 +207,8 @@ class Record:
             self.flip_counts[run, common] = state.flip_counts[run, source]
         has = 0 if self._sink is None else len(self._sink.frames)
         self.handed = min(has, self._timetable.kept.size)
+        if has:
+            self._at_hand = None
         there = {(run, i) for i in range(self.handed) for run in range(self.reached.size)}
         kept = zip(state.pending_runs.tolist(), state.pending_times.tolist(), strict=True)
         for (run, time), w in zip(kept, state.pending_weights, strict=True):
@@ -242,6 +264,8 @@ class Record:
             return self.weights[:, :count]
         if count == 0:
             return np.empty((runs, 0, size))
+        if self._at_hand is not None and len(self._at_hand) == count:
+            return np.array(self._at_hand).reshape(count, runs, size).swapaxes(0, 1).copy()
         stored: Any = None if runs * count * size <= _MOST else self._sink.stored("weights")
         if stored is not None:
             weights: Array = stored  # It has of an array what those who ask for weights need.

@@ -15,7 +15,7 @@ from fpsolve.compilation import announce_compilation
 from fpsolve.errors import ParameterError
 from fpsolve.particles import kernels
 from fpsolve.particles.begin import Beginning, Start, begin
-from fpsolve.particles.drive import Callback, drive
+from fpsolve.particles.drive import drive
 from fpsolve.particles.kernels import Cloud, Physics
 from fpsolve.particles.packing import pack, pack_rules
 from fpsolve.particles.population import teacher_assignment_name
@@ -27,6 +27,7 @@ from fpsolve.particles.workers import thread_count
 from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at, varies
+from fpsolve.progress import Callback
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
@@ -138,11 +139,11 @@ def simulate_sde(
     threads : int, optional
         Number of threads; all cores by default.
     progress : bool, default False
-        Whether to show progress, with the time that is left.
+        Whether to show progress, with the mean ε_g and the time that is left.
     callback : callable, optional
         Called with τ and the `OrderParameters`, shape (runs,), at every requested time that all
-        runs have reached; if it returns True the simulation ends there or soon after, as after
-        Ctrl-C.
+        runs have reached; if it returns a true value the simulation ends there or soon after, as
+        after Ctrl-C.
 
     Returns
     -------
@@ -197,7 +198,7 @@ def simulate_sde(
             beginning,
             abreast,
             total=runs * float(timetable.marks[-1]) * _PARTS,
-            label="SDE",
+            label="simulate_sde",
             unit="1e-6 tau",
             progress=progress,
             callback=callback,

@@ -135,7 +135,7 @@ def _draw_into(
             )
             lines[0].set_label(label)
         draw_density(panel, trajectory, index, legend=False)
-        panel.set_xlim(*_panel_range(trajectory, index, shown, behind))
+        panel.set_xlim(*panel_range(trajectory, index, shown, behind))
         if number % columns == 0:
             panel.set_ylabel(r"$\mu_\tau(w\,|\,w^*)$")
         if number >= len(shown) - columns:
@@ -213,10 +213,14 @@ def _named(trajectory: DensityTrajectory) -> list[int]:
     return named_classes(trajectory.problem.teacher.probabilities, MOST_NAMED)
 
 
-def _panel_range(
-    trajectory: DensityTrajectory, index: int, shown: list[int], behind: int | None
+def panel_range(
+    trajectory: DensityTrajectory, index: int, shown: list[int], behind: int | None = None
 ) -> tuple[float, float]:
     """Return the common range of all panels, or a panel's own where that is much narrower."""
     common = weight_range(trajectory, shown if behind is None else [behind, *shown])
-    own = weight_range(trajectory, [index])
+    return narrower(weight_range(trajectory, [index]), common)
+
+
+def narrower(own: tuple[float, float], common: tuple[float, float]) -> tuple[float, float]:
+    """Return a panel's own range where it is much narrower than the common one, else that."""
     return own if own[1] - own[0] < _SHARE * (common[1] - common[0]) else common

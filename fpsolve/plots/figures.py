@@ -10,27 +10,30 @@ from matplotlib.figure import Figure
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError, StoreError
+from fpsolve.macro.stationary import StationaryState
 from fpsolve.macro.trajectory import MacroTrajectory
 from fpsolve.particles.trajectory import ParticleTrajectory
+from fpsolve.plots.macro import plot_optimal_range, plot_stationary_density
 from fpsolve.plots.order_parameters import plot_order_parameters
 from fpsolve.plots.overview import plot_overview
 from fpsolve.plots.sweep import plot_sweep
 from fpsolve.recording.target import check_target
 from fpsolve.store.files import Result
+from fpsolve.studies.optimal_range import OptimalRange
 from fpsolve.sweeps.result import SweepResult
 
 __all__ = ["check_figure_target", "plot", "save_figure"]
 
 
 def plot(result: Result, *, log_time: bool = False) -> Figure:
-    """Draw a result: densities with ε_g below, order parameters, or a sweep.
+    """Draw a result: densities with ε_g below, order parameters, a sweep, a range or a state.
 
     Parameters
     ----------
-    result : DensityTrajectory, ParticleTrajectory, MacroTrajectory or SweepResult
-        What to draw.
+    result : trajectory, SweepResult, OptimalRange or StationaryState
+        What to draw; trajectories are those of a density, of particles or of the closure.
     log_time : bool, default False
-        Whether τ is on a logarithmic axis; a sweep has none.
+        Whether τ is on a logarithmic axis; sweeps, ranges and states have none.
 
     Returns
     -------
@@ -53,7 +56,11 @@ def plot(result: Result, *, log_time: bool = False) -> Figure:
         return plot_order_parameters(result, log_time=log_time)
     if isinstance(result, SweepResult):
         return plot_sweep(result)
-    allowed = "must be a density, particles, macroscopic or sweep result"
+    if isinstance(result, OptimalRange):
+        return plot_optimal_range(result)
+    if isinstance(result, StationaryState):
+        return plot_stationary_density(result)
+    allowed = "must be a density, particles, macroscopic or sweep result, a range or a state"
     raise ParameterError("result", result, allowed)
 
 

@@ -80,15 +80,20 @@ def plot_optimal_range(result: OptimalRange, *, ax: AxesLike | None = None) -> F
         mesh = axes.pcolormesh(weights, inputs, np.log10(result.scanned_error).T, shading="nearest")
         figure.colorbar(mesh, ax=axes, label=rf"$\log_{{10}}$ {SYMBOLS['generalization_error']}")
         axes.plot([result.omega], [result.omega_x], "*", color="white", markersize=12)
-        axes.set(xscale="log", yscale="log", xlabel=r"$\omega$", ylabel=r"$\omega_x$", title=when)
+        best = rf"best: $\omega = {result.omega:.4g}$, $\omega_x = {result.omega_x:.4g}$"
+        told = rf"{when}, {best}, $\varepsilon_g = {result.generalization_error:.4g}$"
+        axes.set(xscale="log", yscale="log", xlabel=r"$\omega$", ylabel=r"$\omega_x$")
+        axes.set_title(told, fontsize=9)
         return figure
-    best = result.omega if result.which == "weights" else result.omega_x
-    assert best is not None
+    varied = result.omega if result.which == "weights" else result.omega_x
+    assert varied is not None
+    symbol = r"\omega" if result.which == "weights" else r"\omega_x"
     finite = np.isfinite(result.scanned_error)
     axes.plot(result.scanned[0][finite], result.scanned_error[finite], color=COLORS[0], lw=_LINE)
-    label = f"{best:.4g}: {result.generalization_error:.4g}"
-    axes.plot([best], [result.generalization_error], "o", color=COLORS[1], label=label)
-    _range_axes(axes, r"$\omega$" if result.which == "weights" else r"$\omega_x$")
+    least = rf"$\varepsilon_g = {result.generalization_error:.4g}$"
+    label = rf"best: ${symbol} = {varied:.4g}$, {least}"
+    axes.plot([varied], [result.generalization_error], "o", color=COLORS[1], label=label)
+    _range_axes(axes, f"${symbol}$")
     axes.set(xscale="log", yscale="log", title=when)
     axes.legend(frameon=False)
     return figure

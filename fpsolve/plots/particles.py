@@ -18,9 +18,10 @@ from fpsolve.plots.density import (
     MOST_NAMED,
     MOST_PANELS,
     draw_thresholds,
+    narrower,
     panel_grid,
+    panel_range,
     shown_indices,
-    weight_range,
 )
 from fpsolve.plots.style import (
     COLORS,
@@ -194,7 +195,11 @@ def plot_symbols(
 
 
 def plot_comparison(
-    density: DensityTrajectory, particles: ParticleTrajectory, *, times: object = None
+    density: DensityTrajectory,
+    particles: ParticleTrajectory,
+    *,
+    times: object = None,
+    ax: AxesLike | None = None,
 ) -> Figure:
     """Draw histograms under the densities, and below them ε_g, m and q as symbols on curves.
 
@@ -206,16 +211,18 @@ def plot_comparison(
         The histograms, over all runs; times within half a step of the density's are the same.
     times : array_like, shape (n,), optional
         Times τ of the histograms, among those both have; by default all, or eight of them.
+    ax : sequence of matplotlib.axes.Axes, optional
+        Where to draw, one axes a time and three more, for ε_g, m and q; a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A new one. For axes of your own use `plot_histograms` and `plot_symbols`.
+        The new figure, or that of `ax`.
 
     Raises
     ------
     ParameterError
-        If there is no common time, or one of `times` is not common.
+        If there is no common time, one of `times` is not common, or `ax` are not as many.
 
     Examples
     --------
@@ -229,11 +236,17 @@ def plot_comparison(
     5
     """
     pairs = _shown_pairs(density, particles, times)
+    names = ("generalization_error", "m", "q")
+    given = axes_for(ax, len(pairs) + len(names), "time and one an order parameter")
+    if given is not None:
+        _draw_histograms(density, particles, pairs, given[: len(pairs)])
+        panels = given[len(pairs) :]
+        _draw_symbols(panels, particles, [density], names, [_title(density)], False)
+        return drawn_on(given[0])
     rows, columns = panel_grid(len(pairs))
     figure = new_figure(1.2 + 2.7 * max(columns, 3), 3.0 + 2.6 * rows)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.6 * rows, 2.6]).flat
     _draw_histograms(density, particles, pairs, _grid(upper, len(pairs)), columns)
-    names = ("generalization_error", "m", "q")
     _draw_symbols(_grid(lower, 3), particles, [density], names, [_title(density)], False)
     return figure
 
@@ -272,12 +285,12 @@ def _draw_histograms(
         rows, columns = panel_grid(len(pairs))
         panels = _grid(new_figure(1.2 + 2.7 * columns, 0.4 + 2.6 * rows), len(pairs))
     drawn = [i for i, _ in pairs if i is not None]
-    if density is not None:
-        limits = weight_range(density, drawn)
-    else:
-        every = particles.weights[:, [j for _, j in pairs]]
-        limits = tuple(np.quantile(every, [_TAIL, 1 - _TAIL]).tolist())
+    common = _spread(particles, [j for _, j in pairs])
     for number, (panel, (i, j)) in enumerate(zip(panels, pairs, strict=True)):
+        if density is not None and i is not None:
+            limits = panel_range(density, i, drawn)
+        else:
+            limits = narrower(_spread(particles, [j]), common)
         _draw_histogram(panel, density, particles, i, j, limits)
         panel.set_xlim(*limits)
         if number % columns == 0:
@@ -290,6 +303,12 @@ def _draw_histograms(
         else:
             panels[0].legend(frameon=False, fontsize=9, handlelength=1.2)
     return drawn_on(panels[0])
+
+
+def _spread(particles: ParticleTrajectory, indices: list[int]) -> tuple[float, float]:
+    """Return the range of all weights at these times but for their tails."""
+    low, high = np.quantile(particles.weights[:, indices], [_TAIL, 1 - _TAIL]).tolist()
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _draw_histogram(
@@ -307,12 +326,13 @@ def _draw_histogram(
         if weights.size:
             counts = np.histogram(weights, bars)[0]
             heights = counts / (weights.size * np.diff(bars))
-            own = label if density is None else None
+            runs = "particles" if number == 0 else None
+            own = label if density is None else runs
             axes.stairs(heights, bars, fill=True, color=color, alpha=0.3, label=own)
             peak = max(peak, float(heights.max()))
         if density is not None and i is not None:
             curve = density.smooth_density[i, k]
-            axes.plot(density.centers, curve, color=color, lw=1.6, label=label)
+            axes.plot(density.centers, curve, color=color, lw=1.6, label=label or "density")
             peak = max(peak, float(curve.max()))
     axes.set_title(rf"$\tau = {particles.times[j] if density is None else density.times[i]:g}$")
     axes.set_ylim(0.0, 1.05 * peak if peak > 0 else None)
@@ -329,7 +349,11 @@ def _draw_symbols(
     every = particles.dense_order_parameters if along else particles.order_parameters
     shown = np.asarray(spread_indices(times.size, _MOST_SYMBOLS))
     if log_time:
-        shown = shown[times[shown] > 0]
+        shown = shown[:0]
+        later = np.flatnonzero(times > 0)
+        if later.size:  # as evenly as the eye sees them
+            wanted = np.geomspace(times[later[0]], times[-1], _MOST_SYMBOLS)
+            shown = np.unique(later[np.abs(times[later] - wanted[:, None]).argmin(axis=1)])
     runs = particles.weights.shape[0]
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         color = COLORS[number % len(COLORS)]

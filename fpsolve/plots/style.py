@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError
 
-__all__ = ["COLORS", "SYMBOLS", "AxesLike", "axes_for", "drawn_on", "new_figure", "spread_indices"]
+__all__ = [
+    "COLORS",
+    "FIELD_SYMBOLS",
+    "SYMBOLS",
+    "AxesLike",
+    "axes_for",
+    "drawn_on",
+    "new_figure",
+    "spread_indices",
+]
 __all__ += ["legend_beside", "named_classes", "tidy", "time_axis"]
 
 # One axes, or as many as a picture has panels.
@@ -31,6 +40,21 @@ SYMBOLS = {
     "q_psi": r"$q_\psi$",
     "r_psi": r"$r_\psi$",
     "generalization_error": r"$\varepsilon_g$",
+}
+
+# Field of a problem -> the paper's symbol.
+FIELD_SYMBOLS = {
+    "learning_rate": r"$\eta$",
+    "ridge": r"$\lambda$",
+    "noise_variance": r"$\sigma^2$",
+    "batch_size": "$B$",
+    "weight_quantizer.omega": r"$\omega$",
+    "weight_quantizer.bit_width": "$b$",
+    "weight_quantizer.temperature": "$T$",
+    "input_quantizer.omega": r"$\omega_x$",
+    "input_quantizer.bit_width": "$b_x$",
+    "initial.variance": "initial variance",
+    "initial.mean": "initial mean",
 }
 
 _FONT = 11.0

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fpsolve.errors import ParameterError
-from fpsolve.plots.style import COLORS, SYMBOLS, legend_beside, new_figure, tidy
+from fpsolve.plots.style import (
+    COLORS,
+    FIELD_SYMBOLS,
+    SYMBOLS,
+    legend_beside,
+    new_figure,
+    tidy,
+)
 from fpsolve.sweeps.axes import PROBLEM_AXIS, axis_label
 from fpsolve.sweeps.result import SweepResult
 
@@ -154,7 +161,7 @@ def _lines(result: SweepResult, values: Array, text: str) -> Figure:
     for number, index in enumerate(combinations):
         at: tuple[Any, ...] = (slice(None), *index)
         told = zip(others, index, strict=True)
-        label = ", ".join(f"{n} = {_short(v[i])}" for (n, v), i in told if len(v) > 1)
+        label = ", ".join(f"{_symbol(n)} = {_short(v[i])}" for (n, v), i in told if len(v) > 1)
         axes.plot(
             axis.positions,
             values[at],
@@ -193,10 +200,10 @@ def _maps(result: SweepResult, values: Array, text: str, *, least: bool) -> Figu
             chosen[a] = i
         mesh = _map(axes, across, up, values[tuple(chosen)].T, (low, high), least=least)
         title = [
-            f"{names[a]} = {_short(result.axes[names[a]][i])}"
+            f"{_symbol(names[a])} = {_short(result.axes[names[a]][i])}"
             for a, i in zip(rest, index, strict=True)
         ]
-        axes.set_title(", ".join(title), fontsize=9)
+        axes.set_title(", ".join(title), fontsize=9, loc="left")
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
     figure.colorbar(mesh, ax=list(grid), label=text)
@@ -238,7 +245,11 @@ def _map(
             ls="none",
             label=f"least: {values[row, column]:.4g}",
         )
-        axes.legend(loc="upper right", fontsize=8, framealpha=0.8)
+        # Above the map, of which it would hide a corner.
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, fontsize=9,
+            frameon=False, handletextpad=0.2,
+        )  # fmt: skip
     _scale(axes, across, "x")
     _scale(axes, up, "y")
     tidy(axes)
@@ -257,9 +268,14 @@ def _axis(name: str, values: tuple[Any, ...]) -> _Axis:
     return _Axis(name, positions, None, wide)
 
 
+def _symbol(name: str) -> str:
+    """What an axis of the sweep is called in a picture: as in the paper, where that has a name."""
+    return FIELD_SYMBOLS.get(name, name)
+
+
 def _scale(axes: Axes, axis: _Axis, which: str) -> None:
     """Label an axis of the picture, and set its scale and ticks."""
-    axes.set(**{f"{which}label": axis.name})
+    axes.set(**{f"{which}label": _symbol(axis.name)})
     if axis.logarithmic:
         axes.set(**{f"{which}scale": "log"})
     if axis.labels is None:

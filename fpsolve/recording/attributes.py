@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from fpsolve.errors import StoreError
+from fpsolve.recording.layout import write_attribute
 
 __all__ = ["read_values", "write_values"]
 
@@ -23,8 +24,13 @@ _JSON = "json:"
 _LARGEST = 2**63
 
 
-def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> None:
+def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Write `values` as attributes `prefix.name` of `node`; those of that prefix are replaced.
+
+    Returns
+    -------
+    dict
+        The attributes as they were written.
 
     Raises
     ------
@@ -33,8 +39,13 @@ def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> No
     """
     for name in [name for name in node.attrs if name.startswith(prefix + ".")]:
         del node.attrs[name]
-    for name, value in _flat(prefix, values).items():
-        node.attrs[name] = value
+    flat = _flat(prefix, values)
+    for name, value in flat.items():
+        if isinstance(value, str | float):
+            write_attribute(node, name, value)
+        else:
+            node.attrs[name] = value
+    return flat
 
 
 def read_values(node: h5py.Group, prefix: str) -> dict[str, Any]:

@@ -28,12 +28,14 @@ class StoredFrames(Sequence[Mapping[str, NDArray[Any]]]):
     ----------
     path : Path
         A file that a run has written.
+    seen : Stamp, optional
+        The state in which this process has left the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seen: Stamp | None = None) -> None:
         self._path = path
         # The state of the file whose digests were compared; unchanged, they need not be again.
-        self._seen: Stamp | None = None
+        self._seen = seen
 
     def __len__(self) -> int:
         with self._opened() as file:

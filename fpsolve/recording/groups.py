@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fpsolve.recording.layout import Label, create_variable
+from fpsolve.recording.layout import create_array
 from fpsolve.recording.protocol import Arrays
 
 __all__ = ["read_group", "write_group"]
@@ -20,11 +20,8 @@ def write_group(file: h5py.File, name: str, arrays: Arrays) -> None:
         array = np.asarray(value)
         if array.ndim == 0:
             group.attrs[key] = array[()] if array.dtype.kind != "U" else str(array)
-        elif array.size == 0:
-            group.create_dataset(key, data=array)
         else:
-            variable = create_variable(group, key, array.dtype, array.shape, Label(key))
-            variable[...] = array
+            create_array(group, key, array)
 
 
 def read_group(group: h5py.Group) -> dict[str, Any]:

@@ -1,23 +1,17 @@
-"""What a file may be made of, and the digest over all of it that no checksum of HDF5 covers."""
+"""What a file may be made of: whatever else it holds is refused before any array is read."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
-import numpy as np
 
 from fpsolve.errors import StoreError
 
-__all__ = ["check_chunks", "check_digest", "check_structure", "content_digest", "write_digest"]
+__all__ = ["check_chunks", "check_structure", "objects"]
 
-_DIGEST = "digest"
-# References between variables and their dimensions: addresses, which a copy of the file changes.
-_REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
 _DEPTH = 3
 _OBJECTS = 10_000
 _ATTRIBUTES = 100_000
@@ -36,51 +30,11 @@ def check_structure(file: h5py.File, size: int) -> None:
         bytes of file can hold, arrays with missing chunks, other types than numbers and text, or
         groups nested without end.
     """
-    for name, node in _objects(file):
+    for name, node in objects(file):
         if isinstance(node, h5py.Dataset):
             _check_dataset(name, node, size)
         elif not isinstance(node, h5py.Group):
             raise StoreError(f"{name}: is neither a variable nor a group")
-
-
-def content_digest(file: h5py.File, known: dict[str, list[Any]] | None = None) -> str:
-    """Return a digest of names, types, shapes, dimensions, all attributes and all texts.
-
-    The numbers themselves are covered by the Fletcher-32 checksum of their chunks, or, where a
-    variable has no chunks, by this digest too. A copy made by `h5repack` has the same digest.
-    `known` keeps, for one writer, what never changes about variables once they are there.
-    """
-    total = hashlib.blake2b(digest_size=32)
-    for name, node in sorted(_objects(file), key=lambda item: item[0]):
-        about: list[Any] = [name]
-        if isinstance(node, h5py.Dataset):
-            attributes, kind, scales = _fixed(name, node, {} if known is None else known)
-            about += [attributes, kind, list(node.shape), scales]
-            if node.chunks is None or node.dtype.kind == "O":
-                about.append(_plain(node[()]))
-        else:
-            about.append(_attributes(node))
-        total.update(json.dumps(about, ensure_ascii=True).encode())
-    return total.hexdigest()
-
-
-def write_digest(file: h5py.File, known: dict[str, list[Any]] | None = None) -> None:
-    """Write the digest of all that has been written as the root attribute `digest`.
-
-    A run that does so again and again passes the same `known`, empty at first.
-    """
-    file.attrs[_DIGEST] = content_digest(file, known)
-
-
-def _fixed(name: str, node: h5py.Dataset, known: dict[str, list[Any]]) -> list[Any]:
-    """Return attributes, type and dimensions of a variable; those of a checkpoint come and go."""
-    if name not in known:
-        scales = [[scale.name for scale in axis.values()] for axis in node.dims]
-        found = [_attributes(node), _type(node.dtype), scales]
-        if name.startswith("/checkpoint/"):
-            return found
-        known[name] = found
-    return known[name]
 
 
 def check_chunks(file: h5py.File) -> None:
@@ -91,7 +45,7 @@ def check_chunks(file: h5py.File) -> None:
     StoreError
         If a chunk has changed.
     """
-    for name, node in _objects(file):
+    for name, node in objects(file):
         if isinstance(node, h5py.Dataset) and node.chunks is not None and node.size:
             for part in node.iter_chunks():
                 try:
@@ -100,19 +54,7 @@ def check_chunks(file: h5py.File) -> None:
                     raise StoreError(f"{name}: is damaged: a chunk has changed") from None
 
 
-def check_digest(file: h5py.File) -> None:
-    """Compare the digest over attributes and texts with the stored one.
-
-    Raises
-    ------
-    StoreError
-        If they differ.
-    """
-    if content_digest(file) != _text(file.attrs.get(_DIGEST, "")):
-        raise StoreError("is damaged or was edited: attributes or texts do not fit their digest")
-
-
-def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
+def objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
     """Yield path and object of everything in the file, the root first."""
     waiting: list[tuple[str, Any, int]] = [("/", file, 0)]
     count = 0
@@ -152,30 +94,3 @@ def _check_dataset(name: str, node: h5py.Dataset, size: int) -> None:
     whole = math.prod(-(-n // c) for n, c in zip(node.shape, node.chunks, strict=True))
     if node.id.get_num_chunks() < whole:
         raise StoreError(f"{name}: lacks some of its {whole} chunks")
-
-
-def _attributes(node: Any) -> list[Any]:
-    names = sorted(
-        name
-        for name in node.attrs
-        if name not in _REFERENCES and not (name == _DIGEST and node.name == "/")
-    )
-    return [[name, _plain(node.attrs[name])] for name in names]
-
-
-def _type(dtype: np.dtype[Any]) -> str:
-    return "text" if dtype.kind == "O" else dtype.str
-
-
-def _plain(value: Any) -> Any:
-    """Return text and numbers as JSON can tell them apart, to the last bit."""
-    if isinstance(value, bytes | str):
-        return _text(value)
-    array = np.asarray(value)
-    if array.dtype.kind == "O":
-        return [_text(v) for v in array.ravel().tolist()]
-    return [array.dtype.str, list(array.shape), array.tobytes().hex()]
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

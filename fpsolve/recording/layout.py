@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,12 @@ __all__ = [
     "ORDER_PARAMETER_LABELS",
     "TIME",
     "Label",
+    "append",
+    "create_array",
     "create_variable",
     "read_order_parameters",
     "read_variable",
+    "write_attribute",
     "write_dimension",
     "write_order_parameters",
     "write_variable",
@@ -28,9 +32,11 @@ __all__ = [
 # Bytes in one chunk: a reader that wants one time decompresses little else.
 _CHUNK_BYTES = 2**22
 # Bytes in one chunk of what grows: few enough that rewriting the last one costs little.
-_GROWN_BYTES = 2**14
+_GROWN_BYTES, _LEAST_BYTES = 2**14, 2**9
 # The same of numbers that do not compress: a chunk is written once, or twice.
 _NOISE_BYTES = 2**18
+# A length that nothing reaches.
+_LARGE = 2**62
 # Fletcher-32 lets every reader notice a damaged chunk.
 _FILTERS: dict[str, Any] = {
     "compression": "gzip",
@@ -38,8 +44,9 @@ _FILTERS: dict[str, Any] = {
     "shuffle": True,
     "fletcher32": True,
 }
-# Digits of weights are noise: gzip would take 6 % off the file and more time than the simulation.
-_NOISE_FILTERS: dict[str, Any] = {"fletcher32": True}
+_TEXT = h5py.string_dtype()
+# An array no larger than this that never grows is stored as one piece, which costs least.
+_ONE_PIECE = 2**13
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,15 @@ class Label:
 
     long_name: str
     symbol: str = ""
+
+    def attributes(self, *, text: bool = False) -> dict[str, str]:
+        """Return what a variable says about itself."""
+        told = {"long_name": self.long_name}
+        if not text:
+            told["units"] = "1"
+        if self.symbol:
+            told["symbol"] = self.symbol
+        return told
 
 
 TIME = Label("time, steps/dimension", "tau")
@@ -107,35 +123,94 @@ def create_variable(
     name: str,
     dtype: Any,
     shape: tuple[int, ...],
-    label: Label,
+    label: Label | None,
     *,
     growing: int | None = None,
     noise: bool = False,
+    expected: int = _LARGE,
 ) -> h5py.Dataset:
     """Return a new, empty numeric variable; axis number `growing` may be extended later.
 
-    `noise` says that compression would be in vain.
+    `noise` says that compression would be in vain: digits of weights and of densities are noise,
+    from which gzip takes a few per cent, in more time than many a solve. `expected` is the length
+    to which it will grow, if that is known; chunks are no larger than that.
     """
+    itemsize = np.dtype(dtype).itemsize
     whole = list(shape)
-    grown = _NOISE_BYTES if noise else _GROWN_BYTES
     if growing is not None:
-        itemsize = np.dtype(dtype).itemsize
-        row = itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing)
-        whole[growing] = max(1, grown // max(row, 1))
-    chunks = _chunks(tuple(whole), np.dtype(dtype).itemsize)
+        row = max(itemsize * math.prod(n for axis, n in enumerate(shape) if axis != growing), 1)
+        most = _NOISE_BYTES if noise else _GROWN_BYTES
+        whole[growing] = max(1, min(most // row, max(expected, _LEAST_BYTES // row)))
+    chunks = _chunks(tuple(whole), itemsize)
     if growing is not None:
         chunks = (*chunks[:growing], whole[growing], *chunks[growing + 1 :])
-    most = tuple(None if axis == growing else n for axis, n in enumerate(shape))
-    dataset = file.create_dataset(
-        name,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        maxshape=most,
-        **(_NOISE_FILTERS if noise else _FILTERS),
-    )
-    _describe(dataset, label, text=False)
+    limits = tuple(h5py.h5s.UNLIMITED if axis == growing else n for axis, n in enumerate(shape))
+    dataset = _created(file, name, dtype, shape, limits, _plan(chunks, packed=not noise))
+    if label is not None:
+        _describe(dataset, label, text=False)
     return dataset
+
+
+def create_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
+    """Write an array that fpsolve alone goes on from: neither described nor compressed."""
+    whole = array.nbytes <= _ONE_PIECE
+    plan = None if whole else _plan(_chunks(array.shape, array.itemsize), packed=False)
+    dataset = _created(group, name, array.dtype, array.shape, array.shape, plan)
+    if array.size:
+        dataset.id.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(array))
+
+
+def append(dataset: h5py.Dataset, values: NDArray[Any], axis: int = 0) -> None:
+    """Extend a variable along one axis by `values`.
+
+    This and the functions below speak to HDF5 without h5py's comforts, which for what a run writes
+    again and again take several times as long as HDF5 itself.
+    """
+    data = np.ascontiguousarray(values, dtype=dataset.dtype)
+    known = dataset.id.shape
+    size = (*known[:axis], known[axis] + data.shape[axis], *known[axis + 1 :])
+    dataset.id.set_extent(size)
+    if data.size:
+        there = dataset.id.get_space()
+        start = tuple(known[axis] if at == axis else 0 for at in range(len(known)))
+        there.select_hyperslab(start, data.shape)
+        dataset.id.write(h5py.h5s.create_simple(data.shape), there, data)
+
+
+def write_attribute(node: h5py.Group | h5py.Dataset, name: str, value: str | float) -> None:
+    """Write a text or a number as an attribute; what is there already must be of the same kind."""
+    key = name.encode()
+    dtype = _TEXT if isinstance(value, str) else np.dtype(np.float64)
+    if h5py.h5a.exists(node.id, key):
+        attribute = h5py.h5a.open(node.id, key)
+    else:
+        stored = h5py.h5t.py_create(dtype, logical=True)
+        attribute = h5py.h5a.create(node.id, key, stored, h5py.h5s.create(h5py.h5s.SCALAR))
+    held = np.empty((), dtype=dtype)
+    held[()] = value
+    attribute.write(held, mtype=h5py.h5t.py_create(dtype))
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(chunks: tuple[int, ...], *, packed: bool) -> h5py.h5p.PropDCID:
+    """How a variable is stored; Fletcher-32 lets every reader notice a damaged chunk."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_obj_track_times(False)
+    plan.set_chunk(chunks)
+    if packed:
+        plan.set_shuffle()
+        plan.set_deflate(_FILTERS["compression_opts"])
+    plan.set_fletcher32()
+    return plan
+
+
+def _created(
+    group: h5py.Group, name: str, dtype: Any, shape: tuple[int, ...], most: tuple[int, ...],
+    plan: h5py.h5p.PropDCID | None,
+) -> h5py.Dataset:  # fmt: skip
+    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    space = h5py.h5s.create_simple(shape, most)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, plan))
 
 
 def _dataset(file: h5py.File, name: str, array: NDArray[Any], label: Label) -> h5py.Dataset:
@@ -151,11 +226,8 @@ def _dataset(file: h5py.File, name: str, array: NDArray[Any], label: Label) -> h
 
 
 def _describe(dataset: h5py.Dataset, label: Label, *, text: bool) -> None:
-    dataset.attrs["long_name"] = label.long_name
-    if not text:
-        dataset.attrs["units"] = "1"
-    if label.symbol:
-        dataset.attrs["symbol"] = label.symbol
+    for name, value in label.attributes(text=text).items():
+        write_attribute(dataset, name, value)
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.problem.problem import Problem
+from fpsolve.recording.axes import Block, frames_of
 from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
 
 __all__ = ["MemorySink"]
@@ -26,7 +27,7 @@ class MemorySink:
     Attributes
     ----------
     frames : list of dict
-        As handed over, each with its "time".
+        One a time, each with its "time".
     state : dict or None
         The last checkpoint.
     ending : Ending or None
@@ -55,10 +56,10 @@ class MemorySink:
         self.times = np.array(times, dtype=np.float64)
         self.constants = _copied(constants or {})
 
-    def frame(self, index: int, time: float, arrays: Arrays) -> None:
+    def extend(self, first: int, block: Block) -> None:
         """Keep a copy."""
-        assert index == len(self.frames), "frames come in the order of the times"
-        self.frames.append({"time": np.float64(time), **_copied(arrays)})  # type: ignore[dict-item]
+        assert first == len(self.frames), "blocks come in the order of the times"
+        self.frames += frames_of(self.kind, block)
 
     def checkpoint_due(self) -> bool:
         """Whether the interval has passed."""
@@ -69,8 +70,10 @@ class MemorySink:
         self.state = _copied(arrays)
         self._last = clock.monotonic()
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: Ending, state: Arrays | None = None) -> None:
         """Keep how the run ended."""
+        if state is not None:
+            self.checkpoint(state)
         self.ending = ending
 
     def series(self, name: str) -> NDArray[Any]:

@@ -1,9 +1,9 @@
 """`Sink`: what a run hands over as it goes on, wherever that is kept.
 
-A solver calls, in this order: `open` once, and goes on from `state` if there is one; `frame` at
-every requested time it reaches, in order; `checkpoint` whenever `checkpoint_due()` says so, and
-before the end; `close` once, with how the run ended. It never asks where things go. After `close`
-the frames are read back from `sink.frames`.
+A solver calls, in this order: `open` once, and goes on from `state` if there is one; `extend` with
+the requested times it reaches, in order, one or many at once; `checkpoint` whenever
+`checkpoint_due()` says so; `close` once, with how the run ended and its last state. It never asks
+where things go. After `close` the frames are read back from `sink.frames`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.problem.problem import Problem
+from fpsolve.recording.axes import Block
 
-__all__ = ["CHECKPOINT_INTERVAL", "ENDINGS", "Arrays", "Ending", "Sink"]
+__all__ = ["CHECKPOINT_INTERVAL", "ENDINGS", "Arrays", "Ending", "Sink", "ending_after"]
 
 # Flat name -> array or scalar: numbers of any dtype, booleans, or one string.
 Arrays = Mapping[str, Any]
@@ -46,6 +47,19 @@ class Ending:
     reason: str = "completed"
     stats: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
+
+
+def ending_after(came: Sequence[BaseException], stats: Mapping[str, Any]) -> Ending:
+    """Return how a run ended into which nothing came, Ctrl-C, or what a callback raised.
+
+    `stats["interrupted"]` says whether a callback has ended it.
+    """
+    if not came:
+        return Ending("interrupted" if stats.get("interrupted") else "completed", stats)
+    if isinstance(came[0], KeyboardInterrupt):
+        return Ending("interrupted", stats)
+    told = " ".join(str(came[0]).split())
+    return Ending("failed", stats, f"the callback raised {type(came[0]).__name__}: {told}")
 
 
 @runtime_checkable
@@ -85,10 +99,18 @@ class Sink(Protocol):
             Arrays that hold for all times, such as teacher weights (runs, d).
         """
 
-    def frame(self, index: int, time: float, arrays: Arrays) -> None:
-        """Keep what the run holds at requested time number `index`.
+    def extend(self, first: int, block: Block) -> None:
+        """Keep what the run holds at requested time number `first` and those that follow.
 
-        `arrays` has the same names and dtypes at every time; shapes may differ from time to time.
+        Parameters
+        ----------
+        first : int
+            Number of the first time in the block.
+        block : mapping
+            Name -> array over the axes of `axes_of`, or a list of arrays, one a time, whose shapes
+            may differ. `time` has the times; arrays `dense_…` have the finer times of all of
+            them, and `dense_end` how many of these there are up to each. Names and dtypes are
+            those of every other block.
         """
 
     def checkpoint_due(self) -> bool:
@@ -97,12 +119,15 @@ class Sink(Protocol):
     def checkpoint(self, arrays: Arrays) -> None:
         """Replace the last checkpoint by this state, from which the run goes on bit for bit."""
 
-    def close(self, ending: Ending) -> None:
-        """Keep how the run ended; everything handed over is safe when this returns."""
+    def close(self, ending: Ending, state: Arrays | None = None) -> None:
+        """Keep how the run ended, and, as the last checkpoint, its state.
+
+        Everything handed over is safe when this returns. Without `state` the last checkpoint stays.
+        """
 
     @property
     def frames(self) -> Sequence[Mapping[str, NDArray[Any]]]:
-        """The frames so far, each as it was handed over."""
+        """What was handed over so far, one mapping a time."""
 
     def series(self, name: str) -> NDArray[Any]:
         """All that was handed over as `name`, times along the first axis.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -36,15 +37,23 @@ def provenance() -> dict[str, str]:
         "python_version": platform.python_version(),
         **libraries,
         "hdf5_version": h5py.version.hdf5_version,
-        "platform": platform.platform(),
+        "platform": _platform(),
         "processors": str(os.cpu_count()),
         # No more than the program's name of its path, which says nothing to others.
         "command": shlex.join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]]),
     }
 
 
+@functools.cache
+def _platform() -> str:
+    return platform.platform()
+
+
+@functools.cache
 def _version(name: str) -> str:
+    # Whoever is loaded knows; searching for what is installed takes milliseconds.
+    told = getattr(sys.modules.get(name), "__version__", None)
     try:
-        return version(name)
+        return str(told or version(name))
     except PackageNotFoundError:
         return "unknown"

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
-from fpsolve.recording.layout import Label, create_variable
+from fpsolve.recording.layout import append, create_variable
 
 __all__ = [
     "RAGGED",
+    "Ragged",
     "append_ragged",
+    "flattened",
     "ragged_ends",
     "ragged_names",
     "ragged_shapes",
@@ -26,22 +28,55 @@ __all__ = [
 ]
 
 RAGGED = "frames"
+# Meshes, which stay the same for a while and compress well; digits of densities are noise.
+_MESHES = ("left", "width", "cell_edges")
 
 
-def append_ragged(file: h5py.File, name: str, rows: Sequence[NDArray[Any]]) -> None:
-    """Append the arrays of further times, all of one dtype and number of axes."""
-    group = file.require_group(RAGGED)
+class Ragged(NamedTuple):
+    """Values of several times in C order, and the shape at each, (T, axes); None for numbers."""
+
+    values: NDArray[Any]
+    shapes: NDArray[np.int64] | None
+
+
+def flattened(rows: Sequence[NDArray[Any]]) -> Ragged:
+    """Return the arrays of several times, all of one dtype and number of axes, end to end."""
     first = np.asarray(rows[0])
+    if first.ndim == 0:
+        return Ragged(np.array(rows), None)
+    shapes = np.array([row.shape for row in rows], dtype=np.int64)
+    return Ragged(np.concatenate([row.ravel() for row in rows]), shapes)
+
+
+def append_ragged(
+    file: h5py.File, name: str, parts: Sequence[Ragged]
+) -> list[h5py.Group | h5py.Dataset]:
+    """Append the arrays of further times; the first ones decide on dtype and number of axes.
+
+    Returns
+    -------
+    list
+        What has come into being: the group, the values, their shapes.
+    """
+    created: list[h5py.Group | h5py.Dataset] = []
+    group = file.get(RAGGED)
+    if group is None:
+        group = file.create_group(RAGGED)
+        created.append(group)
+    values, shapes = parts[0]
     if name not in group:
-        label = Label(f"{name} of all times, end to end")
-        create_variable(group, name, first.dtype, (0,), label, growing=0)
-        if first.ndim:
-            label = Label(f"shape of {name} at each time")
-            shape = (0, first.ndim)
-            create_variable(group, f"{name}_shape", np.int64, shape, label, growing=0)
-    _extend(group[name], np.concatenate([np.ravel(row) for row in rows]))
-    if first.ndim:
-        _extend(group[f"{name}_shape"], np.array([np.shape(row) for row in rows], dtype=np.int64))
+        noise = values.dtype.kind == "f" and name not in _MESHES
+        about: dict[str, Any] = {"growing": 0, "noise": noise, "expected": values.size}
+        created.append(create_variable(group, name, values.dtype, (0,), None, **about))
+        if shapes is not None:
+            table, shape = f"{name}_shape", (0, shapes.shape[1])
+            about = {"growing": 0, "expected": len(shapes)}
+            created.append(create_variable(group, table, np.int64, shape, None, **about))
+    append(group[name], np.concatenate([part.values for part in parts]))
+    if shapes is not None:
+        tables = [part.shapes for part in parts if part.shapes is not None]
+        append(group[f"{name}_shape"], np.concatenate(tables))
+    return created
 
 
 def ragged_names(file: h5py.File) -> list[str]:
@@ -87,9 +122,3 @@ def ragged_shapes(file: h5py.File, name: str, count: int) -> NDArray[np.int64]:
 def ragged_ends(shapes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where the values of each time end, shape (T,)."""
     return np.cumsum(np.prod(shapes, axis=1, dtype=np.int64))
-
-
-def _extend(variable: h5py.Dataset, values: NDArray[Any]) -> None:
-    known = variable.shape[0]
-    variable.resize(known + len(values), axis=0)
-    variable[known:] = values

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, ENDINGS, Arrays, Ending, Sink
+from fpsolve.recording.axes import Block
+from fpsolve.recording.protocol import (
+    CHECKPOINT_INTERVAL,
+    ENDINGS,
+    Arrays,
+    Ending,
+    Sink,
+    ending_after,
+)
 
-__all__ = ["CHECKPOINT_INTERVAL", "ENDINGS", "Arrays", "Ending", "Sink", "Store", "sink_for"]
+__all__ = [
+    "CHECKPOINT_INTERVAL",
+    "ENDINGS",
+    "Arrays",
+    "Block",
+    "Ending",
+    "Sink",
+    "Store",
+    "ending_after",
+    "sink_for",
+]
 
 # What `store=` accepts.
 Store = str | Path | Sink | None

@@ -152,7 +152,7 @@ def _rows(file: h5py.File) -> Iterator[list[Any]]:
 
 
 def _table_axes(file: h5py.File) -> tuple[str, ...]:
-    for name in ("generalization_error", "standard_errors"):
+    for name in ("generalization_error", "standard_errors", "functionals"):
         if name in file:
             return _dimensions(file[name])
     raise StoreError("holds no table; export to .npz or .zarr")

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from fpsolve.recording.attributes import read_values
-from fpsolve.recording.inspect import check_digest
+from fpsolve.recording.digest import check_digest
 from fpsolve.recording.reading import opened
 
 __all__ = ["describe"]
@@ -56,10 +56,14 @@ def _line(values: dict[str, Any]) -> str:
 
 
 def _last(file: h5py.File) -> str:
-    error = file.get("generalization_error")
-    if error is None or "time" not in file or not file["time"].size:
+    name = next((n for n in ("generalization_error", "functionals") if n in file), None)
+    if "time" not in file or not file["time"].size:
         return "no time"
-    values = error[..., -1].ravel()
+    at = f"at time {file['time'][-1]:g}"
+    if name is None:
+        return at
+    last = file[name][-1] if name == "functionals" else file[name][..., -1]
+    values = last.ravel()
     shown = ", ".join(f"{value:.6g}" for value in values[:5])
     more = f" … ({values.size} values)" if values.size > 5 else ""
-    return f"generalization_error {shown}{more} at time {file['time'][-1]:g}"
+    return f"{name} {shown}{more} {at}"

@@ -15,8 +15,9 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.toml import parse_problem
 from fpsolve.recording.attributes import read_values, write_values
 from fpsolve.recording.commit import CommittedFile
-from fpsolve.recording.hdf5 import write_header
-from fpsolve.recording.inspect import check_digest, check_structure, write_digest
+from fpsolve.recording.digest import check_digest, write_digest
+from fpsolve.recording.header import write_header
+from fpsolve.recording.inspect import check_structure
 from fpsolve.recording.reading import opened
 from fpsolve.recording.target import check_target, new_file, put_in_place, refusal
 from fpsolve.store.legacy import read_legacy
@@ -31,6 +32,7 @@ KINDS = {
     "density": ("DensityTrajectory", "fpsolve.store.density"),
     "particles": ("ParticleTrajectory", "fpsolve.store.particles"),
     "macro": ("MacroTrajectory", "fpsolve.store.macro"),
+    "mckean-vlasov": ("LineTrajectory", "fpsolve.store.line"),
     "sweep": ("SweepResult", "fpsolve.store.sweep"),
     "stationary-states": ("StationaryState", "fpsolve.store.stationary"),
     "fixed-points": ("FixedPoint", "fpsolve.store.fixed_points"),
@@ -38,6 +40,8 @@ KINDS = {
     "closure-error": ("ClosureError", "fpsolve.store.closure_error"),
     "comparison": ("Comparison", "fpsolve.store.comparison"),
 }
+
+_WITHOUT_PROBLEM = ("comparison", "mckean-vlasov")
 
 
 def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
@@ -124,7 +128,7 @@ def write_result(file: h5py.File, kind: str, result: Any) -> None:
 def problem_of(path: str | Path, file: h5py.File) -> Problem | None:
     """Return the problem in a file, None for a result that has none."""
     if "problem" not in file.attrs:
-        if _kind(path, file) == "comparison":
+        if _kind(path, file) in _WITHOUT_PROBLEM:
             return None
         raise StoreError(f"{path}: is damaged: it has no problem")
     return parse_problem(_text(file.attrs["problem"]), source=f"{path}:problem").problem

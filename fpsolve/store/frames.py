@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpsolve.density.arrays import FRAME_ARRAYS, frame_arrays, frame_from
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import StoreError
-from fpsolve.recording.ragged import append_ragged, read_ragged
+from fpsolve.recording.ragged import append_ragged, flattened, read_ragged
 from fpsolve.store.check import check_finite
 
 __all__ = ["read_frames", "write_frames"]
@@ -29,7 +29,7 @@ def write_frames(file: h5py.File, frames: Sequence[AnyFrame]) -> None:
         axes, dtype = types[name]
         empty: NDArray[Any] = np.zeros((0,) * axes, dtype=dtype)
         arrays: list[NDArray[Any]] = [np.asarray(row.get(name, empty), dtype=dtype) for row in rows]
-        append_ragged(file, name, arrays)
+        append_ragged(file, name, [flattened(arrays)])
 
 
 def read_frames(file: h5py.File, shape: tuple[int, int]) -> tuple[AnyFrame, ...]:

@@ -39,4 +39,6 @@ def read(file: h5py.File, problem: Problem, stats: dict[str, Any]) -> OptimalRan
     check_shape("generalization_error", error, tuple(axis.size for axis in scanned))
     if np.isnan(error).any():  # Infinite where training diverges.
         raise StoreError("is damaged: generalization_error is not a number somewhere")
-    return OptimalRange(problem=problem, scanned=scanned, scanned_error=error, **optimum)
+    return OptimalRange(
+        problem=problem, scanned=scanned, scanned_error=error, stats=stats, **optimum
+    )

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, StoreError
+from fpsolve.line.solve import solve_mckean_vlasov
+from fpsolve.numerics.mckean_vlasov import McKeanVlasov
 from fpsolve.particles.sde import simulate_sde
 from fpsolve.particles.state import RunState
 from fpsolve.particles.ste import simulate_ste
@@ -18,6 +20,7 @@ from fpsolve.problem.checks import requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.reading import opened
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Ending
 from fpsolve.store.files import load, problem_of
 
@@ -32,6 +35,7 @@ def resume(
     times: ArrayLike | None = None,
     progress: bool = False,
     interval: float = CHECKPOINT_INTERVAL,
+    model: McKeanVlasov | None = None,
     **options: Any,
 ) -> Any:
     """Go on where a stored run stopped, or beyond its end.
@@ -46,12 +50,15 @@ def resume(
         Whether to show progress.
     interval : float, default 60 s
         Seconds between checkpoints.
+    model : McKeanVlasov, optional
+        The equation of a run of `solve_mckean_vlasov`; a file holds no functions.
     **options
-        Options that do not change the result, e.g. `threads`.
+        Options that do not change the result: `threads`, and `callback`, which is told of the times
+        that are reached now; where it stops the run, `resume` goes on another time.
 
     Returns
     -------
-    DensityTrajectory or ParticleTrajectory
+    DensityTrajectory, ParticleTrajectory or LineTrajectory
         The whole run, bit for bit as if it had been asked for in one go.
 
     Raises
@@ -59,11 +66,13 @@ def resume(
     StoreError
         If the file is damaged, is no run, or is being written by another one.
     ParameterError
-        If `times` leave out a time that the file holds, or one before the state it stopped in.
+        If `times` leave out a time that the file holds, or lie before the state it stopped in;
+        if the model is missing or is another one.
     """
-    with opened(path) as file:
-        problem = problem_of(path, file)
-    sink = Hdf5Sink(path, resume=True, interval=interval)
+    with undisturbed():  # HDF5 calls back; what is raised meanwhile may get lost.
+        with opened(path) as file:
+            problem = problem_of(path, file)
+        sink = Hdf5Sink(path, resume=True, interval=interval)
     wanted = _all_times(sink, times)
     if sink.status == "completed" and wanted.size == sink.times.size:
         sink.close(Ending("completed", sink.stats))
@@ -71,8 +80,25 @@ def resume(
     if sink.kind not in _RESUMED:
         sink.abandon()
         raise StoreError(f"{path}: holds a {sink.kind} run, which cannot go on")
-    sink.open(sink.kind, problem, wanted, sink.options)
-    return _RESUMED[sink.kind](problem, wanted, sink, progress=progress, **options)
+    try:
+        if sink.kind == "mckean-vlasov":
+            options["model"] = _needed(path, model)
+        elif model is not None:
+            raise ParameterError("model", model, f"is not for a {sink.kind} run; leave it out")
+        return _RESUMED[sink.kind](problem, wanted, sink, progress=progress, **options)
+    except ParameterError:
+        sink.abandon()
+        raise
+
+
+def _needed(path: str | Path, model: McKeanVlasov | None) -> McKeanVlasov:
+    if isinstance(model, McKeanVlasov):
+        return model
+    allowed = (
+        f"must be the McKeanVlasov of the run in {path}, for a file holds no functions; pass "
+        "resume(path, model=...), or load what was reached"
+    )
+    raise ParameterError("model", model, allowed)
 
 
 def _all_times(sink: Hdf5Sink, times: ArrayLike | None) -> Array:
@@ -115,4 +141,17 @@ def _density(
     return solve_pde(problem, times, **sink.options, store=sink, progress=progress, **options)
 
 
-_RESUMED: dict[str, Callable[..., Any]] = {"particles": _particles, "density": _density}
+def _line(
+    problem: None, times: Array, sink: Hdf5Sink, *, model: McKeanVlasov, progress: bool,
+    **options: Any,
+) -> Any:  # fmt: skip
+    return solve_mckean_vlasov(
+        model, None, times, **sink.options, store=sink, progress=progress, **options
+    )
+
+
+_RESUMED: dict[str, Callable[..., Any]] = {
+    "particles": _particles,
+    "density": _density,
+    "mckean-vlasov": _line,
+}

@@ -34,7 +34,8 @@ class ClosureError(Shown):
     exact, closure : OrderParameters
         The two minuends, each of shape (T,).
     stats : dict
-        "largest": largest |Δε_g|, and the statistics of both solutions.
+        "largest": largest |Δε_g|; "interrupted": whether a callback has ended it; and the
+        statistics of both solutions.
     """
 
     problem: Problem
@@ -63,7 +64,8 @@ def closure_error(
     rtol : float, default 1e-6
         Tolerance of `solve_pde`; the closure is solved a hundred times tighter.
     **solve_options
-        Further options of `solve_pde`.
+        Further options of `solve_pde`, `progress` and `callback` too; where a callback stops the
+        density the closure stops as well.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def closure_error(
     Source: paper Assumption V.1 is the only difference between Eqs. (4) and (6)–(7).
     """
     exact = solve_pde(problem, times, rtol=rtol, **solve_options)
-    closed = solve_ode(problem, times, rtol=max(1e-2 * rtol, 1e-12))
+    closed = solve_ode(problem, exact.times, rtol=max(1e-2 * rtol, 1e-12))
     difference = OrderParameters(
         **{
             field.name: getattr(exact.order_parameters, field.name)
@@ -94,7 +96,9 @@ def closure_error(
         }
     )
     largest = float(np.abs(difference.generalization_error).max())
-    stats = {"largest": largest, "exact": exact.stats, "closure": closed.stats}
+    interrupted = exact.stats["interrupted"]
+    stats = {"largest": largest, "interrupted": interrupted}
+    stats |= {"exact": exact.stats, "closure": closed.stats}
     return ClosureError(
         problem,
         closed.times,

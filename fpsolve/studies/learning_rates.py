@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite, integer
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
+from fpsolve.progress import Callback, progress_to
+from fpsolve.reduction import OrderParameters
+from fpsolve.studies.search import Search
 
 __all__ = ["BestRate", "BestSchedule", "best_rate", "best_schedule", "time_to_error"]
 
@@ -62,21 +66,31 @@ def time_to_error(problem: Problem, target: float, *, horizon: float, rtol: floa
     """
     target = finite("target", target, above=0.0)
     horizon = finite("horizon", horizon, above=0.0)
+    return _time_to_error(problem, target, horizon, rtol)[0]
+
+
+def _time_to_error(
+    problem: Problem, target: float, horizon: float, rtol: float
+) -> tuple[float, OrderParameters]:
+    """Return the first τ at which ε_g is down to `target`, and the state at the horizon."""
     low, high = 0.0, horizon
+    states = []
     # A curve that is smooth on 65 points, seen again on 65 points of the interval that crosses.
     for _ in range(2):
         times = np.linspace(low, high, _TIMES)
-        errors = solve_pde(problem, times, rtol=rtol).order_parameters.generalization_error
+        solved = solve_pde(problem, times, rtol=rtol).order_parameters
+        states.append(solved[-1])
+        errors = solved.generalization_error
         reached = np.flatnonzero(errors <= target)
         if reached.size == 0:
-            return math.inf
+            return math.inf, states[0]
         first = int(reached[0])
         if first == 0:
-            return float(times[0])
+            return float(times[0]), states[0]
         curve = PchipInterpolator(times, errors - target)
         low, high = float(times[first - 1]), float(times[first])
     found = brentq(lambda tau: float(curve(tau)), low, high, xtol=1e-14 * horizon, rtol=1e-14)
-    return float(found)
+    return float(found), states[0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,6 +109,8 @@ class BestRate(Shown):
         ε_g at the horizon, or the time the target takes.
     scanned, scanned_value : ndarray, shape (n,)
         Rates tried and what they give; inf where weights diverge or the target is missed.
+    stats : dict
+        "evaluations": rates tried in all; "interrupted": whether a callback ended the search.
     """
 
     problem: Problem
@@ -103,6 +119,7 @@ class BestRate(Shown):
     value: float
     scanned: Array
     scanned_value: Array
+    stats: dict[str, Any] = field(default_factory=dict)
 
     @property
     def learning_rate(self) -> float:
@@ -128,6 +145,8 @@ def best_rate(
     bounds: tuple[float, float],
     target: float | None = None,
     rtol: float = 1e-4,
+    progress: bool = False,
+    callback: Callback = None,
 ) -> BestRate:
     """Return the constant learning rate of least ε_g at a horizon, or that reaches a target first.
 
@@ -143,6 +162,12 @@ def best_rate(
         ε_g to reach as soon as possible.
     rtol : float, default 1e-4
         Accuracy of the densities.
+    progress : bool, default False
+        Whether to show progress over the rates scanned.
+    callback : callable, optional
+        Called with every rate tried and the `OrderParameters` at the horizon, each of shape (),
+        None where weights diverge; if it returns a true value the search ends, with the best of
+        what it has tried.
 
     Returns
     -------
@@ -161,27 +186,48 @@ def best_rate(
     Source: ε_g is that of paper Eq. (3), for the density of Eq. (5).
     """
     horizon, limits = finite("horizon", horizon, above=0.0), _bounds(bounds)
+    total = _grid(limits).size
+    with progress_to(total, "best_rate", shown=progress, unit="rates") as bar:
+        search = Search(callback, bar)
+        return _best_rate(problem, horizon, limits, target, rtol, search)
+
+
+def _grid(limits: tuple[float, float]) -> Array:
+    """Logarithms of the rates scanned."""
+    low, high = math.log(limits[0]), math.log(limits[1])
+    return np.linspace(low, high, max(4, math.ceil(_PER_FOLD * (high - low))))
+
+
+def _best_rate(
+    problem: Problem, horizon: float, limits: tuple[float, float], target: float | None,
+    rtol: float, search: Search,
+) -> BestRate:  # fmt: skip
+    grid = _grid(limits)
 
     def value(log_rate: float) -> float:
-        tried = replace(problem, learning_rate=math.exp(log_rate))
-        return _outcome(tried, horizon, target, rtol)
+        rate = math.exp(log_rate)
+        return search.tell(
+            rate, *_outcome(replace(problem, learning_rate=rate), horizon, target, rtol)
+        )
 
-    low, high = math.log(limits[0]), math.log(limits[1])
-    grid = np.linspace(low, high, max(4, math.ceil(_PER_FOLD * (high - low))))
-    values = np.array([value(x) for x in grid])
-    best = int(values.argmin())
-    if not math.isfinite(values[best]):
+    with search:
+        values = np.array([value(x) for x in grid])
+        best = int(values.argmin())
+        if math.isfinite(values[best]):
+            around = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
+            options: Any = {"xatol": _RATE_ACCURACY}
+            minimize_scalar(value, bounds=around, method="bounded", options=options)
+    rate, least = search.best
+    if not math.isfinite(least) and not search.interrupted:
+        if target is None:
+            raise ParameterError("bounds", limits, "hold no rate at which weights stay; lower them")
         allowed = (
             f"is reached by tau = {horizon:g} at no rate between {limits[0]:g} and {limits[1]:g}"
         )
         raise ParameterError("target", target, allowed)
-    around = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
-    found = minimize_scalar(
-        value, bounds=around, method="bounded", options={"xatol": _RATE_ACCURACY}
-    )
-    rate, least = (found.x, found.fun) if found.fun < values[best] else (grid[best], values[best])
-    chosen = replace(problem, learning_rate=math.exp(float(rate)))
-    return BestRate(chosen, horizon, target, float(least), np.exp(grid), values)
+    scanned, outcome = np.array(search.tried[: grid.size]).T.copy()
+    chosen = replace(problem, learning_rate=rate)
+    return BestRate(chosen, horizon, target, least, scanned, outcome, search.stats)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,12 +244,16 @@ class BestSchedule(Shown):
         The best constant rate by the same horizon.
     evaluations : int
         Schedules tried.
+    stats : dict
+        "evaluations": constant rates and schedules tried; "interrupted": whether a callback ended
+        the search.
     """
 
     problem: Problem
     generalization_error: float
     constant: BestRate
     evaluations: int
+    stats: dict[str, Any] = field(default_factory=dict)
 
     @property
     def schedule(self) -> Schedule:
@@ -229,6 +279,8 @@ def best_schedule(
     bounds: tuple[float, float],
     evaluations: int = 60,
     rtol: float = 1e-4,
+    progress: bool = False,
+    callback: Callback = None,
 ) -> BestSchedule:
     """Return the learning-rate schedule of a given shape with the least ε_g at a horizon.
 
@@ -247,6 +299,10 @@ def best_schedule(
         Schedules tried at most, from the best constant rate on.
     rtol : float, default 1e-4
         Accuracy of the densities.
+    progress : bool, default False
+        Whether to show progress over the constant rates scanned and the schedules.
+    callback : callable, optional
+        As for `best_rate`: called with every constant rate, then with every `Schedule` tried.
 
     Returns
     -------
@@ -268,20 +324,46 @@ def best_schedule(
     count = integer("evaluations", evaluations, least=10, most=10_000)
     if shape not in _SHAPES:
         raise ParameterError("shape", shape, f"must be one of {', '.join(_SHAPES)}")
-    constant = best_rate(problem, horizon=horizon, bounds=bounds, rtol=rtol)
-    low, high = np.log(limits)
+    horizon = finite("horizon", horizon, above=0.0)
+    total = _grid(limits).size + count
+    with progress_to(total, "best_schedule", shown=progress, unit="rates and schedules") as bar:
+        search = Search(callback, bar)
+        constant = _best_rate(problem, horizon, limits, None, rtol, search)
+        begin = len(search.tried)
+        if not search.interrupted:
+            _search_schedules(problem, shape, limits, constant, count, rtol, search)
+    tried = search.tried[begin:]
+    # Without any, that of the best constant rate.
+    first = (_schedule(shape, _start(shape, constant), limits, horizon), constant.value)
+    best, least = min(tried or [first], key=lambda pair: pair[1])
+    chosen = replace(problem, learning_rate=best)
+    return BestSchedule(chosen, least, constant, len(tried), search.stats)
 
-    def schedule(point: Array) -> Schedule:
-        first, last = np.exp(np.clip(point[:2], low, high)).tolist()
-        return _SHAPES[shape](first, last, horizon, float(point[2]) if shape == "steps" else 0.5)
+
+def _start(shape: str, constant: BestRate) -> Array:
+    """The point of the search that is a constant rate."""
+    start = np.full(3 if shape == "steps" else 2, math.log(constant.learning_rate))
+    start[2:] = 0.6
+    return start
+
+
+def _schedule(shape: str, point: Array, limits: tuple[float, float], horizon: float) -> Schedule:
+    first, last = np.exp(np.clip(point[:2], *np.log(limits))).tolist()
+    return _SHAPES[shape](first, last, horizon, float(point[2]) if shape == "steps" else 0.5)
+
+
+def _search_schedules(
+    problem: Problem, shape: str, limits: tuple[float, float], constant: BestRate, count: int,
+    rtol: float, search: Search,
+) -> None:  # fmt: skip
+    """Try schedules, from the best constant rate on."""
 
     def value(point: Array) -> float:
-        tried = replace(problem, learning_rate=schedule(point))
-        return _outcome(tried, constant.horizon, None, rtol)
+        tried = _schedule(shape, point, limits, constant.horizon)
+        outcome = _outcome(replace(problem, learning_rate=tried), constant.horizon, None, rtol)
+        return search.tell(tried, *outcome)
 
-    start = np.full(3 if shape == "steps" else 2, math.log(constant.learning_rate))
-    if shape == "steps":
-        start[2] = 0.6
+    start, (low, high) = _start(shape, constant), np.log(limits)
     # Towards a large rate first and a small one last, as far as the bounds go.
     simplex = np.tile(start, (start.size + 1, 1))
     simplex[1, 0] = min(start[0] + 1.0, high) if start[0] < high - 0.1 else start[0] - 0.5
@@ -289,12 +371,14 @@ def best_schedule(
     if shape == "steps":
         simplex[2, 2] = simplex[3, 2] = 0.8
         simplex[3, 1] = simplex[2, 1]
-    found = minimize(
-        value, start, method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": count, "xatol": 0.02, "fatol": rtol * 1e-2},
-    )  # fmt: skip
-    chosen = replace(problem, learning_rate=schedule(np.asarray(found.x)))
-    return BestSchedule(chosen, float(found.fun), constant, int(found.nfev))
+    options: Any = {
+        "initial_simplex": simplex,
+        "maxfev": count,
+        "xatol": 0.02,
+        "fatol": rtol * 1e-2,
+    }
+    with search:
+        minimize(value, start, method="Nelder-Mead", options=options)
 
 
 def _stepped(first: float, last: float, horizon: float, share: float) -> Schedule:
@@ -326,12 +410,14 @@ def _bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _outcome(problem: Problem, horizon: float, target: float | None, rtol: float) -> float:
-    """ε_g at the horizon, or the time a target takes; inf where weights diverge."""
+def _outcome(
+    problem: Problem, horizon: float, target: float | None, rtol: float
+) -> tuple[float, OrderParameters | None]:
+    """ε_g at the horizon, or the time a target takes, and the state; inf where weights diverge."""
     try:
         if target is not None:
-            return time_to_error(problem, target, horizon=horizon, rtol=rtol)
-        solved = solve_pde(problem, [horizon], rtol=rtol)
+            return _time_to_error(problem, target, horizon, rtol)
+        state = solve_pde(problem, [horizon], rtol=rtol).order_parameters[-1]
     except SolveError:
-        return math.inf
-    return float(solved.order_parameters.generalization_error[-1])
+        return math.inf, None
+    return float(state.generalization_error), state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,13 @@ from fpsolve.density.solve import solve_pde
 from fpsolve.display import Shown
 from fpsolve.errors import ParameterError
 from fpsolve.macro.stationary import stationary_states
+from fpsolve.macro.stationary_state import StationaryState
 from fpsolve.problem.checks import finite, integer, readonly_vector
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.quantizer import UniformQuantizer
+from fpsolve.progress import Callback, progress_to
+from fpsolve.reduction import OrderParameters
+from fpsolve.studies.search import Search
 
 __all__ = ["OptimalRange", "optimal_range", "range_curve", "usual_ranges"]
 
@@ -53,6 +57,8 @@ class OptimalRange(Shown):
         The ranges tried, one array for each varied quantizer, in the order weights, inputs.
     scanned_error : ndarray, shape (lengths of `scanned`)
         ε_g there; inf where training diverges.
+    stats : dict
+        "evaluations": ranges tried in all; "interrupted": whether a callback ended the search.
     """
 
     problem: Problem
@@ -63,6 +69,7 @@ class OptimalRange(Shown):
     omega_x: float | None
     scanned: tuple[Array, ...]
     scanned_error: Array
+    stats: dict[str, Any] = field(default_factory=dict)
 
     def _shown(self) -> dict[str, object]:
         found = {"omega": self.omega, "omega_x": self.omega_x}
@@ -82,6 +89,8 @@ def optimal_range(
     time: float | None = None,
     bounds: ArrayLike | None = None,
     points: int | None = None,
+    progress: bool = False,
+    callback: Callback = None,
 ) -> OptimalRange:
     """Return the quantization range that minimizes ε_g at the problem's bit widths.
 
@@ -101,12 +110,19 @@ def optimal_range(
     points : int, optional
         Ranges scanned, evenly in their logarithm (for "both": in each direction). By default 256
         for one range and 48 each for both; a quarter of that at a given time.
+    progress : bool, default False
+        Whether to show progress over the ranges scanned.
+    callback : callable, optional
+        Called with every range tried (for "both" with the pair) and the `OrderParameters` there,
+        each of shape (), None where training diverges; if it returns a true value the search ends,
+        with the best of what it has tried.
 
     Returns
     -------
     OptimalRange
         The curve has a local minimum wherever levels fall on the targets, so it is scanned, and
         the lowest few minima are refined. Minima narrower than the scan's spacing can be missed.
+        What a callback has left out of the scan is not in `scanned`: of a grid its last rows.
 
     Raises
     ------
@@ -127,27 +143,53 @@ def optimal_range(
     box = _default_bounds(problem, names) if bounds is None else _bounds(bounds, len(names))
     grids = tuple(np.geomspace(low, high, count) for low, high in box)
 
-    def error(log_ranges: Array) -> float:
-        return _error(_with_ranges(problem, names, np.exp(log_ranges)), time)
-
     mesh = np.stack(np.meshgrid(*(np.log(g) for g in grids), indexing="ij"), axis=-1)
-    scanned = np.apply_along_axis(error, -1, mesh)
-    best, value = _refine(error, grids, scanned)
-    ranges = dict(zip(names, best, strict=True))
+    shape = mesh.shape[:-1]
+    with progress_to(math.prod(shape), "optimal_range", shown=progress, unit="ranges") as bar:
+        search = Search(callback, bar)
+
+        def error(log_ranges: Array) -> float:
+            ranges = tuple(np.clip(np.exp(log_ranges), *np.transpose(box)).tolist())
+            value, state = _outcome(_with_ranges(problem, names, ranges), time)
+            return search.tell(ranges if len(names) > 1 else ranges[0], value, state)
+
+        with search:
+            scanned = np.apply_along_axis(error, -1, mesh)
+            _refine(error, grids, scanned)
+    best, least = search.best
+    found = dict(zip(names, np.atleast_1d(best).tolist(), strict=True))
+    along, values = _reached(grids, [value for _, value in search.tried[: mesh[..., 0].size]])
     return OptimalRange(
-        problem=_with_ranges(problem, names, best),
+        problem=_with_ranges(problem, names, list(found.values())),
         which=which,
         time=time,
-        generalization_error=value,
-        omega=ranges.get("weight_quantizer"),
-        omega_x=ranges.get("input_quantizer"),
-        scanned=grids,
-        scanned_error=scanned,
+        generalization_error=least,
+        omega=found.get("weight_quantizer"),
+        omega_x=found.get("input_quantizer"),
+        scanned=along,
+        scanned_error=values,
+        stats=search.stats,
     )
 
 
+def _reached(grids: tuple[Array, ...], values: list[float]) -> tuple[tuple[Array, ...], Array]:
+    """Return the ranges scanned and ε_g there, of a grid the whole rows unless it has none."""
+    if len(grids) == 1:
+        return (grids[0][: len(values)],), np.array(values)
+    rows, columns = divmod(len(values), grids[1].size)
+    shape = (rows, grids[1].size) if rows else (1, columns)
+    along = (grids[0][: shape[0]], grids[1][: shape[1]])
+    return along, np.reshape(values[: math.prod(shape)], shape)
+
+
 def range_curve(
-    problem: Problem, ranges: ArrayLike, *, which: str = "weights", time: float | None = None
+    problem: Problem,
+    ranges: ArrayLike,
+    *,
+    which: str = "weights",
+    time: float | None = None,
+    progress: bool = False,
+    callback: Callback = None,
 ) -> Array:
     """Return ε_g at each of `ranges` of the weights or of the inputs.
 
@@ -159,11 +201,14 @@ def range_curve(
         Ranges ω > 0 (dimensionless).
     which, time
         As for `optimal_range`, "both" excluded.
+    progress, callback
+        As for `optimal_range`.
 
     Returns
     -------
     ndarray, shape (N,)
-        ε_g, stationary unless a time τ is given; inf where training diverges.
+        ε_g, stationary unless a time τ is given; inf where training diverges. Where a callback has
+        stopped it it is that short.
 
     Raises
     ------
@@ -180,7 +225,11 @@ def range_curve(
     values = readonly_vector("ranges", ranges)
     if time is not None:
         time = finite("time", time, above=0.0)
-    return np.array([_error(_with_ranges(problem, names, [w]), time) for w in values])
+    shown = progress_to(values.size, "range_curve", shown=progress, unit="ranges")
+    with shown as bar, Search(callback, bar) as search:
+        for omega in values.tolist():
+            search.tell(omega, *_outcome(_with_ranges(problem, names, [omega]), time))
+    return np.array([value for _, value in search.tried])
 
 
 def usual_ranges(weights: ArrayLike, bit_width: int) -> dict[str, float]:
@@ -244,12 +293,17 @@ def _with_ranges(problem: Problem, names: tuple[str, ...], ranges: ArrayLike) ->
     return replace(problem, **quantizers)
 
 
-def _error(problem: Problem, time: float | None) -> float:
+def _outcome(
+    problem: Problem, time: float | None
+) -> tuple[float, OrderParameters | StationaryState | None]:
+    """Return ε_g at a time or at rest, and the state there; inf and None where there is none."""
     if time is not None:
-        trajectory = solve_pde(problem, [time], rtol=_RTOL_AT_TIME)
-        return float(trajectory.order_parameters.generalization_error[0])
+        state = solve_pde(problem, [time], rtol=_RTOL_AT_TIME).order_parameters[0]
+        return float(state.generalization_error), state
     states = stationary_states(problem)
-    return states[-1].generalization_error if states else math.inf
+    if not states:
+        return math.inf, None
+    return states[-1].generalization_error, states[-1]
 
 
 def _default_bounds(problem: Problem, names: tuple[str, ...]) -> list[tuple[float, float]]:
@@ -279,13 +333,8 @@ def _bounds(bounds: ArrayLike, count: int) -> list[tuple[float, float]]:
     return [(float(low), float(high)) for low, high in pairs]
 
 
-def _refine(
-    error: Callable[[Array], float], grids: tuple[Array, ...], scanned: Array
-) -> tuple[list[float], float]:
-    """Return the best ranges and their ε_g, refined from the lowest minima of the scan."""
-    best_index = np.unravel_index(int(np.argmin(scanned)), scanned.shape)
-    best = [float(grid[i]) for grid, i in zip(grids, best_index, strict=True)]
-    value = float(scanned[best_index])
+def _refine(error: Callable[[Array], float], grids: tuple[Array, ...], scanned: Array) -> None:
+    """Search from the lowest minima of the scan."""
     for index in _local_minima(scanned)[:_REFINED]:
         start = [math.log(grid[i]) for grid, i in zip(grids, index, strict=True)]
         steps = [math.log(grid[1] / grid[0]) for grid in grids]
@@ -294,33 +343,21 @@ def _refine(
             (max(x - h, low), min(x + h, high))
             for x, h, (low, high) in zip(start, steps, inside, strict=True)
         ]
-        point, found = _local_minimum(error, start, box)
-        if found < value:
-            best, value = [math.exp(x) for x in point], found
-    return best, value
+        _minimize(error, start, box)
 
 
-def _local_minimum(
+def _minimize(
     error: Callable[[Array], float], start: list[float], box: list[tuple[float, float]]
-) -> tuple[list[float], float]:
+) -> None:
     """Minimize within `box`: by golden section in one dimension, Nelder–Mead in two."""
-    fit: Any
+    options: Any
     if len(start) == 1:
-        fit = minimize_scalar(
-            lambda x: error(np.array([x])),
-            bounds=box[0],
-            method="bounded",
-            options={"xatol": 1e-7},
-        )
-    else:
-        fit = minimize(
-            error,
-            np.array(start),
-            method="Nelder-Mead",
-            bounds=box,
-            options={"xatol": 1e-6, "fatol": 1e-12, "maxfev": 200},
-        )
-    return [float(x) for x in np.atleast_1d(fit.x)], float(fit.fun)
+        options = {"xatol": 1e-7}
+        one: Callable[[float], float] = lambda x: error(np.array([x]))  # noqa: E731
+        minimize_scalar(one, bounds=box[0], method="bounded", options=options)
+        return
+    options = {"xatol": 1e-6, "fatol": 1e-12, "maxfev": 200}
+    minimize(error, np.array(start), method="Nelder-Mead", bounds=box, options=options)
 
 
 def _local_minima(scanned: Array) -> list[tuple[int, ...]]:

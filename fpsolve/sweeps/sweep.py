@@ -16,7 +16,8 @@ from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, StoreError
 from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
-from fpsolve.progress import Progress, progress_to
+from fpsolve.progress import Callback, Progress, progress_to, stops
+from fpsolve.reduction import ORDER_PARAMETER_NAMES, OrderParameters
 from fpsolve.sweeps.axes import Axes
 from fpsolve.sweeps.batch import Outcome, Packed, Question, checked_call, unpack
 from fpsolve.sweeps.dispatch import Ledger, solve_elsewhere, solve_here
@@ -43,6 +44,7 @@ def sweep(
     store: str | Path | None = None,
     part: tuple[int, int] | None = None,
     progress: bool = False,
+    callback: Callback = None,
     **solve_options: Any,
 ) -> SweepResult:
     """Ask one question of many problems, the product of all `axes`.
@@ -75,6 +77,10 @@ def sweep(
         (I, N): solve only the I-th of N parts, 1 ≤ I ≤ N, into `store`.
     progress : bool, default False
         Whether to show progress over the points.
+    callback : callable, optional
+        Called in this process, as answers come, with the index of every point that is solved and
+        its `OrderParameters` (a dict of arrays where `solve` answers others, None where the point
+        failed); if it returns a true value the sweep ends as after Ctrl-C.
     **solve_options
         Passed to `solve`, e.g. `times=[0, 10, 100]`. A `seed` gives every point streams of its
         own, drawn from it and the problem (`SweepResult.seed`).
@@ -117,10 +123,10 @@ def sweep(
     interrupted = False
     missing = [number for number in mine if number not in outcomes]
     with progress_to(len(missing), "sweep", shown=progress, unit="points") as shown:
-        ledger = _ledger(grid, missing, outcomes, folder, shown)
+        ledger = _ledger(grid, missing, outcomes, folder, shown, callback)
         try:
             _solve(ledger, question, executor, workers)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _Enough):
             interrupted = True
     untried = INTERRUPTED if interrupted or part is None else ELSEWHERE
     stats = {**_stats(solve, options), "interrupted": interrupted}
@@ -238,8 +244,9 @@ def _ledger(
     outcomes: dict[int, Outcome],
     folder: _Shelf | None,
     shown: Progress,
+    callback: Callback,
 ) -> Ledger:
-    """Return the ledger of what is missing; answers go to `outcomes`, folder and progress."""
+    """Return the ledger of what is missing; answers go wherever somebody waits for them."""
     failed = reached = 0
 
     def deliver(numbers: Sequence[int], packed: Packed) -> None:
@@ -251,11 +258,28 @@ def _ledger(
         failed += sum(outcome.answer is None for outcome in fresh)
         reached += len(fresh)
         shown.reach(reached, failed=failed)
+        for number, outcome in zip(numbers, fresh, strict=True):
+            if callback is not None and stops(callback, grid.index(number), _told(outcome)):
+                raise _Enough
 
     def values(number: int) -> tuple[Any, ...]:
         return grid.at(grid.index(number))
 
     return Ledger(missing, values, deliver)
+
+
+class _Enough(Exception):
+    """A callback wants no more."""
+
+
+def _told(outcome: Outcome) -> OrderParameters | dict[str, Any] | None:
+    """What a callback is told of a point."""
+    if outcome.answer is None:
+        return None
+    arrays = outcome.answer.arrays
+    if not set(ORDER_PARAMETER_NAMES) <= arrays.keys():
+        return dict(arrays)
+    return OrderParameters(**{name: arrays[name] for name in ORDER_PARAMETER_NAMES})
 
 
 def _of_problems(solve: Callable[..., Any]) -> Callable[..., Any]:

@@ -94,7 +94,7 @@ def _range(omega: float, quick: bool, runs: int) -> dict[str, Any]:
     # At ω = ½ the target is the outermost level itself: no stationary state, but a limit.
     state = fpsolve.stationary_states(case)[0] if omega > 0.5 else fpsolve.small_rate_limit(case)
     window = (100, 200) if quick else (200, 300)
-    found = late_average(case, window, dimension=200, runs=runs, seed=SEED + 3)
+    found = late_average(case, window, dimension=100, runs=4 * runs, seed=SEED + 3)
     return {"exact": state.generalization_error, **found}
 
 

@@ -83,7 +83,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
     """Return the scans, and STE at their extremes."""
     variances = (1e-4, 1.0, 4.0) if quick else VARIANCES
     scan = settings(quick)
-    d, runs = (400, 16) if quick else (1600, 24)
+    d, runs = (200, 32) if quick else (400, 96)
     found = {
         "variances": variances,
         "isotropy": part("isotropy", lambda: _isotropy(variances)),

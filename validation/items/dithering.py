@@ -62,7 +62,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
         teacher=case.teacher,
         initial=fpsolve.GaussianInitial(variance=0.0, overlap=1.0),
     )
-    runs, dimension = (24, 256) if quick else (64, 256)
+    runs, dimension = (48, 128) if quick else (64, 256)
     horizon = 800.0 if quick else 1000.0
     ste = late_average(start, (0.7 * horizon, horizon), dimension=dimension, runs=runs, seed=SEED)
     return {

@@ -27,7 +27,7 @@ BITS = (2, 3, 4, 10)
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return boundary, floor and stationary error over ω_x, and STE at a few ranges."""
     ranges = np.geomspace(0.1, 6.0, 60 if quick else 200)
-    dimension, runs = (300, 16) if quick else (1000, 16)
+    dimension, runs = (150, 40) if quick else (400, 48)
     rows = {}
     for bits in BITS:
         cases = [problem(None, bits_x=bits, omega_x=w, eta=RATE) for w in ranges]

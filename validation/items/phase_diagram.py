@@ -45,7 +45,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
             "omega": best.omega,
             "error": best.generalization_error,
         }
-    dimension, runs = (240, 8) if quick else (480, 16)
+    dimension, runs = (120, 40) if quick else (240, 48)
     best = lines["3"]["omega"]
     window = (100, 150) if quick else (250, 400)
     judged = []

@@ -1,0 +1,1 @@
+"""Any separable McKean–Vlasov equation on a line, solved to a tolerance and kept in a file."""

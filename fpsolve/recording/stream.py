@@ -1,0 +1,152 @@
+"""`Stream`: the course of a run that goes from one requested time to the next, into a sink."""
+
+from __future__ import annotations
+
+import time as clock
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.errors import StoreError
+from fpsolve.progress import Callback, stopped_by
+from fpsolve.recording.protocol import Arrays, Ending, Sink, ending_after
+from fpsolve.recording.signals import noticed
+
+__all__ = ["Stream"]
+
+# What is reached waits for more, for it is cheaper to hand on many times: so many, so many values,
+# or so many seconds.
+_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
+# Seconds between looks at what is due.
+_LOOK_EVERY = 0.02
+
+
+class _Stop(Exception):
+    """Leave the loop of steps: a signal has come."""
+
+
+class Stream(ABC):
+    """A run whose results go into a sink, many times together; subclasses say what is run.
+
+    Parameters
+    ----------
+    sink : Sink or None
+        Opened; None if everything is to stay in memory.
+    times : ndarray, shape (T,)
+        Requested times.
+
+    Attributes
+    ----------
+    count : int
+        Number of times reached.
+    interrupted : bool
+        Whether a signal or a callback has ended the run.
+    """
+
+    def __init__(self, sink: Sink | None, times: NDArray[np.float64]) -> None:
+        self._sink, self._times = sink, times
+        self.count = 0
+        self.interrupted = False
+        self._number = self._values = 0
+        self._since = self._look_at = clock.monotonic()
+
+    @abstractmethod
+    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
+        """Go to `time` and let what is there wait; return how many values it has.
+
+        `tick` is told of times on the way, and whether the run can be left there.
+        """
+
+    @abstractmethod
+    def hand_on(self, sink: Sink | None) -> None:
+        """Hand all that waits to the sink."""
+
+    @abstractmethod
+    def state(self) -> Arrays:
+        """Return what the run can go on from, once nothing waits."""
+
+    @abstractmethod
+    def told(self) -> Any:
+        """Return what a callback hears of the last time reached."""
+
+    @abstractmethod
+    def statistics(self) -> dict[str, Any]:
+        """Return how the run goes."""
+
+    @abstractmethod
+    def judge(self) -> None:
+        """Raise `SolveError` if what was reached is not what it has to be."""
+
+    def follow(self, progress: Callable[[float], None], callback: Callback) -> None:
+        """Go through all times, and leave the sink in order however that ends.
+
+        Raises
+        ------
+        Exception
+            What ends the run, a failure or what the callback raised; the sink is told first.
+        KeyboardInterrupt
+            If interrupted, once the sink has a checkpoint.
+        """
+        with noticed() as came:
+            try:
+                self._go(progress, callback, came)
+                self._hand_on()
+                self.judge()
+            except _Stop:
+                pass
+            except StoreError:
+                raise
+            except Exception as error:
+                self._hand_on()
+                self._close(Ending("failed", self.statistics(), " ".join(str(error).split())))
+                raise
+            self._hand_on()
+            self.interrupted |= bool(came)
+            self._close(ending_after(came, self.statistics()), self.state)
+        if came:
+            raise came[0]
+
+    def _go(
+        self, progress: Callable[[float], None], callback: Callback, came: list[BaseException]
+    ) -> None:
+        def tick(time: float, in_order: bool) -> None:
+            progress(time)
+            if in_order:
+                self._attend(came)
+
+        for time in self._times[self.count :].tolist():
+            self._values += self.reach(time, tick)
+            self.count += 1
+            self._number += 1
+            if self._number >= _MOST_WAITING or self._values > _MOST_VALUES:
+                self._hand_on()
+            if callback is not None and stopped_by(callback, time, self.told(), came):
+                self.interrupted = True
+                return
+            self._attend(came)
+
+    def _attend(self, came: list[BaseException]) -> None:
+        if came:
+            raise _Stop
+        now = clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY
+        if now - self._since >= _LONGEST_WAIT:
+            self._hand_on()
+        if self._sink is not None and self._sink.checkpoint_due():
+            self._hand_on()
+            self._sink.checkpoint(self.state())
+
+    def _hand_on(self) -> None:
+        self._since, self._values = clock.monotonic(), 0
+        number, self._number = self._number, 0
+        if number:
+            self.hand_on(self._sink)
+
+    def _close(self, ending: Ending, state: Callable[[], Arrays] | None = None) -> None:
+        if self._sink is not None:
+            self._sink.close(ending, None if state is None else state())
