@@ -43,8 +43,8 @@ class Element:
         ∫ φ_i' φ_j and ∫ φ_i' φ_j' of the nodal basis.
     primitive : ndarray, shape (p + 2, p + 1)
         Nodal values to Legendre coefficients of the antiderivative that vanishes at −1.
-    parts : ndarray, shape (p, p + 1)
-        Nodal values to averages over p equal parts.
+    parts : ndarray, shape (2p, p + 1)
+        Nodal values to averages over 2p equal parts, p of each half.
     """
 
     order: int
@@ -97,7 +97,7 @@ def reference_element(order: int) -> Element:
     bubbles = (1 - nodes[:, None] ** 2) * powers
     restore = bubbles @ np.linalg.inv(powers.T @ (weights[:, None] * bubbles))
     primitive = np.asarray(legendre.legint(to_legendre, lbnd=-1), dtype=np.float64)
-    edges = legendre.legvander(np.linspace(-1.0, 1.0, order + 1), order + 1)
+    edges = legendre.legvander(np.linspace(-1.0, 1.0, 2 * order + 1), order + 1)
     return Element(
         order,
         nodes,
@@ -110,5 +110,5 @@ def reference_element(order: int) -> Element:
         np.ascontiguousarray((weights[:, None] * derivative).T),
         derivative.T @ (weights[:, None] * derivative),
         primitive,
-        0.5 * order * np.diff(edges, axis=0) @ primitive,
+        order * np.diff(edges, axis=0) @ primitive,
     )

@@ -1203,7 +1203,7 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 @_part
 def _least_part(ref: Reference, u: Array, e: int) -> float:
-    """Least average of element e over p equal parts."""
+    """Least average of element e over 2p equal parts."""
     least = np.inf
     for i in range(ref.parts.shape[0]):
         average = 0.0
@@ -1418,32 +1418,65 @@ def _grow(
         at += counts[2 * k]
         for i in range(counts[2 * k]):
             _copy_column(extra[2 * k], i, new, at - 1 - i)
-        if counts[2 * k] > 0 and relevance[k] >= 1.0:
-            _continue(ref, u[0, begin], 0, new_u[:, at - 1])
         for e in range(begin, end):
             new[0, at], new[1, at], new[2, at] = cells.bins[e], cells.level[e], cells.index[e]
             _copy_column(u, e, new_u, at)
             at += 1
         for i in range(counts[2 * k + 1]):
             _copy_column(extra[2 * k + 1], i, new, at + i)
-        if counts[2 * k] > 0 and relevance[k] < 1.0:
-            _vanish(ref, 0, new_u[:, at - (end - begin)])
-        if counts[2 * k + 1] > 0 and relevance[k] < 1.0:
-            _vanish(ref, 1, new_u[:, at - 1])
-        elif counts[2 * k + 1] > 0:
-            _continue(ref, u[n - 1, end - 1], 1, new_u[:, at])
+        rare = relevance[k] < 1.0
+        if counts[2 * k] > 0:
+            _continue(ref, u[0, begin], 0, rare, new_u[:, at - (end - begin) - 1])
+        if counts[2 * k + 1] > 0:
+            _continue(ref, u[n - 1, end - 1], 1, rare, new_u[:, at])
         at += counts[2 * k + 1]
         first[k + 1] = at
+        if rare and counts[2 * k] + counts[2 * k + 1] > 0:
+            own = (first[k] + counts[2 * k], at - counts[2 * k + 1])
+            _settle(ref, bins, new, new_u, (first[k], at), own)
     return Cells(new[0].copy(), new[1].copy(), new[2].copy(), first), new_u
 
 
 @_part
-def _continue(ref: Reference, end_value: float, side: int, out: Array) -> None:
-    """An element of mass zero that continues the density's end value on that side."""
+def _continue(ref: Reference, end_value: float, side: int, tapers: bool, out: Array) -> None:
+    """An element that continues the density's end value on that side.
+
+    It is of mass zero, with a ripple, or it `tapers` off without one, and its mass is to be taken
+    elsewhere.
+    """
     node = 0 if side else out.size - 1
+    if tapers:
+        for j in range(out.size):
+            share = 0.5 * abs(ref.nodes[j] + ref.nodes[node])
+            out[j] = end_value * share ** (out.size - 1)
+        return
     for j in range(out.size):
         out[j] = -ref.restore[j, 0] * ref.weights[node] * end_value
     out[node] += end_value
+
+
+@_part
+def _settle(
+    ref: Reference,
+    bins: Bins,
+    cells: Indices,
+    u: Array,
+    whole: tuple[int, int],
+    before: tuple[int, int],
+) -> None:
+    """Give the elements `whole` the mass that those of them in `before` have."""
+    mass, total = 0.0, 0.0
+    for e in range(whole[0], whole[1]):
+        own = 0.0
+        for j in range(u.shape[0]):
+            own += ref.weights[j] * u[j, e]
+        own *= bins.span[cells[0, e]] * 2.0 ** (-cells[1, e])
+        total += own
+        if before[0] <= e < before[1]:
+            mass += own
+    for e in range(whole[0], whole[1]):
+        for j in range(u.shape[0]):
+            u[j, e] *= mass / total
 
 
 @_part
@@ -1461,16 +1494,6 @@ def _outward(mesh: Mesh, c: Array, k: int, side: int) -> float:
     for i in range(mesh.drift.shape[0]):
         drift += c[i] * mesh.drift[i, node, e]
     return drift if side else -drift
-
-
-@_part
-def _vanish(ref: Reference, side: int, out: Array) -> None:
-    """Let an element end at 0 on that side, its mass kept: empty ones follow without a ripple."""
-    node = out.size - 1 if side else 0
-    value = out[node]
-    out[node] = 0.0
-    for j in range(out.size):
-        out[j] += ref.restore[j, 0] * ref.weights[node] * value
 
 
 @_part
@@ -1535,7 +1558,8 @@ def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
                 kept += mesh.mass[j, e] * u[j, e]
     for e in range(begin, end):
         for j in range(u.shape[0]):
-            u[j, e] *= 1.0 + held / kept
+            # What is dropped at one end must not get anything from the other.
+            u[j, e] *= 0.0 if low <= e <= high else 1.0 + held / kept
 
 
 @_part
@@ -1637,7 +1661,7 @@ _STEP_L1 = 20.0
 # and a tenth of what is promised. One lift may cost a share of what is left.
 _LIFT_L1 = 25.0
 _LIFT_FUNCTIONAL = 1.0
-_LIFT_SHARE = 0.1
+_LIFT_SHARE = 0.2
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
@@ -1775,7 +1799,7 @@ def _lacks(
     """out[e] = by how much element e has to be lifted, not to be negative; whether any has to be.
 
     Only elements are lifted whose density falls below `floor`, at a node or on average over one of
-    p equal parts.
+    2p equal parts: what is seen of it if it is split.
     """
     last, some = u.shape[0] - 1, False
     for e in range(mesh.first[k], mesh.first[k + 1]):

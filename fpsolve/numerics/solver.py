@@ -223,11 +223,13 @@ class Solver:
 
     @property
     def lifted(self) -> float:
-        """What lifting ripples may have changed, in units of the promise for functionals."""
-        *classes, functionals = (
-            self.control.lifted / [*([10.0] * (self.control.lifted.size - 1)), 1.0]
-        ).tolist()
-        return float(max(functionals, *classes))
+        """What lifting ripples may have added to errors, dimensionless.
+
+        Of functionals, relative to their size; or a tenth of what it may have added to the L¹ error
+        of a density, times its relevance, if that is more.
+        """
+        costs = self.control.lifted
+        return float(max(costs[-1], 0.1 * costs[:-1].max()))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of all that `restore` needs to go on bit for bit, but for the log."""
