@@ -28,7 +28,13 @@ extensions = [
     "myst_nb",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "work_precision.md", "sg_execution_times.rst", "**/README.rst"]
+exclude_patterns = [
+    "_build",
+    "work_precision.md",
+    "sg_execution_times.rst",
+    "**/sg_execution_times.rst",
+    "**/README.rst",
+]
 # Half-written files of other tools.
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
 html_theme = "furo"

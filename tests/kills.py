@@ -11,7 +11,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from test_resume import MANY, QUANTIZED, TIMES, assert_same_run, killed_at_random
+from test_resume import (
+    MANY,
+    QUANTIZED,
+    TIMES,
+    assert_same_run,
+    killed_at_random,
+    solve_well,
+    well,
+)
 
 import fpsolve
 
@@ -22,15 +30,17 @@ def main(number: int, seed: int) -> None:
         "pde": fpsolve.solve_pde(QUANTIZED, MANY, rtol=1e-9),
         "ste": fpsolve.simulate_ste(QUANTIZED, TIMES, dimension=3000, **both),
         "sde": fpsolve.simulate_sde(QUANTIZED, TIMES, particles=20000, max_step=5e-4, **both),
+        "line": solve_well(),
     }
     rng, kills, runs = np.random.default_rng(seed), dict.fromkeys(whole, 0), 0
     while sum(kills.values()) < number:
-        solver = list(whole)[runs % 3]
+        solver = list(whole)[runs % 4]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "r.h5"
             kills[solver] += killed_at_random(path, solver, 12, rng)["running"]
             if path.exists():
-                assert_same_run(fpsolve.resume(path), whole[solver])
+                model = {"model": well()} if solver == "line" else {}
+                assert_same_run(fpsolve.resume(path, **model), whole[solver])
         runs += 1
         print(f"{runs} runs, kills that met them running: {kills}", flush=True)
 

@@ -185,6 +185,43 @@ def test_modules_state_their_subject_and_their_names(module: str) -> None:
             assert hasattr(loaded, name)
 
 
+def functions() -> list[tuple[str, ast.FunctionDef]]:
+    return [
+        (f"{module}.{node.name}", node)
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def test_no_function_is_longer_than_seventy_lines() -> None:
+    """Docstrings do not count, signatures do."""
+    long = {}
+    for name, node in functions():
+        told, lines = node.body[0], (node.end_lineno or 0) - node.lineno + 1
+        if ast.get_docstring(node) is not None:
+            lines -= (told.end_lineno or 0) - told.lineno + 1
+        if lines > 70:
+            long[name] = lines
+    assert not long
+
+
+def test_no_function_takes_many_arguments_by_position() -> None:
+    """Ten for kernels, which know no keywords, eight for all others."""
+    many = {}
+    for name, node in functions():
+        decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
+        given = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        # What callers do not give: the object, and of code that writes code where it is written.
+        given = given[1:] if given[:1] in (["self"], ["cls"], ["context"]) else given
+        compiled = re.search(
+            r"njit|_kernel|_maker|_part|_inlined|_fused|_summing|intrinsic", decorators
+        )
+        if len(given) > (10 if compiled else 8) and node.name != "__init__":
+            many[name] = len(given)
+    assert not many
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         fpsolve.nonsense  # noqa: B018

@@ -266,6 +266,38 @@ def test_bad_problem_files(here, capsys, old: str, new: str, words: list[str]) -
     assert files(here) == set()
 
 
+def test_swapped_files_are_named_in_the_right_order(here, capsys, linear_problem) -> None:
+    density = exact_density(linear_problem, [0.0, 2.0])
+    particles = sampled_particles(linear_problem, [0.0, 2.0])
+    fpsolve.save(density, "d.h5")
+    fpsolve.save(particles, "s.h5")
+    assert main(["compare", "s.h5", "d.h5"]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("put the density file first: fpsolve compare d.h5 s.h5\n")
+    assert error.count("\n") == 1
+    for swapped in (fpsolve.compare, fpsolve.plot_histograms, fpsolve.plot_comparison):
+        with pytest.raises(fpsolve.ParameterError, match="swap the two arguments"):
+            swapped(particles, density)
+        with pytest.raises(fpsolve.ParameterError, match="must be what solve_pde returns"):
+            swapped(linear_problem, particles)
+        with pytest.raises(fpsolve.ParameterError, match="from_arrays returns"):
+            swapped(density, density)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_headers_are_whole_and_stand_over_their_columns(runs: int) -> None:
+    wide = np.full((runs, 2), -1.2345678e-10) * np.arange(1, runs + 1)[:, None]
+    state = fpsolve.OrderParameters(*[wide] * 7)
+    lines = order_parameter_table([0.0, 12345.678], state).splitlines()
+    names = ["tau", "eps_g", *(["+-"] if runs > 1 else [])]
+    names += ["m", "q", "s", "m_psi", "q_psi", "r_psi"]
+    assert lines[0].split() == names
+    # Every column ends where its header does, and numbers do not run into each other.
+    ends = [match.end() for match in re.finditer(r"\S+", lines[0])]
+    for line in lines[1:]:
+        assert [match.end() for match in re.finditer(r"\S+", line)] == ends
+
+
 def test_overwrite_replaces(here) -> None:
     for name in ("o.h5", "o.png"):
         (here / name).write_text("old", encoding="utf-8")

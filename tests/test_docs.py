@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import doctest
 import inspect
+import logging
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 import fpsolve
@@ -102,6 +106,107 @@ def test_every_public_name_says_its_errors_units_shapes_and_source(name: str) ->
             assert common or re.search(r"\bshapes?\b", described), f"{entry} has no shape"
 
 
+def methods(name: str) -> dict[str, object]:
+    """Public functions and properties of a public class, by their own name."""
+    found = {}
+    for own, member in vars(getattr(fpsolve, name)).items():
+        plain = getattr(member, "__func__", getattr(member, "fget", member))
+        if not own.startswith("_") and inspect.isfunction(plain):
+            found[own] = plain
+    return found
+
+
+# Words that tell a shape without the word.
+_SHAPED = re.compile(r"\bshapes?\b|elementwise|broadcast|\([A-Z], [A-Z](?:, [A-Z])*\)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_returns_an_array_says_its_shape(name: str) -> None:
+    value = getattr(fpsolve, name)
+    told = {name: value} if inspect.isfunction(value) else methods(name)
+    for own, function in told.items():
+        annotation = str(inspect.signature(function).return_annotation)
+        if annotation in ("None", "Any") and not inspect.isfunction(value):
+            continue
+        text = inspect.getdoc(function) or ""
+        if function is value and annotation != "None":
+            assert re.search(r"^Returns\n-{7}\n\w", text, re.MULTILINE), "no Returns"
+        if re.search(r"\bArray\b|NDArray", annotation):
+            assert _SHAPED.search(text), f"{own} returns an array of a shape that it does not say"
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[tuple[object, dict[str, int]]]:
+    """One of every class that holds arrays, its sizes all different, and what they are."""
+    teacher = fpsolve.Teacher([-1.0, 0.2, 0.6], [0.3, 0.3, 0.4])
+    quantizer = fpsolve.StepQuantizer([-1.0, -0.4, 0.1, 0.5, 1.0])
+    problem = fpsolve.Problem(
+        weight_quantizer=quantizer, input_quantizer=None, learning_rate=0.2, teacher=teacher
+    )
+    uniform = dataclasses.replace(problem, weight_quantizer=fpsolve.UniformQuantizer(2, 1.0))
+    times, sizes = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0], {"T": 6, "K": 3, "L": 4}
+    density = fpsolve.solve_pde(problem, times, rtol=1e-3)
+    ste = fpsolve.simulate_ste(problem, times, dimension=50, runs=2, seed=1, count_flips=True)
+    closure = fpsolve.solve_ode(problem, times)
+    rates = fpsolve.best_rate(problem, horizon=2.0, bounds=(0.05, 0.2))
+    model = fpsolve.McKeanVlasov(lambda x: -x, 1.0, functionals=[lambda x: x, np.square])
+    line = fpsolve.solve_mckean_vlasov(model, fpsolve.GaussianInitial(), times)
+    return [
+        (density, {**sizes, "N": density.edges.size - 1, "M": density.dense_times.size}),
+        (ste, {**sizes, "runs": 2, "d": 50, "M": ste.dense_times.size}),
+        (closure, {**sizes, "M": closure.dense_times.size}),
+        (line, {**sizes, "r": 2, "N": line.dense_times.size}),
+        (fpsolve.closure_error(problem, times), sizes),
+        (fpsolve.fluctuations(problem, [1.0, 2.0], rtol=0.1), {"T": 2}),
+        (fpsolve.stationary_states(problem)[0], sizes),
+        (fpsolve.small_rate_limit(problem), sizes),
+        (fpsolve.optimal_range(uniform, points=8), {"points": 8}),
+        (rates, {"n": rates.scanned.size}),
+        (problem, sizes),
+        (quantizer, sizes),
+        (teacher, sizes),
+    ]
+
+
+_ONE_SHAPE = r"\([^()]*\)"
+_SHAPE = re.compile(rf"\bshapes? ({_ONE_SHAPE}(?:(?:, | and ){_ONE_SHAPE})*)")
+
+
+def shapes_told(value: object) -> dict[str, str]:
+    """Name of an attribute or property -> the shape that the documentation gives it."""
+    kind = type(value)
+    found = {}
+    for names, described in _ENTRIES.findall(inspect.getdoc(kind) or ""):
+        if shape := _SHAPE.search(described):
+            told, each = re.findall(_ONE_SHAPE, shape[1]), names.split(", ")
+            found.update(zip(each, told * len(each), strict=False))
+    for name, member in inspect.getmembers(kind, lambda m: isinstance(m, property)):
+        if shape := _SHAPE.search(inspect.getdoc(member) or ""):
+            found.setdefault(name, re.findall(_ONE_SHAPE, shape[1])[0])
+    return found
+
+
+def test_documented_shapes_are_those_of_the_arrays(samples) -> None:
+    looked_at = 0
+    for value, sizes in samples:
+        for name, told in shapes_told(value).items():
+            if "`" in told or not hasattr(value, name):
+                continue  # told in words, or an argument and no attribute
+            unknown = set(re.findall(r"[a-zA-Z]+", told)) - sizes.keys()
+            assert not unknown, f"{type(value).__name__}.{name} {told}"
+            expected = eval(told.replace("−", "-"), dict(sizes))  # such as "(T, N + 1)"
+            held = getattr(value, name)
+            parts = [held]
+            if isinstance(held, fpsolve.OrderParameters):
+                parts = [getattr(held, field.name) for field in dataclasses.fields(held)]
+            elif isinstance(held, tuple):
+                parts = list(held)
+            for part in parts:
+                assert np.shape(part) == expected, f"{type(value).__name__}.{name} {told}"
+            looked_at += 1
+    assert looked_at >= 40
+
+
 def test_exempt_names_are_public() -> None:
     assert {*_NO_RAISES, *_NO_UNITS, *_OF_THEORY} <= set(NAMES)
 
@@ -167,3 +272,78 @@ def test_the_docs_list_every_command() -> None:
 
     text = (DOCS / "command_line.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r"^\| `fpsolve ([a-z-]+) ", text, re.MULTILINE)) == COMMANDS
+
+
+def options(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
+    """Command -> its options."""
+    (commands,) = [a for a in parser._actions if a.dest == "command"]
+    return {
+        name: {text for action in command._actions for text in action.option_strings}
+        for name, command in commands.choices.items()
+    }
+
+
+def test_the_docs_name_every_option_and_no_other() -> None:
+    from fpsolve.cli.parser import build_parser
+
+    known = options(build_parser())
+    text = (DOCS / "command_line.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(--?[a-z-]+)`", text))
+    every = set().union(*known.values()) - {"-h", "--help"}
+    assert told - {"--quiet", "--verbose"} == every - {"--quiet", "--verbose"}
+    for row in re.findall(r"^\| (`-.*?) \| (.*?) \| .*\|$", text, re.MULTILINE):
+        named, of = (re.findall(r"`([^`]+)`", part) for part in row)
+        if of and "whatever" not in row[1]:
+            for option in named:
+                assert {c for c in known if option in known[c]} == set(of), option
+
+
+def test_the_docs_use_options_that_commands_have() -> None:
+    from fpsolve.cli.parser import build_parser
+
+    known = options(build_parser())
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for command, rest in re.findall(r"\bfpsolve ([a-z-]+)\b([^`\n|]*)", text):
+            if command in known:
+                for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest):
+                    assert option in known[command], f"{page.name}: {command} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_name_what_there_is(page: Path) -> None:
+    rooms = {path.stem for path in Path(fpsolve.__file__).parent.iterdir()}
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"\bfpsolve\.([a-zA-Z_]\w*)", text):
+        assert name in fpsolve.__all__ or name in rooms, name
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        compile(block, page.name, "exec")
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """What the pages of the how-to take for granted: a problem, its files, a simulation."""
+    monkeypatch.chdir(tmp_path)
+    problem = fpsolve.Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(2, 1.0),
+        input_quantizer=None,
+        learning_rate=0.1,
+        ridge=0.5,
+    )
+    Path("problem.toml").write_text(problem.to_toml(), encoding="utf-8")
+    np.save("layer.npy", 0.02 * np.random.default_rng(0).standard_normal(500))
+    times = np.array([0.0, 5.0])
+    models = fpsolve.simulate_ste(problem, times, dimension=300, runs=3, seed=1)
+    fpsolve.save(fpsolve.solve_pde(problem, times), "out.h5")
+    names = {"problem": problem, "times": times, "weights": models.weights, "fpsolve": fpsolve}
+    level = logging.getLogger("fpsolve").level
+    yield {**names, "teacher_weights": models.teacher_weights}
+    logging.getLogger("fpsolve").setLevel(level)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("howto/*.md")), ids=lambda path: path.stem)
+def test_the_code_of_the_how_to_runs(page: Path, prepared) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if "torch" not in block and "layer.weight" not in block:  # PyTorch is not needed here
+            exec(block, prepared)

@@ -61,6 +61,19 @@ def test_the_domain_is_covered():
     assert len(on_threshold) > 10
 
 
+def test_rules_added_later_leave_the_first_problems_alone():
+    later = [draw(1, index).problem for index in range(3000, 3200)]
+    assert sum(p.surrogate is not None and p.surrogate.is_triangular for p in later) > 5
+    assert sum(isinstance(p.ridge, Schedule) for p in later) > 5
+    assert sum(isinstance(p.noise_variance, Schedule) for p in later) > 5
+    first = [draw(1, index).problem for index in range(200)]
+    assert not any(p.surrogate is not None and p.surrogate.is_triangular for p in first)
+    assert not any(isinstance(p.ridge, Schedule) for p in first)
+    # Drawn when the first table was made.
+    assert draw(1, 2999).problem.learning_rate == 0.5486021503093731
+    assert draw(1, 12).problem.learning_rate == 0.006772338045778431
+
+
 def test_results_survive_a_kill_in_the_middle_of_a_line(tmp_path):
     path = tmp_path / "found.jsonl"
     ledger = Ledger(path, 1)
@@ -86,6 +99,9 @@ def test_results_survive_a_kill_in_the_middle_of_a_line(tmp_path):
         (record(stage(refused="the density has ripples down to -0.2; tighten rtol")), "failed"),
         (record(stage(refused="generalization error grows without bound")), "refused"),
         (record(stage(refused="a point mass never spreads", seconds=3.0)), "refused late"),
+        (record(stage(refused="it would take 3 hours or more", seconds=3.0)), "refused"),
+        (record(stage(refused="it would take 3 hours or more", seconds=31.0)), "refused late"),
+        (record(stage(refused="grows without bound", seconds=9.0)), "refused"),
         (record(stage(), ended="slow", at="tight"), "slow"),
         (record(ended="crash", crash="ZeroDivisionError"), "crash"),
     ],

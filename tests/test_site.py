@@ -12,16 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium")
 WIDTHS = [1280, 400]
-# Reports how far a page is wider than its window, and images that did not load.
-_PROBE = """
-<script>
-addEventListener("load", () => setTimeout(() => {
-  const wide = document.documentElement.scrollWidth - innerWidth;
-  const lost = [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src);
-  document.title = "probe:" + JSON.stringify({wide, lost});
-}, 300));
-</script>
-"""
+# How far a page is wider than its window, and images that did not load.
+_PROBE = """() => ({
+  wide: document.documentElement.scrollWidth - innerWidth,
+  lost: [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src),
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -55,39 +50,57 @@ def test_the_search_index_knows_the_words_of_the_theory(site: Path) -> None:
     assert all(word in index for word in ("threshold", "closur", "surrog"))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(
-    "page", ["index", "theory", "theory/misprints", "performance", "api/solve", "gallery/index"]
-)
-def test_pages_fit_their_window(site: Path, page: str, width: int) -> None:
-    path = site / f"{page}.html"
-    probed = path.with_name(f"probe-{path.name}")
-    text = path.read_text(encoding="utf-8")
-    probed.write_text(text.replace("</head>", _PROBE + "</head>"), encoding="utf-8")
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += ["--hide-scrollbars"]
-    command += [f"--window-size={width},900", "--virtual-time-budget=4000", probed.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert '<title>probe:{"wide":0,"lost":[]}' in done.stdout, done.stdout[:400]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_site_follows_the_readers_colours(site: Path, scheme: str) -> None:
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
+    if BROWSER is None:
+        pytest.skip("no Chromium on the path")
     with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        for name in ("index", "theory/limit", "api/solve"):
-            page.goto((site / f"{name}.html").as_uri())
-            ground, ink = page.evaluate(
-                """["backgroundColor", "color"].map(what =>
-                  getComputedStyle(document.body)[what].match(/[0-9]+/g).slice(0, 3).map(Number))"""
-            )
-            lighter, darker = (sum(ground), sum(ink)) if scheme == "light" else (
-                sum(ink), sum(ground))  # fmt: skip
-            assert lighter > darker + 300, (name, ground, ink)
-        browser.close()
+        chromium = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
+def test_all_pages_fit_their_window(site: Path, browser, width: int) -> None:
+    view = browser.new_page(viewport={"width": width, "height": 900})
+    pages = [page for page in site.rglob("*.html") if "_modules" not in page.parts]
+    assert len(pages) > 60
+    for page in pages:
+        view.goto(page.as_uri())
+        assert view.evaluate(_PROBE) == {"wide": 0, "lost": []}, page.relative_to(site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("callback", "Watch a run"),
+        ("solve_pde", "Solving and simulating"),
+        ("ridge", "How do range and ridge act together?"),
+    ],
+)
+def test_a_search_finds_pages(site: Path, browser, words: str, found: str) -> None:
+    view = browser.new_page()
+    view.goto(f"{(site / 'search.html').as_uri()}?q={words}")
+    view.wait_for_selector("#search-results li a", timeout=20_000)
+    view.wait_for_timeout(500)
+    titles = view.locator("#search-results li a").all_inner_texts()
+    assert any(found in title for title in titles), titles[:20]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_site_follows_the_readers_colours(site: Path, browser, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    for name in ("index", "theory/limit", "api/solve"):
+        page.goto((site / f"{name}.html").as_uri())
+        ground, ink = page.evaluate(
+            """["backgroundColor", "color"].map(what =>
+              getComputedStyle(document.body)[what].match(/[0-9]+/g).slice(0, 3).map(Number))"""
+        )
+        lighter, darker = (sum(ground), sum(ink)) if scheme == "light" else (
+            sum(ink), sum(ground))  # fmt: skip
+        assert lighter > darker + 300, (name, ground, ink)

@@ -115,6 +115,8 @@ def solver_options(
     for name in ("rtol", "scheme"):
         if getattr(arguments, name, None) is not None:
             options[name] = getattr(arguments, name)
+    if getattr(arguments, "patient", False):
+        options["patient"] = True
     if arguments.times is not None:
         options["times"] = numbers("--times", arguments.times)
     if "times" not in options:

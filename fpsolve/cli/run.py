@@ -34,6 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rtol", type=float, help="relative tolerance (default 1e-6)")
     schemes = ("auto", "spectral-volume", "scharfetter-gummel")
     parser.add_argument("--scheme", choices=schemes, help="discretization (default auto)")
+    text = "go on however long it takes, far beyond half a minute too"
+    parser.add_argument("--patient", action="store_true", help=text)
     add_output(parser)
     add_resume(parser)
 
@@ -64,7 +66,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def _solved(arguments: argparse.Namespace, problem: Any, options: dict[str, Any]) -> Any:
     """Return the densities, which are in the file of -o too, cells included."""
     if arguments.resume:
-        result = go_on(arguments, problem, options["times"])
+        patient = bool(options.get("patient", False))
+        result = go_on(arguments, problem, options["times"], patient=patient)
     else:
         with blame_file(arguments):
             result = fpsolve.solve_pde(

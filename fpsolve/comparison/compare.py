@@ -33,6 +33,7 @@ from fpsolve.comparison.distances import binned_l1, kolmogorov_smirnov, wasserst
 from fpsolve.comparison.fluctuations import Fluctuations, Shares, Solved, fluctuations_about
 from fpsolve.comparison.law import Law
 from fpsolve.comparison.moments import expected_order_parameters
+from fpsolve.comparison.pair import check_pair
 from fpsolve.comparison.stratify import initial_weights, stratified_order_parameters
 from fpsolve.comparison.verdict import (
     Comparison,
@@ -85,7 +86,8 @@ def compare(
     Raises
     ------
     ParameterError
-        If there is no common time, or the numbers of teacher values differ.
+        If there is no common time, the numbers of teacher values differ, or the arguments are
+        swapped.
 
     Notes
     -----
@@ -98,6 +100,7 @@ def compare(
     (7 + 17 × teacher values) ≤ 800), where the adjoint equation exists and runs have initial
     weights of their own; else the bound φ. Sources: `distances`, and the head of this module.
     """
+    check_pair(density, particles)
     rate = finite("false_alarm_rate", false_alarm_rate, above=0.0)
     if rate > 0.1:
         raise ParameterError("false_alarm_rate", rate, "must be at most 0.1")

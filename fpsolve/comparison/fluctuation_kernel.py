@@ -13,14 +13,73 @@ flux is the fitted one (Scharfetter & Gummel 1969): c± = (D/δ) B(∓aδ/D), B(
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["march_adjoint", "march_density"]
+__all__ = ["Line", "Records", "Steps", "march_adjoint", "march_density"]
 
 Array = NDArray[np.float64]
+
+
+class Line(NamedTuple):
+    """N cells and K classes of coordinates on them.
+
+    Attributes
+    ----------
+    widths : ndarray, shape (N,)
+        Widths over h².
+    delta : ndarray, shape (N − 1,)
+        Distances of cell centres.
+    drift : ndarray, shape (K, N − 1)
+        Drift over η on the faces.
+    error_form : ndarray, shape (K, N)
+        ε_g = Σ p_k error_form·mass + offset.
+    kick : ndarray, shape (K, N)
+        h (S ψ − κ w*), the mean of h ψ_x times the residual's field.
+    weights, sigma2 : ndarray, shape (K,)
+        p_k and S_k.
+    """
+
+    widths: Array
+    delta: Array
+    drift: Array
+    error_form: Array
+    kick: Array
+    weights: Array
+    sigma2: Array
+
+
+class Steps(NamedTuple):
+    """M steps in time, each array of shape (M,).
+
+    Attributes
+    ----------
+    size, rate : ndarray
+        Step sizes and η.
+    unit : ndarray
+        D/(S ε_g).
+    implicit : ndarray
+        θ of the θ-method: ½ is Crank–Nicolson, 1 backward Euler.
+    diffusivity : ndarray
+        D/S in the middle of the step, ε_g extrapolated from the two times before it.
+    """
+
+    size: Array
+    rate: Array
+    unit: Array
+    implicit: Array
+    diffusivity: Array
+
+
+class Records(NamedTuple):
+    """In the middle of each step η E[h φ'(Sψ − κw*)], E[S h² φ''] and E[φ ℓ], each (M, F)."""
+
+    first: Array
+    curvature: Array
+    mean: Array
 
 
 @njit(cache=True, nogil=True)
@@ -54,58 +113,26 @@ def _curvature(values: Array, density: Array, delta: Array, scale: float, total:
 
 
 @njit(cache=True, nogil=True)
-def march_density(
-    mass: Array,
-    widths: Array,
-    delta: Array,
-    drift: Array,
-    error_form: Array,
-    offset: float,
-    unit_diffusivity: Array,
-    weights: Array,
-    sigma2: Array,
-    rate: Array,
-    steps: Array,
-    implicit: Array,
-    diffusivity: Array,
-) -> None:
-    """March cell masses from mass[0] on, filling mass[1:] and the D of every step.
+def march_density(mass: Array, line: Line, steps: Steps, offset: float) -> None:
+    """March cell masses from mass[0] on, filling mass[1:] and the diffusivity of every step.
 
-    Parameters
-    ----------
-    mass : ndarray, shape (M + 1, K, N)
-        Conditional cell masses at the M + 1 times; the first is given.
-    widths : ndarray, shape (N,)
-        Widths over h².
-    delta : ndarray, shape (N − 1,)
-        Distances of cell centres.
-    drift : ndarray, shape (K, N − 1)
-    error_form : ndarray, shape (K, N)
-        ε_g = Σ p_k error_form·mass + offset.
-    offset : float
-    unit_diffusivity : ndarray, shape (M,)
-        D/(S ε_g) in every step.
-    weights, sigma2 : ndarray, shape (K,)
-        p_k and S_k.
-    rate : ndarray, shape (M,)
-        η in every step.
-    steps, implicit : ndarray, shape (M,)
-        Step sizes, and θ of the θ-method: ½ is Crank–Nicolson, 1 backward Euler.
-    diffusivity : ndarray, shape (M,)
-        Filled: D/S in the middle of every step, ε_g extrapolated from the two times before it.
+    `mass` (M + 1, K, N) are conditional cell masses at the M + 1 times; the first is given.
+    `offset` is the part of ε_g that no weight changes.
     """
+    widths, delta, drift, error_form, _, weights, sigma2 = line
+    sizes, rate, unit, implicit, diffusivity = steps
     count, cells = drift.shape[0], widths.size
     right, left = np.empty(cells - 1), np.empty(cells - 1)
     diagonal, rhs = np.empty(cells), np.empty(cells)
     before, gap = 0.0, 0.0
-    for n in range(steps.size):
-        h, theta = steps[n], implicit[n]
+    for n in range(sizes.size):
+        h, theta = sizes[n], implicit[n]
         error = offset
         for k in range(count):
             error += weights[k] * np.dot(error_form[k], mass[n, k])
         middle = error if n == 0 else error + 0.5 * h * (error - before) / gap
         before, gap = error, h
-        diffusivity[n] = unit_diffusivity[n] * max(middle, 0.0)
+        diffusivity[n] = unit[n] * max(middle, 0.0)
         for k in range(count):
             _rates(drift[k], rate[n], delta, sigma2[k] * diffusivity[n], right, left)
             old, new = mass[n, k], mass[n + 1, k]
@@ -194,40 +221,15 @@ def _record(
 
 
 @njit(cache=True, nogil=True)
-def march_adjoint(
-    phi: Array,
-    mass: Array,
-    widths: Array,
-    delta: Array,
-    drift: Array,
-    error_form: Array,
-    kick: Array,
-    unit_diffusivity: Array,
-    weights: Array,
-    sigma2: Array,
-    rate: Array,
-    steps: Array,
-    implicit: Array,
-    diffusivity: Array,
-    first: Array,
-    curvature: Array,
-    mean: Array,
-) -> None:
-    """March φ (K, N, F) backward over all M steps, in place, and record what the variance needs.
+def march_adjoint(phi: Array, mass: Array, line: Line, steps: Steps, records: Records) -> None:
+    """March φ backward over all M steps, in place, and record what the variance needs.
 
-    Parameters
-    ----------
-    phi : ndarray, shape (K, N, F)
-        Functionals at the last time; overwritten by those at the first.
-    mass, widths, delta, drift, error_form, unit_diffusivity, weights, sigma2, rate, steps
-        As in `march_density`; so is `diffusivity`.
-    kick : ndarray, shape (K, N)
-        h (S ψ − κ w*), the mean of h ψ_x times the residual's field.
-    implicit : ndarray, shape (M,)
-        θ of the adjoint's steps.
-    first, curvature, mean : ndarray, shape (M, F)
-        Filled in the middle of each step: η E[h φ'(Sψ − κw*)], E[S h² φ''] and E[φ ℓ].
+    `phi` (K, N, F) are functionals at the last time, overwritten by those at the first; `mass` and
+    the diffusivities are those that `march_density` has found.
     """
+    widths, delta, drift, error_form, kick, weights, sigma2 = line
+    sizes, rate, units, implicit, diffusivity = steps
+    first, curvature, mean = records
     count, cells, functionals = phi.shape
     right, left = np.empty(cells - 1), np.empty(cells - 1)
     diagonal = np.empty(cells)
@@ -235,8 +237,8 @@ def march_adjoint(
     columns = np.empty((count, cells, functionals + 1))
     density = np.empty((count, cells))
     before, after = np.empty(functionals), np.empty(functionals + 1)
-    for n in range(steps.size - 1, -1, -1):
-        h, theta, unit = steps[n], implicit[n], unit_diffusivity[n]
+    for n in range(sizes.size - 1, -1, -1):
+        h, theta, unit = sizes[n], implicit[n], units[n]
         before[:] = 0.0
         after[:] = 0.0
         for k in range(count):

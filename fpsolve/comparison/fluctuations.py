@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from fpsolve.comparison.fluctuation_kernel import march_adjoint, march_density
+from fpsolve.comparison.fluctuation_kernel import Line, Records, Steps, march_adjoint, march_density
 from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite
@@ -459,10 +459,9 @@ def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
     # Backward Euler first: Crank–Nicolson alone would keep the ripples of a jump.
     implicit = np.full(steps.size, 0.5)
     implicit[:2] = 1.0
-    march_density(
-        *(mass, volume, delta, drift, error_form, dynamics.offset(), unit),
-        *(probability, sigma2, rate, steps, implicit, diffusivity),
-    )
+    line = Line(volume, delta, drift, error_form, kick, probability, sigma2)
+    forward = Steps(steps, rate, unit, implicit, diffusivity)
+    march_density(mass, line, forward, dynamics.offset())
     backward = _Backward(probability, mass, ends, form)
     begin = np.union1d([0], ends)[::-1]
     for end, start in pairwise(begin):
@@ -470,10 +469,8 @@ def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
         part = slice(start, end)
         theta = np.full(end - start, 0.5)
         theta[-2:] = 1.0
-        backward.march(
-            *(mass[start : end + 1], volume, delta, drift, error_form, kick, unit[part]),
-            *(probability, sigma2, rate[part], steps[part], theta, diffusivity[part]),
-        )
+        own = Steps(steps[part], rate[part], unit[part], theta, diffusivity[part])
+        backward.march(mass[start : end + 1], line, own)
     if solved.times[0] == 0:
         backward.join(0)
     error = np.einsum("k,tkn,kn->t", probability, mass[ends], error_form)
@@ -522,12 +519,12 @@ class _Backward:
         self.overlap[row : row + size, row:] = product
         self.overlap[row:, row : row + size] = product.T
 
-    def march(self, mass: Array, *arguments: Array) -> None:
+    def march(self, mass: Array, line: Line, steps: Steps) -> None:
         """March over one piece of time and keep its records, zero for what has not joined."""
-        steps = arguments[-3]
-        found = [np.zeros((steps.size, self.overlap.shape[0])) for _ in range(3)]
-        own = [np.empty((steps.size, self.phi.shape[2])) for _ in range(3)]
-        march_adjoint(self.phi, mass, *arguments, *own)
+        count = steps.size.size
+        found = [np.zeros((count, self.overlap.shape[0])) for _ in range(3)]
+        own = Records(*(np.empty((count, self.phi.shape[2])) for _ in range(3)))
+        march_adjoint(self.phi, mass, line, steps, own)
         for whole, part in zip(found, own, strict=True):
             whole[:, whole.shape[1] - part.shape[1] :] = part
         self.records.insert(0, (found[0], found[1], found[2]))

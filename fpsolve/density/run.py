@@ -443,7 +443,7 @@ class Run:
                 "the generalization error grows without bound; the learning rate is above "
                 "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
             )
-        return ending.value
+        return self.state.solver.why_long() if ending is Ending.LONG else ending.value
 
     def _failed(self, message: str) -> SolveError:
         solver = self.state.solver

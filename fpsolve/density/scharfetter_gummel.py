@@ -87,7 +87,7 @@ class ScharfetterGummel(Solver):
         edges = self.edges
         parts = [start.masses(k, edges[:-1], edges[1:]) for k in range(classes)]
         self.u = self._paired(np.stack(parts) / np.diff(edges))
-        self.start_clock(law)
+        self.begin()
 
     def place(self) -> None:
         """Fill the mesh: drift between a centre and a face, and the weights of the functionals."""

@@ -20,6 +20,7 @@ from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import Callback, progress_to, stops
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Sink, Store, sink_for
 from fpsolve.reduction import OrderParameters
 
@@ -45,6 +46,7 @@ def solve_pde(
     callback: Callback = None,
     start: Start = None,
     store: Store = None,
+    patient: bool = False,
 ) -> DensityTrajectory:
     """Integrate the McKean–Vlasov Fokker–Planck equation of training.
 
@@ -83,6 +85,9 @@ def solve_pde(
         File, which must not exist, to which densities are written as they are reached, with a
         checkpoint every minute; they are kept there instead of in memory, and `resume` goes on with
         the run, however it ended.
+    patient : bool, default False
+        Whether to go on however long it takes. Otherwise a run ends with a `SolveError` as soon as
+        it is clear that it would take far longer than half a minute, 4 minutes at rtol 1e-9.
 
     Returns
     -------
@@ -124,9 +129,12 @@ def solve_pde(
     work = min(rtol, _LOOSEST_WORK)
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
-    state = begin(problem, requested, work, degree, count, first)
-    run = Run(problem, requested, rtol=rtol, state=state)
-    _open(sink, problem, requested, told, first)
+    with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
+        state = begin(problem, requested, work, degree, count, first)
+        if not patient:
+            state.solver.horizon = float(requested[-1])
+        run = Run(problem, requested, rtol=rtol, state=state)
+        _open(sink, problem, requested, told, first)
     with progress_to(float(requested[-1]), "solve_pde", shown=progress, unit="tau") as bar:
 
         def tick(time: float) -> None:

@@ -109,7 +109,8 @@ class LineRun:
                 raise self._foreign.failure from None
             raise
         if ending is not Ending.REACHED:
-            raise SolveError(ending.value, time=self.solver.time, step=self.solver.step)
+            why = self.solver.why_long() if ending is Ending.LONG else ending.value
+            raise SolveError(why, time=self.solver.time, step=self.solver.step)
 
     @property
     def frame(self) -> PiecewisePolynomial:

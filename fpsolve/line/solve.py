@@ -16,6 +16,7 @@ from fpsolve.line.trajectory import LineTrajectory
 from fpsolve.numerics.initial import Initial
 from fpsolve.numerics.mckean_vlasov import McKeanVlasov, initial_law
 from fpsolve.progress import Callback, progress_to
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import Sink, Store, sink_for
 
 __all__ = ["solve_mckean_vlasov"]
@@ -35,6 +36,7 @@ def solve_mckean_vlasov(
     callback: Callback = None,
     start: LineTrajectory | str | Path | None = None,
     store: Store = None,
+    patient: bool = False,
 ) -> LineTrajectory:
     """Integrate a separable McKean–Vlasov equation to a stated tolerance.
 
@@ -61,6 +63,8 @@ def solve_mckean_vlasov(
         File, which must not exist, to which densities are written as they are reached, with a
         checkpoint every minute. `fpsolve.load` needs no model to read it; functions cannot be
         stored, so `resume(path, model=model)` has to be given the model to go on.
+    patient : bool, default False
+        Whether to go on however long it takes, see `solve_pde`.
 
     Returns
     -------
@@ -103,14 +107,17 @@ def solve_mckean_vlasov(
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
     sink = None if store is None else sink_for(store)
-    stream = _stream(model, initial, start, requested, float(rtol), sink)
+    with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
+        run, stream = _stream(model, initial, start, requested, float(rtol), sink)
+        if not patient:
+            run.solver.horizon = float(requested[-1])
     with progress_to(float(requested[-1]), "solve_mckean_vlasov", shown=progress, unit="t") as bar:
         return stream.solved(bar.reach, callback)
 
 
 def _stream(
     model: McKeanVlasov, initial: Any, start: Any, times: Array, rtol: float, sink: Sink | None
-) -> LineStream:
+) -> tuple[LineRun, LineStream]:
     """Return the run at its start, or, of a sink that holds one, where that stands."""
     kept = {} if sink is None else dict(sink.constants)
     if sink is not None and kept:
@@ -118,18 +125,20 @@ def _stream(
         # Killed before its first checkpoint, a run begins anew, from the same density.
         state = sink.state or {n[6:]: v for n, v in kept.items() if n.startswith("begin_")}
         solver = {n[7:]: v for n, v in state.items() if n.startswith("solver_")}
-        stream = LineStream(LineRun(model, rtol, solver), times, rtol, sink, state)
+        run = LineRun(model, rtol, solver)
+        stream = LineStream(run, times, rtol, sink, state)
         sink.open("mckean-vlasov", None, times, {"rtol": rtol})
-        return stream
+        return run, stream
     law = _law(model, initial, start)
-    stream = LineStream(LineRun(model, rtol, law), times, rtol, sink)
+    run = LineRun(model, rtol, law)
+    stream = LineStream(run, times, rtol, sink)
     if sink is not None:
         begin = stream.state()
         ends, looks = np.array(law.support(0)), np.linspace(0.0, times[-1], 3)
         constants = model_values(model, ends, looks, stream.told())
         constants |= {f"begin_{name}": array for name, array in begin.items()}
         sink.open("mckean-vlasov", None, times, {"rtol": rtol}, constants=constants)
-    return stream
+    return run, stream
 
 
 def _law(model: McKeanVlasov, initial: Any, start: Any) -> Initial:

@@ -321,6 +321,22 @@ def _step(
 
 
 @njit(cache=True, nogil=True)
+def _sum_stages(m: float, v: float, stages: Array) -> tuple[float, float]:
+    """Return (m, v) after a step."""
+    for j in range(5):
+        m += _A[5, j] * stages[j, 0]
+        v += _A[5, j] * stages[j, 1]
+    return m + stages[5, 0], v + stages[5, 1]
+
+
+@njit(cache=True, nogil=True)
+def _first_step(v: float, rates: Array, jacobian: Array, scales: Array) -> float:
+    """Return a step in which little changes; `scales` are those of `_error`."""
+    speed = abs(jacobian[0, 0]) + abs(jacobian[1, 1]) + abs(rates[1]) / (v + scales[2])
+    return float(1e-2 * scales[0] ** 0.25 / (speed + 1e-300))
+
+
+@njit(cache=True, nogil=True)
 def _error(
     m: float, v: float, stages: Array, rates: Array, jacobian: Array, scales: Array
 ) -> float:
@@ -374,8 +390,7 @@ def integrate_closure(
     closure_rates(m, v, law, averages, rates, jacobian)
     counts[2] += 1
     if proposal == 0.0:
-        speed = abs(jacobian[0, 0]) + abs(jacobian[1, 1]) + abs(rates[1]) / (v + scales[2])
-        proposal = 1e-2 * scales[0] ** 0.25 / (speed + 1e-300)
+        proposal = _first_step(v, rates, jacobian, scales)
     for i in range(times.size):
         while tau < times[i]:
             left = times[i] - tau
@@ -390,13 +405,7 @@ def integrate_closure(
             counts[2] += 5
             shrink = 0.25
             if fits:
-                m_new = m
-                v_new = v
-                for j in range(5):
-                    m_new += _A[5, j] * stages[j, 0]
-                    v_new += _A[5, j] * stages[j, 1]
-                m_new += stages[5, 0]
-                v_new += stages[5, 1]
+                m_new, v_new = _sum_stages(m, v, stages)
                 fits = v_new >= 0.0 and math.isfinite(v_new) and math.isfinite(m_new)
             if fits:
                 closure_rates(m_new, v_new, law, averages, next_rates, next_jacobian)

@@ -87,7 +87,7 @@ def start_solver(
         if again and equation.fields is not None:
             solver.place()
     _fix_masses(solver, initial)
-    solver.start_clock(law)
+    solver.begin()
     return solver
 
 

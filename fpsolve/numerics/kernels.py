@@ -44,6 +44,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fpsolve.numerics.parts import PartCompiler
 from fpsolve.numerics.rows import add_rows, cross, dot, multiply, set_rows, subtract_products
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
@@ -66,7 +67,6 @@ __all__ = [
     "place",
     "positions",
     "regrid",
-    "set_off",
 ]
 
 Array = NDArray[np.float64]
@@ -80,14 +80,19 @@ Indices = NDArray[np.int64]
 # With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
 # may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
-_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_hidden: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_kernel: Any = _compiled(**_options)
-_maker: Any = _compiled(**_options, **_hidden)
-_inlined: Any = _compiled(**_options, inline="always")
-_part: Any = _compiled(**_options, **_hidden, _nrt=False)
-_fused: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract"})
-_summing: Any = _compiled(**_options, **_hidden, _nrt=False, fastmath={"contract", "reassoc"})
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_hidden: dict[str, Any] = {
+    **_options,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+_kernel: Any = _compiled(**_options, cache=True)
+_inlined: Any = _compiled(**_options, cache=True, inline="always")
+_maker: Any = _compiled(**_hidden)
+_part: Any = _compiled(**_hidden, _nrt=False)
+_fused: Any = _compiled(**_hidden, _nrt=False, fastmath={"contract"})
+_summing: Any = _compiled(**_hidden, _nrt=False, fastmath={"contract", "reassoc"})
 
 
 # --- groups of arrays ----------------------------------------------------------------------------
@@ -268,8 +273,8 @@ def _rate(segment: Array, time: float) -> tuple[float, float]:
     return final + half * (1.0 + math.cos(angle)), -half * math.sin(angle) * math.pi / duration
 
 
-@_kernel
-def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
+@_part
+def _evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
     """Put (c_1 … c_J, D) into `out`; return 0, or what a foreign law returns if it fails."""
     if law.address != 0:
         status: int = _call(law.address, time, moments.ctypes.data, out.ctypes.data)  # type: ignore[call-arg]
@@ -324,15 +329,15 @@ def _law_slopes(law: Law, time: float, dt: float, moments: Array, spare: Array, 
         if j < rank:
             size = _DIFFERENCE * max(1e-3, abs(moments[j]))
             point[j] = moments[j] + size
-            status |= evaluate_law(law, time, point, above)
+            status |= _evaluate_law(law, time, point, above)
             point[j] = moments[j] - size
-            status |= evaluate_law(law, time, point, below)
+            status |= _evaluate_law(law, time, point, below)
             point[j] = moments[j]
         else:
             size = 1e-3 * dt
-            status |= evaluate_law(law, time + size, point, above)
+            status |= _evaluate_law(law, time + size, point, above)
             # One-sided: the law may jump where the step begins.
-            status |= evaluate_law(law, time, point, below)
+            status |= _evaluate_law(law, time, point, below)
             size *= 0.5
         for i in range(count):
             out[j, i] = (above[i] - below[i]) / (2.0 * size)
@@ -385,8 +390,8 @@ def _segment(rise: float) -> float:
     return -math.expm1(-y) / y
 
 
-@_kernel
-def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
+@_part
+def _exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
     """Coefficients (α, β) of the flux α u_left − β u_right through the face of element e.
 
     With the potential U(x) = −∫ a/D from the left centre, the flux that is constant between the
@@ -444,7 +449,7 @@ def _spectral(
 def _fitted(mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
     """out = the same by exponential fitting."""
     for e in range(begin, end):
-        alpha, beta = exponential_flux(work.drift, mesh.half, work.drift[2, e], e)
+        alpha, beta = _exponential_flux(work.drift, mesh.half, work.drift[2, e], e)
         through = alpha * u[0, e] - beta * u[1, e]
         out[0, e] = -through
         out[1, e] = through
@@ -492,7 +497,7 @@ def _assemble(
     nodes, elements = mass.shape
     if scheme == 1:
         for e in range(begin, end):
-            alpha, beta = exponential_flux(drift, mesh.half, drift[2, e], e)
+            alpha, beta = _exponential_flux(drift, mesh.half, drift[2, e], e)
             matrix[0, 0, e] = shift * mass[0, e] + alpha
             matrix[0, 1, e] = -beta
             matrix[1, 0, e] = -alpha
@@ -848,7 +853,7 @@ def _step(
     terms = mesh.drift.shape[0] + 1
     c, slopes = np.empty(terms), np.empty((rank + 1, terms))
     moments = present[:rank].copy()
-    if evaluate_law(law, time, moments, c) != 0:
+    if _evaluate_law(law, time, moments, c) != 0:
         return 1
     if _law_slopes(law, time, dt, moments, work.spare, slopes) != 0:
         return 1
@@ -867,7 +872,7 @@ def _step(
             moments[j] = present[j]
             for r in range(s):
                 moments[j] += STAGE_WEIGHTS[s, r] * gains[r, j]
-        if evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
+        if _evaluate_law(law, time + NODES[s] * dt, moments, c) != 0:
             return 1
         nudge = NUDGES[s] * dt if moving else 0.0
         _take_stage(scheme, ref, bins, mesh, work, (s, correction, c, nudge))
@@ -916,8 +921,8 @@ def _extremes(mesh: Mesh, u: Array, spare: Array) -> tuple[float, float]:
 # --- geometry ------------------------------------------------------------------------------------
 
 
-@_kernel
-def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+@_part
+def _positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
     """Fill left ends and widths (E,); `shift` (K,) moves the lattice."""
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
@@ -966,14 +971,14 @@ def _weigh(ref: Reference, bins: Bins, model: Model, cells: Cells, u: Array, bac
                 u[0, e] = u[last, e - 1]
 
 
-@_kernel
-def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+@_maker
+def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
     """Everything that follows from the cells, for coefficients that are polynomials on the bins."""
     nodes, elements = ref.nodes.size, cells.bins.size
     terms, count = model.drift.shape[0], model.functionals.shape[0]
     left, width, inverse = np.empty(elements), np.empty(elements), np.empty(elements)
     heat = np.empty(elements)
-    positions(bins, cells, motion.shift, left, width)
+    _positions(bins, cells, motion.shift, left, width)
     mass, drift = np.empty((nodes, elements)), np.empty((terms, nodes, elements))
     functionals = np.empty((count, nodes, elements))
     for k in range(cells.first.size - 1):
@@ -1116,8 +1121,8 @@ def _density_tail(ref: Reference, mesh: Mesh, u: Array, e: int) -> float:
     return 2.0 * largest
 
 
-@_kernel
-def mark(
+@_maker
+def _mark(
     ref: Reference,
     bins: Bins,
     model: Model,
@@ -1248,8 +1253,8 @@ def _union(ref: Reference, u: Array, e: int, width: float, out: Array) -> float:
     return change
 
 
-@_kernel
-def regrid(
+@_maker
+def _regrid(
     ref: Reference,
     cells: Cells,
     u: Array,
@@ -1647,10 +1652,18 @@ LOGGED = 13
 ASK = 14
 RESTED = 15
 CARE = 16
-CLOCK_SIZE = 17
+WORK = 17
+# Work and time at the last two looks at how far it has come, and the work at the next one.
+LOOKS = 18
+NEXT_LOOK = 22
+CLOCK_SIZE = 23
 
-# Accepted steps between attempts to merge elements.
+# Work of a try that does not grow with the mesh, in unknowns.
+_OVERHEAD = 200.0
+# Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
+# there is one after each.
 _STEPS_PER_MERGE = 4
+_MANY = 20_000
 # After so many refinements in a row the step is at fault, not the mesh.
 _MOST_REFINEMENTS = 12
 # Errors of one step, as estimated, in units of rtol. The estimate is that of the embedded fourth
@@ -1731,8 +1744,8 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     )
 
 
-@_kernel
-def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
+@_part
+def _measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
     """out = functionals of the density, offsets included."""
     for i in range(out.size):
         out[i] = offset[i] + dot(functionals[i], 0, u, 0, u.size)
@@ -2051,7 +2064,7 @@ def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c
     time, dt = when
     near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
     for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
-        evaluate_law(law, time + share * dt, present, c)
+        _evaluate_law(law, time + share * dt, present, c)
         for k in range(motion.shift.size):
             if motion.detached[k]:
                 motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
@@ -2071,7 +2084,7 @@ def _refine(
             if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most:
                 severe[e], some = 1, True
     least = np.full(cells.first.size - 1, -np.inf)
-    halved, finer = regrid(ref, cells, u, marks, width, needy, 0.0, least)
+    halved, finer = _regrid(ref, cells, u, marks, width, needy, 0.0, least)
     if not some:
         return halved, finer
     again = np.zeros(halved.bins.size, np.int64)
@@ -2080,7 +2093,7 @@ def _refine(
         if severe[e] == 1:
             again[at] = again[at + 1] = SPLIT
         at += 1 + needy[e]
-    return regrid(ref, halved, finer, marks, width, again, 0.0, least)  # type: ignore[no-any-return]
+    return _regrid(ref, halved, finer, marks, width, again, 0.0, least)  # type: ignore[no-any-return]
 
 
 @_part
@@ -2173,7 +2186,7 @@ def _next_step(
     if present[0] < limits.rest and clock[STEPS] >= clock[ASK]:
         return REST, 0.0
     step = left if left <= 1.01 * clock[STEP] else min(clock[STEP], 0.5 * left)
-    if evaluate_law(law, clock[TIME], present, c) != 0:
+    if _evaluate_law(law, clock[TIME], present, c) != 0:
         return FOREIGN, 0.0
     if _any(motion.detached):
         step = _keep_inside(bins, model, cells, motion, c, step)
@@ -2216,6 +2229,33 @@ def _enter(
     clock[LOGGED] += 1.0
 
 
+@_part
+def _set_off(
+    model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array, c: Array
+) -> None:
+    """Choose the first step and the sizes relative to which functionals are right."""
+    clock = control.clock
+    for i in range(present.size):
+        control.sizes[i] = 0.0
+        if model.rule[i] == SIGNED:
+            control.sizes[i] = abs(present[i])
+        elif model.rule[i] >= ABSOLUTE:
+            control.sizes[i] = _absolute(mesh.functionals[i], u)
+    _evaluate_law(law, clock[TIME], present, c)
+    speed, finest = 0.0, np.inf
+    for e in range(u.shape[1]):
+        finest = min(finest, mesh.width[e])
+        for j in range(mesh.drift.shape[1]):
+            drift = 0.0
+            for i in range(mesh.drift.shape[0]):
+                drift += c[i] * mesh.drift[i, j, e]
+            speed = max(speed, abs(drift))
+    stir = c[-1] * _largest(model.scale)
+    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+    # Next to a time that is not 0 a step must be more than rounding.
+    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
+
+
 @_kernel
 def march(
     scheme: int,
@@ -2239,7 +2279,9 @@ def march(
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     gained = np.zeros((2, cells.first.size - 1))
     work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-    measure(model.offset, mesh.functionals, u, present)
+    _measure(model.offset, mesh.functionals, u, present)
+    if clock[STEP] == 0.0:
+        _set_off(model, law, mesh, u, control, present, c)
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
@@ -2249,6 +2291,7 @@ def march(
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
+        clock[WORK] += u.size + _OVERHEAD
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
@@ -2280,8 +2323,8 @@ def march(
             why = REFRESH
             break
         if changed:
-            mesh = place(ref, bins, model, cells, motion)
-        measure(model.offset, mesh.functionals, u, present)
+            mesh = _place(ref, bins, model, cells, motion)
+        _measure(model.offset, mesh.functionals, u, present)
     return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
@@ -2316,12 +2359,12 @@ def _adapt(
     reached its end.
     """
     cells, motion, mesh, old = grid
-    merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0
+    merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
     needs = (limits.idle, clock[CARE], True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
-    action = mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
+    action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     urgent = _urgency(model, cells, marks[1], ends)
     if urgent[0] > limits.resolution or urgent[1] > limits.resolution:
@@ -2361,7 +2404,7 @@ def _adapt(
         least = np.empty(cells.first.size - 1)
         for k in range(least.size):
             least[k] = -np.inf if model.relevance[k] >= 1.0 else -limits.negative * peak
-        cells, new = regrid(ref, cells, new, marks, mesh.width, action, union, least)
+        cells, new = _regrid(ref, cells, new, marks, mesh.width, action, union, least)
     if growing:
         _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
@@ -2494,11 +2537,11 @@ def lay(
         if gaussian[0].size > 0:
             _sample(ref, mesh, gaussian, u)
         _join(ref, bins, mesh, u)
-        measure(model.offset, mesh.functionals, u, present)
-        evaluate_law(law, time, present, c)
+        _measure(model.offset, mesh.functionals, u, present)
+        _evaluate_law(law, time, present, c)
         marks = np.empty((2, u.shape[1]))
         bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0, False))
-        action = mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
+        action = _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
         again = False
         for e in range(action.size):
             action[e] = max(action[e], KEEP)
@@ -2507,10 +2550,10 @@ def lay(
         if not _any(action):
             break
         again = True
-        cells, u = regrid(ref, cells, u, marks, mesh.width, action, 0.0, least)
+        cells, u = _regrid(ref, cells, u, marks, mesh.width, action, 0.0, least)
         if model.drift.shape[0] == 0:
             break
-        mesh = place(ref, bins, model, cells, motion)
+        mesh = _place(ref, bins, model, cells, motion)
         if gaussian[0].size == 0:
             break
     return again, (cells, motion, mesh, u)
@@ -2531,30 +2574,42 @@ def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array, masses: Array) 
                 u[j, e] += lift * ((masses[e] - held) / room)
 
 
-@_kernel
-def set_off(model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array) -> None:
-    """Choose the first step and the sizes relative to which functionals are right.
+# --- for Python ----------------------------------------------------------------------------------
 
-    `present` gets the functionals.
-    """
-    clock, c = control.clock, np.empty(mesh.drift.shape[0] + 1)
-    measure(model.offset, mesh.functionals, u, present)
-    for i in range(present.size):
-        control.sizes[i] = 0.0
-        if model.rule[i] == SIGNED:
-            control.sizes[i] = abs(present[i])
-        elif model.rule[i] >= ABSOLUTE:
-            control.sizes[i] = _absolute(mesh.functionals[i], u)
-    evaluate_law(law, clock[TIME], present, c)
-    speed, finest = 0.0, np.inf
-    for e in range(u.shape[1]):
-        finest = min(finest, mesh.width[e])
-        for j in range(mesh.drift.shape[1]):
-            drift = 0.0
-            for i in range(mesh.drift.shape[0]):
-                drift += c[i] * mesh.drift[i, j, e]
-            speed = max(speed, abs(drift))
-    stir = c[-1] * _largest(model.scale)
-    step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
-    # Next to a time that is not 0 a step must be more than rounding.
-    clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
+
+@_kernel
+def evaluate_law(law: Law, time: float, moments: Array, out: Array) -> int:
+    """See `_evaluate_law`."""
+    return _evaluate_law(law, time, moments, out)  # type: ignore[no-any-return]
+
+
+@_kernel
+def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> tuple[float, float]:
+    """See `_exponential_flux`."""
+    return _exponential_flux(drift, half, diffusivity, e)  # type: ignore[no-any-return]
+
+
+@_kernel
+def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
+    """See `_measure`."""
+    _measure(offset, functionals, u, out)
+
+
+@_kernel
+def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+    """See `_place`."""
+    return _place(ref, bins, model, cells, motion)  # type: ignore[no-any-return]
+
+
+@_kernel
+def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+    """See `_positions`."""
+    _positions(bins, cells, shift, left, width)
+
+
+@_kernel
+def regrid(
+    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+) -> tuple[Cells, Array]:
+    """See `_regrid`."""
+    return _regrid(ref, cells, u, marks, width, action, most)  # type: ignore[no-any-return]

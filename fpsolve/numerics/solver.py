@@ -13,6 +13,7 @@ from fpsolve.compilation import announce_compilation
 from fpsolve.errors import SolveError
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import attach
+from fpsolve.numerics.effort import REFRESH_WORK, effort_ahead, how_long
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
@@ -39,6 +40,7 @@ class Ending(enum.Enum):
     REACHED = ""
     STUCK = "the step size fell below rounding; loosen rtol"
     TRIES = f"{_MOST_TRIES} steps were not enough; loosen rtol or ask for times in between"
+    LONG = "too much work"
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
 
 
@@ -80,6 +82,8 @@ class Solver:
     ----------
     log : list of ndarray
         Rows (time, functionals) of the accepted steps, in pieces.
+    horizon : float
+        Where the solve is to end, if it is to be refused when that is far too much work.
     """
 
     scheme = 0
@@ -100,6 +104,7 @@ class Solver:
         self.rtol, self.resolution = rtol, resolution
         self.negative = 0.5 * rtol
         self.idle, self.rest = np.inf, -np.inf
+        self.horizon, self._whole_work = np.inf, 0.0
         self.model = equation.model()
         classes, terms = equation.probability.size, equation.terms
         self.motion = Motion(
@@ -149,11 +154,9 @@ class Solver:
         """Class of each element, shape (E,)."""
         return np.repeat(np.arange(self.cells.first.size - 1), np.diff(self.cells.first))
 
-    def start_clock(self, law: Law) -> None:
-        """Choose the first step and the sizes relative to which functionals are right."""
-        moments = np.empty(self.model.offset.size)
-        kernels.set_off(self.model, law, self.mesh, self.u, self.control, moments)
-        self.log.append(np.append(self.time, moments)[None])
+    def begin(self) -> None:
+        """Log the start; the first step is chosen when it is taken."""
+        self.log.append(np.append(self.time, self.moments)[None])
 
     def advance(
         self, law: Law, until: float, tick: Callable[[float], None] | None = None
@@ -165,7 +168,7 @@ class Solver:
             # Nothing moves in so short a time, and steps of it would be subnormal.
             clock[kernels.TIME] = until
         while clock[kernels.TIME] < until:
-            chunk = max(4, min(256, _CHUNK_WORK // self.u.size))
+            chunk = max(1, min(256, _CHUNK_WORK // self.u.size))
             log = np.empty((chunk, 1 + self.model.offset.size))
             clock[kernels.LOGGED] = 0.0
             limits = Limits(
@@ -193,6 +196,7 @@ class Solver:
             self.cells, self.motion, self.mesh, self.u = grid
             self.log.append(log[: int(clock[kernels.LOGGED])])
             if why == kernels.REFRESH:
+                clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
                 self.place()
             elif why == kernels.ATTACH:
                 attach(self, law)
@@ -212,6 +216,10 @@ class Solver:
                 raise SolveError(
                     "the coefficients could not be evaluated", time=self.time, step=self.step
                 )
+            if self.horizon < np.inf and self.time < until:
+                self._whole_work = effort_ahead(clock, self.horizon, self.rtol)
+                if self._whole_work > 0.0:
+                    return Ending.LONG
             if tick is not None:
                 tick(self.time)
         if self.log and self.log[-1].size and self.log[-1][-1, 0] == until:
@@ -230,6 +238,14 @@ class Solver:
         """
         costs = self.control.lifted
         return float(max(costs[-1], 0.1 * costs[:-1].max()))
+
+    def why_long(self) -> str:
+        """What a solve that ended with `Ending.LONG` would take, why, and what to do."""
+        return (
+            f"it would take {how_long(self._whole_work)} or more: layers that weak diffusion "
+            f"leaves thin need {self.u.size} unknowns and steps of {self.step:.1g} up to "
+            f"{self.horizon:.6g}; shorten the horizon, loosen rtol, or wait with patient=True"
+        )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of all that `restore` needs to go on bit for bit, but for the log."""
@@ -259,6 +275,9 @@ class Solver:
         self.cells = group("cells", self.cells)
         self.motion = group("motion", self.motion)
         self.control = group("control", self.control)
+        clock = np.zeros(kernels.CLOCK_SIZE)
+        clock[: self.control.clock.size] = self.control.clock
+        self.control = self.control._replace(clock=clock)
         self.u = np.array(arrays["u"], dtype=np.float64, order="C")
         self.model.offset[:] = arrays["offset"]
         self.log.clear()

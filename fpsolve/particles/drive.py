@@ -79,10 +79,33 @@ class _WithError:
         self._progress.reach(position, generalization_error, failed=failed)
 
 
+class _Listener:
+    """A callback, called once for every requested time that all runs have reached.
+
+    Attributes
+    ----------
+    raised : list of exceptions
+        What it has raised.
+    """
+
+    def __init__(self, callback: Callback, record: Record) -> None:
+        self._callback, self._record, self._told = callback, record, record.complete
+        self.raised: list[BaseException] = []
+
+    def stops(self) -> bool:
+        """Tell it what is new; whether it wants the simulation to end."""
+        while self._callback is not None and self._told < self._record.complete:
+            self._told += 1
+            if stopped_by(self._callback, *self._record.state_at(self._told - 1), self.raised):
+                self._callback = None  # It is not told of what was on its way.
+                return True
+        return False
+
+
 def drive(
     walkers: Sequence[Walker], beginning: Beginning, threads: int, *, total: float, label: str,
     unit: str, progress: bool, stats: Callable[[], dict[str, Any]], done: float = 0.0,
-    callback: Callback = None,
+    callback: Callback = None, came: Sequence[BaseException] = (),
 ) -> ParticleTrajectory:  # fmt: skip
     """Advance all runs to their ends and return the trajectory they make.
 
@@ -103,6 +126,8 @@ def drive(
     callback : callable, optional
         Called from this thread once for every requested time that all runs have reached; what it
         raises is raised once the sink is closed in order.
+    came : sequence of exceptions
+        What `noticed` has noticed, which ends the simulation in order.
 
     Raises
     ------
@@ -115,22 +140,11 @@ def drive(
     board = _Board(walkers)
     timetable = beginning.timetable
     waiting = False
-    told_of = record.complete
-
-    came: list[BaseException] = []
-
-    def stopped() -> bool:
-        nonlocal told_of, callback
-        while callback is not None and told_of < record.complete:
-            told_of += 1
-            if stopped_by(callback, *record.state_at(told_of - 1), came):
-                callback = None  # It is not told of what was on its way.
-                return True
-        return False
+    listener = _Listener(callback, record)
 
     def watch() -> None:
         attend()
-        if stopped():
+        if came or listener.stops():
             raise KeyboardInterrupt  # ends a simulation in order, with what it has reached
 
     def state(snapshots: list[Snapshot]) -> RunState:
@@ -168,12 +182,14 @@ def drive(
             sink.close(Ending("failed", options, str(error)))
         raise
     record.hand_on(all_of_it=True)
-    stopped()
+    listener.stops()
     last = state([walker.snapshot() for walker in walkers])
     told = {**options, **stats(), "interrupted": interrupted}
     if sink is not None:
         with undisturbed():
-            sink.close(ending_after(came, told), last.to_arrays())
-    if came and not isinstance(came[0], KeyboardInterrupt):
+            sink.close(ending_after(listener.raised, told), last.to_arrays())
+    if listener.raised and not isinstance(listener.raised[0], KeyboardInterrupt):
+        raise listener.raised[0]
+    if came and not interrupted:  # It came when all was done.
         raise came[0]
     return record.trajectory(told, last, interrupted=interrupted)

@@ -28,6 +28,7 @@ from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at, varies
 from fpsolve.progress import Callback
+from fpsolve.recording.signals import noticed
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["default_step", "simulate_sde"]
@@ -184,26 +185,29 @@ def simulate_sde(
         "shared_initial": False,
         "max_step": limit,
     }
-    sink = None if store is None else sink_for(store)
-    beginning = begin(problem, timetable, options, 0, start, sink)
-    abreast = min(threads, runs)
-    share = max(1, threads // abreast)
-    with ThreadPoolExecutor(share) as pool:
-        walkers = [
-            _Diffusion(problem, timetable, beginning, run, _Helpers(pool, share), limit)
-            for run in range(runs)
-        ]
-        return drive(
-            walkers,
-            beginning,
-            abreast,
-            total=runs * float(timetable.marks[-1]) * _PARTS,
-            label="simulate_sde",
-            unit="1e-6 tau",
-            progress=progress,
-            callback=callback,
-            stats=lambda: {"steps": max(walker.steps for walker in walkers)},
-        )
+    # From here on signals end the run in order, wherever they come.
+    with noticed() as came:
+        sink = None if store is None else sink_for(store)
+        beginning = begin(problem, timetable, options, 0, start, sink)
+        abreast = min(threads, runs)
+        share = max(1, threads // abreast)
+        with ThreadPoolExecutor(share) as pool:
+            walkers = [
+                _Diffusion(problem, timetable, beginning, run, _Helpers(pool, share), limit)
+                for run in range(runs)
+            ]
+            return drive(
+                walkers,
+                beginning,
+                abreast,
+                total=runs * float(timetable.marks[-1]) * _PARTS,
+                label="simulate_sde",
+                unit="1e-6 tau",
+                progress=progress,
+                callback=callback,
+                came=came,
+                stats=lambda: {"steps": max(walker.steps for walker in walkers)},
+            )
 
 
 class _Helpers(NamedTuple):

@@ -24,6 +24,7 @@ from fpsolve.problem.checks import integer
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.progress import Callback
+from fpsolve.recording.signals import noticed
 from fpsolve.recording.sink import Store, sink_for
 
 __all__ = ["simulate_ste"]
@@ -140,21 +141,24 @@ def simulate_ste(
         "shared_initial": bool(shared_initial),
         "count_flips": bool(count_flips),
     }
-    sink = None if store is None else sink_for(store)
-    beginning = begin(problem, timetable, options, thresholds, start, sink)
-    trainings = [_Training(problem, timetable, beginning, run) for run in range(runs)]
-    steps = round(timetable.marks[-1] * dimension)
-    return drive(
-        trainings,
-        beginning,
-        threads,
-        total=steps * runs,
-        label="simulate_ste",
-        unit="steps",
-        progress=progress,
-        callback=callback,
-        stats=lambda: {"steps": steps},
-    )
+    # From here on signals end the run in order, wherever they come.
+    with noticed() as came:
+        sink = None if store is None else sink_for(store)
+        beginning = begin(problem, timetable, options, thresholds, start, sink)
+        trainings = [_Training(problem, timetable, beginning, run) for run in range(runs)]
+        steps = round(timetable.marks[-1] * dimension)
+        return drive(
+            trainings,
+            beginning,
+            threads,
+            total=steps * runs,
+            label="simulate_ste",
+            unit="steps",
+            progress=progress,
+            callback=callback,
+            came=came,
+            stats=lambda: {"steps": steps},
+        )
 
 
 def _check_work(problem: Problem, dimension: int, horizon: float) -> None:

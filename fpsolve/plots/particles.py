@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fpsolve.comparison.pair import check_pair
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.macro.trajectory import MacroTrajectory
@@ -262,6 +263,7 @@ def _grid(figure: Any, count: int) -> list[Axes]:
 def _shown_pairs(
     density: DensityTrajectory, particles: ParticleTrajectory, times: object
 ) -> list[tuple[int | None, int]]:
+    check_pair(density, particles)
     tolerance = 0.5 / particles.weights.shape[2] * (1 + 1e-9)
     nearest = np.abs(density.times[:, None] - particles.times).argmin(axis=1)
     common = np.abs(density.times - particles.times[nearest]) <= tolerance

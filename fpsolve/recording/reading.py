@@ -23,6 +23,7 @@ import h5py
 from fpsolve.errors import StoreError
 from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.inspect import check_chunks, check_structure
+from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.target import hold_still
 
 __all__ = ["FORMAT", "SCHEMA_VERSION", "Stamp", "check_file", "opened", "stamp_of"]
@@ -54,13 +55,14 @@ def opened(path: str | Path, *, seen: Stamp | None = None) -> Iterator[h5py.File
             stored = CommittedFile(descriptor)
         else:
             stored = _verified(Path(path), descriptor)
-        try:
-            file = h5py.File(stored, "r")
-        except (OSError, ValueError, RuntimeError) as error:
-            raise StoreError(f"{path}: {_reason(error)}") from None
-        with file:
-            _check_format(path, file)
-            yield file
+        with undisturbed():  # HDF5 calls back, and what is raised in there may get lost.
+            try:
+                file = h5py.File(stored, "r")
+            except (OSError, ValueError, RuntimeError) as error:
+                raise StoreError(f"{path}: {_reason(error)}") from None
+            with file:
+                _check_format(path, file)
+                yield file
 
 
 def stamp_of(path: str | Path) -> Stamp | None:

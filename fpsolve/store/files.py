@@ -88,6 +88,16 @@ def save(result: Any, path: str | Path, *, overwrite: bool = False) -> None:
 def load(path: str | Path) -> Any:
     """Return the result that `save` or a run wrote to `path`.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    trajectory, state, tuple of states or another result
+        As it was saved: of the kind that `fpsolve info` names, equal in every array.
+
     Raises
     ------
     StoreError

@@ -53,7 +53,8 @@ def resume(
     model : McKeanVlasov, optional
         The equation of a run of `solve_mckean_vlasov`; a file holds no functions.
     **options
-        Options that do not change the result: `threads`, and `callback`, which is told of the times
+        Options that do not change the result: `threads`; `patient`, to go on however long it takes
+        where a density's run was refused for that; and `callback`, which is told of the times
         that are reached now; where it stops the run, `resume` goes on another time.
 
     Returns

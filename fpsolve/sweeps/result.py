@@ -104,7 +104,7 @@ class SweepResult(Shown):
 
     @property
     def status(self) -> NDArray[np.int8]:
-        """0 where a point is solved, 1 where it failed, 2 where it was not reached."""
+        """0 where a point is solved, 1 failed, 2 not reached, of shape (axis lengths…)."""
         status = np.zeros(self.shape, dtype=np.int8)
         missing = self.not_reached
         for index in self.errors:

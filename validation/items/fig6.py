@@ -28,11 +28,11 @@ INPUTS = (2, 3, 4, None)
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return exact curves, and STE and PDE at a few ranges."""
-    dimension, runs = 100, 3 if quick else 5
+    dimension, runs = 100, 3
     eta = 4e-3 if quick else 1e-4
     horizon = 8 / eta
     ranges = (0.4, 1.0, 1.8) if quick else (0.1, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-    fine = np.union1d(np.linspace(0.1, 3.0, 59 if quick else 233), ranges)
+    fine = np.union1d(np.linspace(0.1, 3.0, 30 if quick else 233), ranges)
     curves = {}
     for bits in (2, 3):
         for bits_x in INPUTS[::3] if quick else INPUTS:
@@ -49,7 +49,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
                     ),
                 )
                 stationary = float(exact[np.searchsorted(fine, omega)])
-                dots.append({"omega": omega, "stationary": stationary, "seed": seed, **dot})
+                dot = {"omega": omega, "stationary": stationary, "seed": seed, **dot}
+                dots.append({**dot, "late": _late(case, horizon, dot)})
             label = "no quant." if bits_x is None else f"$b_x={bits_x}$"
             curves[f"{bits} {label}"] = {
                 "bits": bits,
@@ -81,7 +82,6 @@ def _dot(
     later = fpsolve.solve_pde(case, [dimension * horizon]).order_parameters
     return {
         "noise": _noise(case, pde, runs * dimension),
-        "due": _due(case, horizon),
         "later": later.generalization_error[0],
         **agreement(pde, ste, curves=curves, power=False),
     }
@@ -104,8 +104,13 @@ def _noise(case: fpsolve.Problem, pde: Any, coordinates: int) -> float:
     return float(np.sqrt(2 * variance / coordinates))
 
 
-def _due(case: fpsolve.Problem, horizon: float) -> bool:
-    """Whether the spectrum of the stationary state says that it is reached, to e^−12."""
+def _late(case: fpsolve.Problem, horizon: float, dot: dict[str, Any]) -> bool:
+    """Whether the stationary state is not reached, though its spectrum says so, to e^−12.
+
+    Of points that have reached it the spectrum, which takes long at small rates, is not asked.
+    """
+    if reached(dot) or dot["noise"] <= 1e-6:
+        return False
     states = fpsolve.stationary_states(case)
     if not states or not states[0].confined.all():
         return False
@@ -138,11 +143,15 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         )
     )
     dots = [dot for curve in data["curves"].values() for dot in curve["dots"]]
-    late = sum(dot["due"] and not reached(dot) and dot["noise"] > 1e-6 for dot in dots)
-    due = sum(dot["due"] for dot in dots)
-    why = "points at which twelve relaxation times of the linearized equation have passed"
-    rows.append(Gate.at_most(f"of {due} points due, those the PDE has not relaxed", late, 0, why))
-    rows.append(Gate.at_least("points compared with the stationary state", relaxed, due, why))
+    away_from = [dot for dot in dots if not reached(dot)]
+    rows.append(
+        Gate.at_most(
+            f"of {len(away_from)} points that have not reached their stationary state, those due",
+            sum(dot["late"] for dot in away_from),
+            0,
+            "due: twelve relaxation times of the linearized equation have passed",
+        )
+    )
     return rows
 
 

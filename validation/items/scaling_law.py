@@ -18,6 +18,7 @@ import fpsolve
 from fpsolve import GaussianInitial, Problem, Teacher, UniformQuantizer
 from validation.curves import agreement, agreement_gate
 from validation.gates import Gate, Table
+from validation.parts import part
 from validation.pictures import COLORS, GRAY, grid_of_axes
 
 TITLE = "Power laws, and what bits, range and rate make of them"
@@ -51,21 +52,10 @@ def compute(quick: bool = False) -> dict[str, Any]:
     """Return fitted exponents, curves over bits, range and rate, floors, and STE beside one."""
     classes = 12 if quick else 32
     count = 25 if quick else 49
-    fits = []
-    for exponents in EXPONENTS:
-        tau = np.geomspace(FIRST, LAST, 5) / 0.005
-        curves = [
-            fpsolve.solve_pde(case_of(k, exponents), tau, rtol=1e-5)
-            .order_parameters.generalization_error
-            for k in (classes, 2 * classes)
-        ]  # fmt: skip
-        fits.append(
-            {
-                "theory": -(1 + sum(exponents)),
-                "found": float(np.polyfit(np.log(tau), np.log(curves[1]), 1)[0]),
-                "classes": float(np.abs(curves[0] / curves[1] - 1).max()),
-            }
-        )
+    fits = [
+        part(f"fit {exponents}", lambda exponents=exponents: _fit(exponents, classes))
+        for exponents in EXPONENTS
+    ]
     settings: dict[str, dict[str, Any]] = {
         "full precision": {},
         "3 bits": {"bits": 3},
@@ -75,12 +65,36 @@ def compute(quick: bool = False) -> dict[str, Any]:
         "5 bits, η = 0.1": {"bits": 5, "eta": 0.1},
     }
     tau = np.geomspace(1.0, 2e4, count)
-    rows = []
-    for name, options in settings.items():
-        case = case_of(classes, **options)
-        curve = fpsolve.solve_pde(case, tau, rtol=1e-4).order_parameters.generalization_error
-        rows.append({"setting": name, "curve": curve.tolist(), **_floor(case)})
-    return {"fits": fits, "tau": tau.tolist(), "rows": rows, "ste": _ste(600 if quick else 2400)}
+    rows = [
+        part(
+            name,
+            lambda name=name, options=options: _row(name, case_of(classes, **options), tau),
+        )
+        for name, options in settings.items()
+    ]
+    ste = part("STE", lambda: _ste(600 if quick else 2400))
+    return {"fits": fits, "tau": tau.tolist(), "rows": rows, "ste": ste}
+
+
+def _fit(exponents: Any, classes: int) -> dict[str, float]:
+    """The exponent of unquantized weights by theory and by the density; how far classes matter."""
+    tau = np.geomspace(FIRST, LAST, 5) / 0.005
+    curves = [
+        fpsolve.solve_pde(case_of(k, exponents), tau, rtol=1e-5)
+        .order_parameters.generalization_error
+        for k in (classes, 2 * classes)
+    ]  # fmt: skip
+    return {
+        "theory": -(1 + sum(exponents)),
+        "found": float(np.polyfit(np.log(tau), np.log(curves[1]), 1)[0]),
+        "classes": float(np.abs(curves[0] / curves[1] - 1).max()),
+    }
+
+
+def _row(name: str, case: Problem, tau: Any) -> dict[str, Any]:
+    """The curve of one setting, and its floor."""
+    curve = fpsolve.solve_pde(case, tau, rtol=1e-4).order_parameters.generalization_error
+    return {"setting": name, "curve": curve.tolist(), **_floor(case)}
 
 
 def _floor(case: Problem) -> dict[str, float]:

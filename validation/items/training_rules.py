@@ -21,6 +21,7 @@ import fpsolve
 from fpsolve import GaussianInitial, Problem, Schedule, Surrogate, Teacher, UniformQuantizer
 from validation.curves import agreement, agreement_gate, problem, student_gate
 from validation.gates import Gate, Table, mean_and_error
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Training rules beyond the paper"
@@ -63,11 +64,11 @@ def settings(rule: str) -> tuple[Problem, Problem]:
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return agreements of each rule, floors, flips and what rules cost or gain."""
     return {
-        "rules": _agreements(*((300, 6) if quick else (1500, 16))),
-        "floors": _floors(32 if quick else 256),
-        "flips": _flips(*((100, 12) if quick else (400, 32))),
-        "frozen": _frozen(*((100, 60) if quick else (400, 100))),
-        "annealing": _annealing(*((200, 8) if quick else (800, 24))),
+        "rules": _agreements(*((300, 6) if quick else (900, 12))),
+        "floors": part("floors", lambda: _floors(32 if quick else 256)),
+        "flips": part("flips", lambda: _flips(*((100, 12) if quick else (240, 24)))),
+        "frozen": part("frozen", lambda: _frozen(*((100, 60) if quick else (400, 100)))),
+        "annealing": part("annealing", lambda: _annealing(*((200, 8) if quick else (800, 24)))),
     }
 
 
@@ -76,11 +77,18 @@ def _agreements(dimension: int, runs: int) -> list[dict[str, Any]]:
     for i, rule in enumerate(RULES):
         for j, case in enumerate(settings(rule)):
             seed = SEED + 10 * i + j
-            pde = fpsolve.solve_pde(case, CHECKS, rtol=1e-5)
-            ste = fpsolve.simulate_ste(case, CHECKS, dimension=dimension, runs=runs, seed=seed)
-            found = agreement(pde, ste, curves=2 * len(RULES))
+            found = part(
+                f"{rule} {j}",
+                lambda case=case, seed=seed: _agreement(case, dimension, runs, seed),
+            )
             rows.append({"rule": rule, "setting": "ab"[j], "agreement": found})
     return rows
+
+
+def _agreement(case: fpsolve.Problem, dimension: int, runs: int, seed: int) -> dict[str, Any]:
+    pde = fpsolve.solve_pde(case, CHECKS, rtol=1e-5)
+    ste = fpsolve.simulate_ste(case, CHECKS, dimension=dimension, runs=runs, seed=seed)
+    return agreement(pde, ste, curves=2 * len(RULES))
 
 
 def _floors(count: int) -> list[dict[str, float]]:
@@ -144,10 +152,10 @@ def _frozen(dimension: int, runs: int) -> dict[str, Any]:
             "frozen": float(pde.frozen[0]),
         }
         shares, errors = [], []
-        for part, d in enumerate((dimension, 4 * dimension)):
+        for index, d in enumerate((dimension, 4 * dimension)):
             number = runs if d == dimension else max(runs // 4, 8)
             ste = fpsolve.simulate_ste(
-                case, [tau], dimension=d, runs=number, seed=SEED + 600 + part, dense_times=[tau]
+                case, [tau], dimension=d, runs=number, seed=SEED + 600 + index, dense_times=[tau]
             )
             shares.append(mean_and_error(ste.frozen[:, -1]))
             errors.append(mean_and_error(ste.order_parameters.generalization_error[:, -1]))

@@ -15,7 +15,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from validation.robustness.problems import Task
 
-__all__ = ["LOOSE", "MIDDLE", "PROMISED", "TIGHT", "judged", "reason_of"]
+__all__ = ["LOOSE", "MIDDLE", "PROMISED", "TIGHT", "TOO_MUCH_WORK", "judged", "reason_of"]
 
 Array = NDArray[np.float64]
 
@@ -27,13 +27,14 @@ _RARE, _CRUDE = 1e-3, 0.05
 _MOST_DEFECT = 1e-10
 # Gauss–Legendre points an interval on which both densities are polynomials.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+TOO_MUCH_WORK = "too much work"
 # Parts of a message that ends a solve -> what it says, and whether theory says so too.
 _REASONS = (
     ("grows without bound", "diverges", True),
     ("never spreads", "a point mass without noise", True),
     ("never see noise", "inputs quantized to nothing, from a point", True),
     ("diffusion is so weak", "layers finer than rounding", True),
-    ("would take", "too much work, refused at once", True),
+    ("would take", TOO_MUCH_WORK, True),
     ("ripples", "ripples", False),
     ("fell below rounding", "step below rounding", False),
     ("steps were not enough", "too many steps", False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,17 @@ DOMAIN = (
         "surrogate, clip, decay, dampening, schedules, stochastic rounding, input scales, "
         "momentum; none in half of the problems, one to three in the others",
     ),
+    (
+        "since the first table",
+        "triangular surrogate, ridge and label noise on schedules, one each in a quarter of the "
+        "problems of every seed; of seed 1 from number 3000 on",
+    ),
 )
 _RULES = ("surrogate", "clip", "decay", "dampening", "schedule", "rounding", "scales", "momentum")
 _MOST_DRAWS = 100
+# The problems of this seed below this number were drawn before the rules of `_more` were there.
+_FIRST_SEED, _FIRST_PROBLEMS = 1, 3000
+_MORE = ("triangle", "ridge", "noise_variance")
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,42 @@ def draw(seed: int, index: int) -> Task:
         except ParameterError:
             # Rules that do not go together: the domain holds problems that can be stated.
             continue
-        return Task(index, problem, _times(rng, problem))
+        task = Task(index, problem, _times(rng, problem))
+        known = seed == _FIRST_SEED and index < _FIRST_PROBLEMS
+        return task if known else _more(task, np.random.default_rng([seed, index, 1]))
     raise RuntimeError(f"no problem drawn for seed {seed}, index {index}")
+
+
+def _more(task: Task, rng: Generator) -> Task:
+    """The task with one rule more, of a stream of its own, where there is one and it fits."""
+    rule = rng.choice(_MORE)
+    if not _chance(rng, 0.25):
+        return task
+    if rule == "triangle":
+        change: dict[str, Any] = {"surrogate": Surrogate.triangular(_power(rng, 0.5, 30.0))}
+    else:
+        present = getattr(task.problem, rule)
+        most = present if present > 0 else _power(rng, 1e-3, 10.0)
+        change = {rule: _course(rng, most, task.times[-1])}
+    try:
+        return replace(task, problem=replace(task.problem, **change))
+    except ParameterError:
+        return task
+
+
+def _course(rng: Generator, most: float, horizon: float) -> Schedule:
+    """A schedule up to `most` that takes about the horizon, rising as often as falling."""
+    span = horizon * _power(rng, 1e-3, 3.0)
+    final = 0.0 if _chance(rng, 0.3) else most * _power(rng, 1e-3, 1.0)
+    kind = rng.choice(["steps", "linear", "cosine", "exponential"])
+    if kind == "exponential":
+        return Schedule.exponential(most, rate=1.0 / span)
+    ends = (most, final) if _chance(rng, 0.5) else (final, most)
+    if kind == "steps":
+        return Schedule.steps(ends, times=[span])
+    if kind == "linear":
+        return Schedule.linear(*ends, duration=span)
+    return Schedule.cosine(*ends, duration=span)
 
 
 def _power(rng: Generator, low: float, high: float) -> float:

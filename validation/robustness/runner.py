@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import resource
 import signal
@@ -17,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from fpsolve import Problem, UniformQuantizer, __version__, solve_pde
-from validation.robustness.judge import LOOSE, MIDDLE, PROMISED, TIGHT, judged, reason_of
+from validation.robustness.judge import (
+    LOOSE,
+    MIDDLE,
+    PROMISED,
+    TIGHT,
+    TOO_MUCH_WORK,
+    judged,
+    reason_of,
+)
 from validation.robustness.problems import draw
 
 __all__ = ["BROKEN", "Ledger", "verdict_of", "work"]
@@ -52,7 +61,10 @@ def verdict_of(record: dict[str, Any]) -> str:
         if "refused" in stage:
             if not reason_of(stage["refused"])[1]:
                 return "failed"
-            late = stage["seconds"] > _AT_ONCE and "diverges" not in reason_of(stage["refused"])
+            why = reason_of(stage["refused"])[0]
+            # Growth has to be seen; that work is too much, before it exceeds what is allowed.
+            limit = {"diverges": math.inf, TOO_MUCH_WORK: LIMIT}.get(why, _AT_ONCE)
+            late = stage["seconds"] > limit
             return "refused late" if late else "refused"
     if "ended" in record:
         return str(record["ended"])
