@@ -1487,7 +1487,7 @@ def _settle(
 @_part
 def _minor(mesh: Mesh, k: int) -> bool:
     """Whether class k is so small a part of the whole that elements it might need cost little."""
-    return 4 * (mesh.first[k + 1] - mesh.first[k]) < mesh.width.size
+    return bool(4 * (mesh.first[k + 1] - mesh.first[k]) < mesh.width.size)
 
 
 @_part
@@ -1675,6 +1675,8 @@ _STEP_L1 = 20.0
 _LIFT_L1 = 25.0
 _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
+# Between nodes a lifted density may still be negative; so often it is lifted again.
+_MOST_LIFTS = 4
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
@@ -1806,6 +1808,14 @@ def _judge(
 
 
 @_part
+def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
+    """Whether node j of element e of class k is an absorbing wall, where an atom is held."""
+    low = bins.absorbing[0] != 0.0 and e == mesh.first[k] and j == 0
+    last = mesh.mass.shape[0] - 1
+    return bool(low or (bins.absorbing[1] != 0.0 and e + 1 == mesh.first[k + 1] and j == last))
+
+
+@_part
 def _lacks(
     ref: Reference, bins: Bins, mesh: Mesh, u: Array, k: int, floor: float, out: Array
 ) -> bool:
@@ -1836,24 +1846,23 @@ def _lacks(
 def _vertex(bins: Bins, mesh: Mesh, values: Array, k: int, at: int, walled: float) -> float:
     """The larger value of the elements at vertex `at`; `walled` where an absorbing wall is."""
     if at == mesh.first[k]:
-        return walled if bins.absorbing[0] != 0.0 else values[at]  # type: ignore[no-any-return]
+        return walled if bins.absorbing[0] != 0.0 else float(values[at])
     if at == mesh.first[k + 1]:
-        return walled if bins.absorbing[1] != 0.0 else values[at - 1]  # type: ignore[no-any-return]
-    return max(values[at - 1], values[at])  # type: ignore[no-any-return]
+        return walled if bins.absorbing[1] != 0.0 else float(values[at - 1])
+    return float(max(values[at - 1], values[at]))
 
 
 @_part
-def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> tuple[float, float]:
-    """start = class k of `new` lifted; return its masses before and after, atoms left out.
+def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
+    """Lift class k of `work.start`.
 
     Every vertex is lifted by what the elements at it lack (`lower`), so that the lift is continuous
     and linear in each element. Each element that was lifted then gives back what it got, as long as
     it is not left with less than nothing: by factors (`pivot`), which, to be continuous, are the
     larger ones at vertices and linear between.
     """
-    u, out, lacks, keep = work.new, work.start, work.lower, work.pivot
+    u, lacks, keep = work.start, work.lower, work.pivot
     begin, end = mesh.first[k], mesh.first[k + 1]
-    before, after = 0.0, 0.0
     for e in range(begin, end):
         low = _vertex(bins, mesh, lacks, k, e, 0.0)
         high = _vertex(bins, mesh, lacks, k, e + 1, 0.0)
@@ -1861,12 +1870,10 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> tuple[
         for j in range(u.shape[0]):
             at = 0.5 * (1.0 + ref.nodes[j])
             lift = low * (1.0 - at) + high * at
-            out[j, e] = u[j, e]
             if not _is_atom(bins, mesh, k, e, j):
-                out[j, e] += lift
                 held += mesh.mass[j, e] * u[j, e]
                 added += mesh.mass[j, e] * lift
-        before += held
+                u[j, e] += lift
         keep[e] = max(held, 0.0) / (max(held, 0.0) + added) if lacks[e] > 0.0 else 1.0
     for e in range(begin, end):
         low = _vertex(bins, mesh, keep, k, e, 1.0)
@@ -1874,17 +1881,18 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> tuple[
         for j in range(u.shape[0]):
             at = 0.5 * (1.0 + ref.nodes[j])
             if not _is_atom(bins, mesh, k, e, j):
-                out[j, e] *= low * (1.0 - at) + high * at
-                after += mesh.mass[j, e] * out[j, e]
-    return before, after
+                u[j, e] *= low * (1.0 - at) + high * at
 
 
 @_part
-def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
-    """Whether node j of element e of class k is an absorbing wall, where an atom is held."""
-    low = bins.absorbing[0] != 0.0 and e == mesh.first[k] and j == 0
-    last = mesh.mass.shape[0] - 1
-    return low or (bins.absorbing[1] != 0.0 and e + 1 == mesh.first[k + 1] and j == last)
+def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
+    """Mass of class k, atoms left out."""
+    total = 0.0
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        for j in range(u.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                total += mesh.mass[j, e] * u[j, e]
+    return total
 
 
 @_part
@@ -1945,8 +1953,16 @@ def _lift(
         if plain or not _lacks(ref, bins, mesh, work.new, k, floor, work.lower):
             report[1] = min(report[1], minimum)
             continue
-        before, after = _raise(ref, bins, mesh, work, k)
-        cost, worst = _price(bins, model, mesh, work, k, before / after, moved)
+        for j in range(work.new.shape[0]):
+            for e in range(mesh.first[k], mesh.first[k + 1]):
+                work.start[j, e] = work.new[j, e]
+        for _ in range(_MOST_LIFTS):
+            _raise(ref, bins, mesh, work, k)
+            if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
+                break
+        before = _free_mass(bins, mesh, work.new, k)
+        scale = before / _free_mass(bins, mesh, work.start, k)
+        cost, worst = _price(bins, model, mesh, work, k, scale, moved)
         fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
         fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
         if not fair or not before > 0.0:
