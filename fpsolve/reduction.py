@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.display import Shown, span
+from fpsolve.errors import ParameterError
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.rules import rules_in_use
 
 __all__ = [
     "ORDER_PARAMETER_NAMES",
@@ -175,13 +177,19 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
     Raises
     ------
     ParameterError
-        If input scales differ between classes, whose losses these averages do not tell apart, or
-        if the noise is scheduled and `source` has no `times`.
+        If `source` is none of these, if input scales differ between classes, whose losses these
+        averages do not tell apart, or if the noise is scheduled and `source` has no `times`.
 
     Notes
     -----
     Source: paper §IV (definitions) and Eq. (3).
     """
+    if not isinstance(source, Weights) and not _has_cells(source):
+        allowed = (
+            "must be the result of solve_pde, simulate_ste or simulate_sde, or have a problem with "
+            "edges and density, or with weights and teacher_weights"
+        )
+        raise ParameterError("source", source, allowed)
     problem, times = source.problem, getattr(source, "times", None)
     if isinstance(source, Weights):
         w = np.asarray(source.weights)
@@ -192,7 +200,7 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
             m=(w_star * w).mean(axis=-1),
             q=np.square(w).mean(axis=-1),
             m_psi=(w_star * psi).mean(axis=-1),
-            q_psi=np.square(psi).mean(axis=-1),
+            q_psi=problem.quantized_square(w).mean(axis=-1),
             r_psi=(w * psi).mean(axis=-1),
             square=np.square(w_star).mean(axis=-1),
             rho=np.square(w_star).mean(axis=-1),
@@ -210,10 +218,15 @@ def order_parameters(source: Cells | Weights) -> OrderParameters:
         m=aligned @ np.moveaxis(mass @ w, -1, 0),
         q=probability @ np.moveaxis(mass @ square, -1, 0),
         m_psi=aligned @ np.moveaxis(mass @ psi, -1, 0),
-        q_psi=probability @ np.moveaxis(mass @ psi**2, -1, 0),
+        q_psi=probability @ np.moveaxis(mass @ problem.quantized_square(w), -1, 0),
         r_psi=probability @ np.moveaxis(mass @ (w * psi), -1, 0),
         tau=times,
     )
+
+
+def _has_cells(source: object) -> bool:
+    # Not by isinstance: before Python 3.12 that would compute the averages once more.
+    return all(hasattr(source, name) for name in ("problem", "edges"))
 
 
 def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, Array]:
@@ -234,18 +247,28 @@ def macroscopic_rates(problem: Problem, state: OrderParameters) -> tuple[Array, 
     Raises
     ------
     ParameterError
-        If the learning rate or the ridge is scheduled, or input scales differ between classes.
+        If the learning rate or the ridge is scheduled, or input scales differ between classes; with
+        a surrogate, weight clipping or dampening, whose rates these averages do not say.
 
     Notes
     -----
-    The identities need no closure: they hold for the exact density. They are those of the paper's
-    training rule, with momentum as a larger rate: weight decay, clipping, a surrogate and
-    dampening are not in them.
+    The identities need no closure: they hold for the exact density, with momentum as a larger rate.
+    Weight decay γ adds −ηγm and −2ηγq. Stochastic rounding changes ε_g alone: ψ stands for its
+    mean.
 
-    Source: paper Eqs. (6)–(7).
+    Source: paper Eqs. (6)–(7); decay as a drift −ηγw.
     """
+    for name in ("surrogate", "weight_clip", "dampening"):
+        if name in rules_in_use(problem):
+            allowed = (
+                "must not be used: order parameters alone do not say its rates; those of solve_pde "
+                "at times close to each other do"
+            )
+            raise ParameterError(name, getattr(problem, name), allowed)
     # E[w* a] and 2E[w a] + 2D, for a drift A w* − Bψ.
     push, pull = problem.dynamics.push_and_pull(1.0)
     dm = float(push) * problem.rho - pull * state.m_psi
     dq = 2 * (float(push) * state.m - pull * state.r_psi)
+    decay = problem.dynamics.constant_rate * problem.weight_decay
+    dm, dq = dm - decay * state.m, dq - 2 * decay * state.q
     return dm, dq + 2 * problem.diffusivity(state.generalization_error)

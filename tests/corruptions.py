@@ -16,7 +16,7 @@ import numpy as np
 from fpsolve import StoreError, load, save
 from fpsolve.recording.commit import _FOOTER
 
-__all__ = ["damaged", "judge", "main", "outcomes"]
+__all__ = ["damaged", "judge", "main", "outcomes", "saved", "stored_runs"]
 
 
 def damaged(content: bytes, rng: np.random.Generator, *, trailer: bool) -> bytes:
@@ -59,13 +59,17 @@ def judge(path: Path, same) -> str:
     return "same"
 
 
-def outcomes(results, count: int, folder: Path, seed: int, same, *, bare: float) -> dict[str, int]:
+def saved(results, folder: Path) -> list[Path]:
+    """Write results into files of a folder."""
+    for number, result in enumerate(results):
+        save(result, folder / f"saved{number}.h5")
+    return [folder / f"saved{number}.h5" for number in range(len(results))]
+
+
+def outcomes(paths, count: int, folder: Path, seed: int, same, *, bare: float) -> dict[str, int]:
     """Damage `count` files, a share `bare` of them without trailer; return how often what came."""
     rng = np.random.default_rng(seed)
-    contents = []
-    for number, result in enumerate(results):
-        save(result, folder / f"{number}.h5")
-        contents.append((folder / f"{number}.h5").read_bytes())
+    contents, results = [path.read_bytes() for path in paths], [load(path) for path in paths]
     told: dict[str, int] = {}
     victim = folder / "victim.h5"
     slowest = 0.0
@@ -80,8 +84,27 @@ def outcomes(results, count: int, folder: Path, seed: int, same, *, bare: float)
     return told
 
 
+def stored_runs(folder: Path) -> list[Path]:
+    """Files of every kind that a run writes as it goes on."""
+    import fpsolve
+
+    problem = fpsolve.Problem(
+        weight_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=1.0),
+        input_quantizer=None,
+        learning_rate=0.3,
+        weight_clip=1.1,
+    )
+    times, paths = [0.0, 0.5, 1.0], [folder / f"{kind}.h5" for kind in ("pde", "ste", "line")]
+    fpsolve.solve_pde(problem, times, rtol=1e-4, store=paths[0])
+    fpsolve.simulate_ste(problem, times, dimension=30, runs=2, seed=1, store=paths[1])
+    model = fpsolve.McKeanVlasov(lambda x: -x, 0.7, functionals=[lambda x: x, np.square])
+    start = fpsolve.GaussianInitial(0.3, 0.2)
+    fpsolve.solve_mckean_vlasov(model, start, times, rtol=1e-4, store=paths[2])
+    return paths
+
+
 def main(count: int, seed: int = 1, bare: float = 0.5) -> int:
-    """Print the outcomes for every kind of trajectory."""
+    """Print the outcomes for every kind of trajectory, saved and written by runs."""
     from closed_forms import exact_density, exact_macro, sampled_particles
     from test_store import assert_equal
 
@@ -93,8 +116,10 @@ def main(count: int, seed: int = 1, bare: float = 0.5) -> int:
     )  # fmt: skip
     times = [0.0, 1.0, 5.0]
     results = [make(problem, times) for make in (exact_density, exact_macro, sampled_particles)]
-    with tempfile.TemporaryDirectory() as folder:
-        told = outcomes(results, count, Path(folder), seed, assert_equal, bare=bare)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [*saved(results, folder), *stored_runs(folder)]
+        told = outcomes(paths, count, folder, seed, assert_equal, bare=bare)
     print(told)
     return int(any(word.isupper() for name in told for word in name.split(":")[:1]))
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from test_store_targets import tiny_disk  # noqa: F401
 
+import fpsolve
 from fpsolve import load
 from fpsolve.cli import main
 
@@ -114,3 +115,129 @@ def test_a_full_disk_ends_a_run_with_code_3(here, tiny_disk, capsys) -> None:  #
     err = capsys.readouterr().err
     assert "No space left on device" in err
     assert len(err.strip().splitlines()) == 1
+
+
+class TestOde:
+    """`fpsolve ode -o`: what was reached is written, whatever ends it."""
+
+    ODE = ("ode", "p.toml", "-o", "r.h5")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_stopped_solve_is_written_and_goes_on(self, here, capsys, monkeypatch, number, code):
+        real = fpsolve.solve_ode
+
+        def stopped(problem, **options):
+            told = options.pop("callback")
+
+            def callback(tau, state):
+                if tau == 2:
+                    signal.raise_signal(number)
+                return told(tau, state)
+
+            return real(problem, callback=callback, **options)
+
+        monkeypatch.setattr(fpsolve, "solve_ode", stopped)
+        assert main([*self.ODE]) == code
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert "r.h5 holds what was reached; --resume goes on" in lines[0]
+        assert load("r.h5").times.tolist() == [0.0, 1.0, 2.0]
+        monkeypatch.undo()
+        monkeypatch.chdir(here)
+        assert main([*self.ODE]) == 2  # It exists.
+        assert main([*self.ODE, "--resume"]) == 0
+        assert main(["ode", "p.toml", "-o", "whole.h5"]) == 0
+        whole = load("whole.h5")
+        np.testing.assert_array_equal(load("r.h5").order_parameters.q, whole.order_parameters.q)
+
+    def test_a_failing_solve_is_written_too(self, here, capsys) -> None:
+        text = "[problem]\nlearning_rate = 3.0\n[solve]\ntimes = [0, 0.5, 1, 500, 5000]\n"
+        (here / "p.toml").write_text(text, encoding="utf-8")
+        assert main([*self.ODE]) == 3
+        kept = load("r.h5").times
+        assert 0 < kept.size < 5
+
+    def test_resume_wants_the_same_problem(self, here, capsys) -> None:
+        assert main([*self.ODE]) == 0
+        (here / "p.toml").write_text(PROBLEM.replace("0.5", "0.6"), encoding="utf-8")
+        assert main([*self.ODE, "--resume"]) == 2
+        assert "another problem" in capsys.readouterr().err
+        assert main(["ode", "p.toml", "--resume"]) == 2
+
+
+SWEEP = """
+[sweep]
+solver = "ode"
+[sweep.axes]
+learning_rate = "0.01:1:40:log"
+"""
+
+
+class TestSweep:
+    """`fpsolve sweep -o`: points are on disk as they are solved, until all are in the file."""
+
+    COMMAND = ("sweep", "p.toml", "--workers", "1", "-o", "r.h5")
+
+    @pytest.fixture(autouse=True)
+    def question(self, here) -> None:
+        (here / "p.toml").write_text(PROBLEM + SWEEP, encoding="utf-8")
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    def test_a_stopped_sweep_goes_on(self, here, number) -> None:
+        # Slow enough to be met at work, and delivered often enough.
+        text = (PROBLEM + SWEEP).replace('"ode"', '"ste"').replace("0.01:1:40", "0.01:0.3:60")
+        (here / "p.toml").write_text(text + "[sweep.options]\ndimension = 600\n")
+        code = (
+            "import sys; from fpsolve.cli import main; from fpsolve.sweeps import sweep; "
+            f"sweep._EVERY = 0.1; sys.exit(main({list(self.COMMAND)}))"
+        )
+        command = [sys.executable, "-c", code]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline, points = time.monotonic() + 60, here / "r.h5.points"
+        while not list(points.glob("batch-*.npz")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
+        assert points.exists()
+        kept = {path.name: path.stat().st_mtime_ns for path in points.glob("batch-*.npz")}
+        if number != signal.SIGKILL:
+            assert b"--resume goes on" in out
+            assert len(load("r.h5").not_reached) > 0
+        else:
+            assert not (here / "r.h5").exists()
+        assert main([*self.COMMAND]) == 2
+        for path, changed in kept.items():  # What was solved is not solved again.
+            assert (points / path).stat().st_mtime_ns == changed
+        assert main([*self.COMMAND, "--resume"]) == 0
+        assert not points.exists()
+        result = load("r.h5")
+        assert len(result.not_reached) == 0
+        seed = result.seed((3,))
+        alone = fpsolve.simulate_ste(
+            result.problem((3,)), [0, 1, 2, 20], dimension=600, seed=seed, threads=1
+        )
+        np.testing.assert_array_equal(result["q"][3], alone.order_parameters.q)
+
+    def test_a_finished_sweep_leaves_its_file_alone(self, here, monkeypatch, capsys) -> None:
+        assert main([*self.COMMAND]) == 0
+        assert [path.name for path in here.iterdir() if path.name.startswith("r.h5")] == ["r.h5"]
+        monkeypatch.setattr(fpsolve, "sweep", None)  # Nothing is solved again.
+        assert main([*self.COMMAND, "--resume"]) == 0
+
+    def test_resume_wants_the_same_problem(self, here, capsys) -> None:
+        assert main([*self.COMMAND]) == 0
+        text = (PROBLEM + SWEEP).replace("ridge = 0.5", "ridge = 0.6")
+        (here / "p.toml").write_text(text, encoding="utf-8")
+        assert main([*self.COMMAND, "--resume"]) == 2
+        assert "another problem" in capsys.readouterr().err
+        assert main(["sweep", "p.toml", "--resume"]) == 2
+
+    def test_other_values_are_solved_anew(self, here) -> None:
+        assert main([*self.COMMAND]) == 0
+        text = (PROBLEM + SWEEP).replace('"0.01:1:40:log"', "[0.01, 0.02]")
+        (here / "p.toml").write_text(text, encoding="utf-8")
+        assert main([*self.COMMAND, "--resume"]) == 0
+        assert load("r.h5").axes["learning_rate"] == (0.01, 0.02)

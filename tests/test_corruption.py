@@ -8,7 +8,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from corruptions import outcomes
+from corruptions import outcomes, saved, stored_runs
 from test_store import assert_equal
 
 from fpsolve import StoreError, load, save
@@ -16,8 +16,8 @@ from fpsolve import StoreError, load, save
 
 def test_no_damage_goes_unnoticed(density, macro, particles, tmp_path) -> None:
     # `python tests/corruptions.py 2000` does the same ten times as often.
-    results = [density, macro, particles]
-    told = outcomes(results, 200, tmp_path, 1, assert_equal, bare=0.1)
+    paths = [*saved([density, macro, particles], tmp_path), *stored_runs(tmp_path)]
+    told = outcomes(paths, 200, tmp_path, 1, assert_equal, bare=0.1)
     assert told.pop("slowest_ms") < 25_000
     assert set(told) <= {"refused", "same"}, told
     assert told["refused"] > 150

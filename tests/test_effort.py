@@ -101,6 +101,6 @@ def test_what_takes_less_than_the_limit_is_never_refused(path, whole):
 
 
 def test_estimates_are_exact_where_time_grows_by_a_factor_a_second():
-    found = asked(lambda work: math.exp(work / 1e7), math.exp(400.0), 2.0 * effort.WORK_A_SECOND)
-    assert found == pytest.approx(4e9, rel=0.01)
-    assert effort.how_long(found) == "15 minutes"
+    found = asked(lambda work: math.exp(work / 1e7), math.exp(700.0), 1.5 * effort.WORK_A_SECOND)
+    assert found == pytest.approx(7e9, rel=0.01)
+    assert effort.how_long(found) == "17 minutes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from fpsolve import (
     ParameterError,
     Problem,
     StepQuantizer,
+    Surrogate,
     Teacher,
     UniformQuantizer,
     isotropic_fixed_points,
     macroscopic_rates,
     small_rate_limit,
     solve_ode,
+    solve_pde,
     stability_boundary,
     stationary_states,
 )
@@ -135,6 +138,45 @@ def test_noiseless_input_only_error_and_its_divergence():
 def test_stability_boundary_is_not_monotone_in_bits(bits, expected):
     law = problem(input_quantizer=UniformQuantizer(bits, 4.0), ridge=0.0)
     assert stability_boundary(law) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+def test_stability_boundary_of_several_input_scales(decay):
+    """Where the variances of three classes, written down from the equation, stop decaying."""
+    scales, shares = np.array([0.5, 1.0, 2.0]), np.array([0.5, 0.3, 0.2])
+    law = problem(
+        weight_quantizer=None,
+        input_quantizer=None,
+        ridge=0.1,
+        batch_size=2,
+        weight_decay=decay,
+        teacher=Teacher([1.0, 1.0, -1.0], shares, input_scale=scales),
+    )
+    square = scales**2  # S_k of full-precision inputs
+
+    def growth(rate):
+        matrix = rate**2 / 2 * np.outer(square, shares * square)
+        matrix -= np.diag(2 * rate * (square + 0.1 + decay))
+        return np.linalg.eigvals(matrix).real.max()
+
+    edge = stability_boundary(law)
+    assert growth(0.999 * edge) < 0 < growth(1.001 * edge)
+    # The densities themselves: noise keeps ε_g above 0, and it settles or does not.
+    late = [
+        solve_pde(replace(law, learning_rate=share * edge), [10.0, 20.0]).order_parameters
+        for share in (0.7, 1.3)
+    ]
+    settled, grown = (o.generalization_error[1] / o.generalization_error[0] for o in late)
+    assert settled < 1.05
+    assert grown > 2
+
+
+@pytest.mark.parametrize(
+    "rule", [{"weight_clip": 2.0}, {"surrogate": Surrogate(1.0, 0.5)}, {"dampening": 0.1}]
+)
+def test_stability_boundary_refuses_rules_that_hold_weights(rule):
+    with pytest.raises(ParameterError, match="nothing stability_boundary can take"):
+        stability_boundary(problem(**rule))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])

@@ -100,3 +100,16 @@ def test_results_show_themselves_on_one_line() -> None:
     found = best_rate(replace(LINEAR, learning_rate=0.3), horizon=3.0, bounds=(0.1, 0.5))
     assert repr(found).startswith("BestRate(learning_rate=")
     assert "\n" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("search", "shape"), [(best_rate, ()), (best_schedule, ("linear",))], ids=["rate", "schedule"]
+)
+def test_rates_that_all_diverge_are_refused_with_the_boundary(search, shape):
+    """2(S + λ)/S² = 2 for full precision (paper Proposition VI.1)."""
+    law = Problem(
+        weight_quantizer=None, input_quantizer=None, learning_rate=0.1, noise_variance=0.1
+    )
+    with pytest.raises(ParameterError, match=r"they diverge beyond 2 \(stability_boundary\)"):
+        search(law, *shape, horizon=400.0, bounds=(20.0, 40.0))
+    assert best_rate(law, horizon=5.0, bounds=(0.2, 1.9)).learning_rate < 2

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fpsolve import GaussianInitial, Problem, Schedule, UniformQuantizer, solve_pde
+from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.problem.problem import Problem as ProblemType
-from validation.robustness.judge import LOOSE, TIGHT, density_error, judged, order_parameter_errors
+from validation.robustness.judge import LOOSE, TIGHT, density_errors, judged, order_parameter_errors
 from validation.robustness.problems import Task, draw
 from validation.robustness.runner import BROKEN, Ledger, verdict_of
 from validation.robustness.table import holds, table
@@ -132,12 +133,21 @@ def test_errors_are_those_of_gaussians():
     one, two = (solve_pde(p, [0.0, 1e-9]) for p in (problem, other))
     # Two unit Gaussians a distance apart: ∫|difference| = 2 (2Φ(shift/2) − 1).
     exact = 2.0 * math.erf(shift / 2 / math.sqrt(2))
-    found = density_error(one.frames[0], two.frames[0], np.ones(1)) * LOOSE
-    assert found == pytest.approx(exact, rel=1e-3)
+    found, _ = density_errors(one.frames[0], two.frames[0], np.ones(1), 1.0)
+    assert found * LOOSE == pytest.approx(exact, rel=1e-3)
     # m is the mean here, ε_g is 2 + 1 − 2m + …, all relative to their largest value.
     errors = order_parameter_errors(one, two)
     assert errors["m"] * LOOSE == pytest.approx(1.0, rel=1e-6)
     assert errors["q"] * LOOSE == pytest.approx(shift**2 / (1 + shift**2), rel=1e-3)
+
+
+@pytest.mark.parametrize(("share", "exempt"), [(9.0, True), (11.0, False)])
+def test_narrow_laws_may_be_displaced_by_what_is_promised_of_their_place(share, exempt):
+    shift, deviation = share * LOOSE, 2e-5
+    frames = [GaussianFrame(np.array([mean]), np.array([deviation])) for mean in (1.0, 1.0 + shift)]
+    in_l1, counted = density_errors(*frames, np.ones(1), 1.0)
+    assert in_l1 > 1e4
+    assert counted == (100.0 if exempt else in_l1)
 
 
 def test_full_precision_is_judged_by_its_closed_form():

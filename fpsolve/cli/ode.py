@@ -14,7 +14,10 @@ from fpsolve.cli.options import (
     read_problem,
     write_outputs,
 )
+from fpsolve.cli.streaming import check_same_problem, stopped
 from fpsolve.cli.tables import order_parameter_table
+from fpsolve.errors import ParameterError, SolveError
+from fpsolve.recording.signals import noticed
 
 NAME = "ode"
 SUMMARY = "integrate the macroscopic ODE of the isotropic closure"
@@ -27,17 +30,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_times(parser)
     parser.add_argument("--rtol", type=float, help="relative tolerance (default 1e-8)")
     add_output(parser)
+    text = "replace the solve in OUT.h5, of the same problem, by one up to the times asked for"
+    parser.add_argument("--resume", action="store_true", help=text)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Integrate, print the order parameters, write what was asked for."""
+    """Integrate, print the order parameters, write what was reached, whatever ends it.
+
+    An integration takes milliseconds, and is written whole when it ends: by itself, at a signal, or
+    where it fails. So it is begun anew by --resume, too.
+    """
     check_outputs(arguments)
     problem, options = read_problem(arguments)
     options.pop("scheme", None)  # the density's
     if arguments.rtol is None:
         options.pop("rtol", None)
-    with blame_file(arguments):
-        result = fpsolve.solve_ode(problem, **options)
-    print(order_parameter_table(result.times, result.order_parameters))
-    write_outputs(arguments, result)
+    if arguments.resume:
+        if arguments.output is None:
+            raise ParameterError("--resume", True, "needs -o OUT.h5, the solve to go on with")
+        check_same_problem(arguments, problem)
+        arguments.overwrite = True
+    with blame_file(arguments), noticed() as came:
+        try:
+            result = fpsolve.solve_ode(problem, callback=lambda *_: bool(came), **options)
+        except SolveError as error:
+            if arguments.output is not None and error.partial is not None:
+                fpsolve.save(error.partial, arguments.output, overwrite=arguments.overwrite)
+            raise
+        print(order_parameter_table(result.times, result.order_parameters))
+        write_outputs(arguments, result)
+    if came:
+        return stopped(arguments, float(result.times[-1]), "what was reached")
     return 0

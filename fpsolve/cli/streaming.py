@@ -12,7 +12,15 @@ from fpsolve.cli.options import write_picture
 from fpsolve.errors import ParameterError, StoreError
 from fpsolve.recording.signals import stopping_code
 
-__all__ = ["add_resume", "go_on", "reached", "stopped", "store_of", "write_plot"]
+__all__ = [
+    "add_resume",
+    "check_same_problem",
+    "go_on",
+    "reached",
+    "stopped",
+    "store_of",
+    "write_plot",
+]
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +48,19 @@ def go_on(arguments: argparse.Namespace, problem: Any, times: Any, **options: An
     """
     if arguments.output is None:
         raise ParameterError("--resume", True, "needs -o OUT.h5, the run to go on with")
+    check_same_problem(arguments, problem)
+    progress = not arguments.quiet
+    return fpsolve.resume(arguments.output, times=times, progress=progress, **options)
+
+
+def check_same_problem(arguments: argparse.Namespace, problem: Any) -> None:
+    """Refuse to go on with a file of -o that is about another problem.
+
+    Raises
+    ------
+    StoreError
+        If it is, or cannot be read.
+    """
     from fpsolve.recording.provenance import problem_hash
     from fpsolve.recording.reading import opened
 
@@ -47,17 +68,15 @@ def go_on(arguments: argparse.Namespace, problem: Any, times: Any, **options: An
         stored = file.attrs.get("problem_hash", "")
     if stored != problem_hash(problem):
         raise StoreError(f"{arguments.output}: holds another problem than {arguments.problem}")
-    progress = not arguments.quiet
-    return fpsolve.resume(arguments.output, times=times, progress=progress, **options)
 
 
-def stopped(arguments: argparse.Namespace, time: float) -> int:
+def stopped(arguments: argparse.Namespace, time: float, what: str = "a checkpoint") -> int:
     """Say in one line how far a run has come and how it goes on; return the exit code."""
     code = stopping_code()
     how = "terminated" if code == 143 else "interrupted"
     kept = "so far is what was kept"
     if arguments.output is not None:
-        kept = f"{arguments.output} holds a checkpoint; --resume goes on from it"
+        kept = f"{arguments.output} holds {what}; --resume goes on from it"
     print(f"{how} at tau = {time:g}; {kept}", file=sys.stderr)
     return code
 

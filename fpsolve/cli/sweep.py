@@ -10,10 +10,11 @@ from typing import Any
 
 import fpsolve
 from fpsolve.cli.options import add_output, check_outputs, write_outputs
-from fpsolve.cli.sweep_question import add_question, read_question
+from fpsolve.cli.sweep_points import Points, finished
+from fpsolve.cli.sweep_question import SweepQuestion, add_question, read_question
 from fpsolve.cli.sweep_table import sweep_table
 from fpsolve.errors import ParameterError
-from fpsolve.recording.signals import stopping_code
+from fpsolve.recording.signals import stopping_code, undisturbed
 
 NAME = "sweep"
 SUMMARY = "solve a grid of problems; exit code 1 when some of them failed"
@@ -34,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text = "only the I-th of N parts, as in a job array; `fpsolve merge` puts them together"
     parser.add_argument("--part", metavar="I/N", help=text)
     add_output(parser)
+    text = "solve only what OUT.h5.points, or the folder of --store, does not hold yet"
+    parser.add_argument("--resume", action="store_true", help=text)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -44,8 +47,38 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ParameterError("--workers", arguments.workers, "must be >= 1")
     part = _part(arguments.part)
     store = question.store if question.named or part is not None else None
+    points = None
+    if store is None and (arguments.output is not None or arguments.resume):
+        points = Points(arguments)
+        store = points.folder
+    result = finished(arguments, question)
+    if result is None:
+        options = question.options if points is None else points.options(question)
+        result = _solved(arguments, question, store, part, options)
+    print(sweep_table(result))
+    with undisturbed():
+        arguments.overwrite = arguments.overwrite or arguments.resume
+        write_outputs(arguments, result)
+        missing = len(result.not_reached)
+        if points is not None and not missing:
+            points.drop()
+    if result.stats["interrupted"] and missing:
+        kept = "the others are kept"
+        if points is not None:
+            kept = f"{store} holds the others; --resume goes on from there"
+        print(f"interrupted; {missing} points were not reached, {kept}")
+        return stopping_code()
+    if part is not None:
+        print(f"part {arguments.part} is in {store}; fpsolve merge puts all parts together")
+    return 1 if len(result.errors) > missing else 0
+
+
+def _solved(
+    arguments: argparse.Namespace, question: SweepQuestion, store: Any, part: Any,
+    options: dict[str, Any],
+) -> Any:  # fmt: skip
     with _executor(arguments) as executor:
-        result = fpsolve.sweep(
+        return fpsolve.sweep(
             question.problem,
             question.axes,
             question.solve,
@@ -54,17 +87,8 @@ def execute(arguments: argparse.Namespace) -> int:
             store=store,
             part=part,
             progress=True,
-            **question.options,
+            **options,
         )
-    print(sweep_table(result))
-    write_outputs(arguments, result)
-    missing = len(result.not_reached)
-    if result.stats["interrupted"]:
-        print(f"interrupted; {missing} points were not reached, the others are kept")
-        return stopping_code()
-    if part is not None:
-        print(f"part {arguments.part} is in {store}; fpsolve merge puts all parts together")
-    return 1 if len(result.errors) > missing else 0
 
 
 def _part(text: str | None) -> tuple[int, int] | None:

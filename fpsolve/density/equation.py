@@ -15,7 +15,7 @@ from fpsolve.numerics.kernels import Bins, Law
 from fpsolve.numerics.lattice import bins_between
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule, varies
+from fpsolve.problem.schedule import Schedule, value_at, varies
 
 __all__ = ["equation_of", "law_of", "narrowest_bin"]
 
@@ -29,6 +29,8 @@ _CRUDE = 0.05
 # away from its threshold a smoothed step equals 0 or 1 in double precision.
 _TEMPERATURES = 1.5
 _SMOOTH = 9.0
+# Layers of the least noisy weights are as wide as this share of the largest weight.
+_THINNEST = 1e-11
 _RULES = {"loss": kernels.DRIVING, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
 
 
@@ -46,7 +48,8 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     dynamics = problem.dynamics
     walls = dynamics.walls
     low, high = (-math.inf, math.inf) if walls is None else walls.solved
-    breaks = np.union1d(dynamics.breaks, _ends_of_smoothing(problem))
+    breaks, ends = dynamics.breaks, _ends_of_smoothing(problem)
+    breaks = np.union1d(breaks, ends) if ends.size else breaks
     breaks = breaks[(breaks > low) & (breaks < high)]
     absorbing = walls is not None and walls.kind == "absorb" and walls.margin == 0
     bins = bins_between(
@@ -80,7 +83,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         terms=terms,
         flat=_flat(problem, drift, shape, terms, bins, own, absorbing),
         probability=dynamics.probability,
-        scale=dynamics.sigma2,
+        scale=_scales(problem),
         relevance=relevance,
         walls=_wall_functionals(dynamics),
         offset=offset,
@@ -88,6 +91,34 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         fields=None if pieces is not None else _fields(dynamics, own),
         widest=None if pieces is not None else _widest(problem),
     )
+
+
+def _scales(problem: Problem) -> Array:
+    """S_k, but not so small that a law is thinner than positions resolve, (K,).
+
+    Weights whose quantized inputs (nearly) vanish see no noise: their laws contract to points, or
+    to layers at thresholds, of any width. This keeps them `_THINNEST` wide, of the largest weight,
+    while ε_g is about that of an untrained model.
+    """
+    dynamics, quantizer, rate = problem.dynamics, problem.weight_quantizer, problem.learning_rate
+    time = 0.0
+    if isinstance(rate, Schedule) and not dynamics.rate(0.0)[0] > 0:
+        # The middle of the first stretch on which anything moves.
+        _, start, duration, _, _ = _segment(rate, 0.0)
+        time = start + 0.5 * duration
+    now = float(dynamics.rate(time)[0])
+    largest = rate.largest if isinstance(rate, Schedule) else rate
+    if not now > 0 or not dynamics.sigma2.max() > 0:
+        return dynamics.sigma2
+    pull = dynamics.sigma2 + dynamics.ridge(time)
+    width = math.sqrt(problem.initial.variance) + abs(problem.initial.mean)
+    levels = np.array([-width, width]) if quantizer is None else quantizer.levels
+    drift = dynamics.kappa * dynamics.w_star - np.outer(levels, pull)
+    speed = now * np.abs(drift).max(axis=0)
+    error = problem.rho + value_at(problem.noise_variance, time)
+    heat = float(dynamics.diffusivity(time, error)) * largest / (now * (1.0 - problem.momentum))
+    thinnest = _THINNEST * max(width, float(np.abs(levels).max()))
+    return np.maximum(dynamics.sigma2, thinnest * speed / max(heat, 1e-300))
 
 
 def _wall_functionals(dynamics: Dynamics) -> Array:

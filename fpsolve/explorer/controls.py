@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import panel as pn
-from bokeh.models import CustomJSTickFormatter
+from bokeh.models import CustomJSTickFormatter, Div
 
 from fpsolve.explorer.settings import CONTROLS, GROUPS, Control, Settings, hidden
 
-__all__ = ["Controls", "at_once"]
+__all__ = ["Controls", "at_once", "note"]
 
 _TITLES = {"rules": "rules beyond the paper"}
 
@@ -39,10 +39,7 @@ class Controls:
         self._moved = moved
         self._quiet = True
         self.widgets = {n: _widget(c, self.settings[n]) for n, c in CONTROLS.items()}
-        self._messages = {
-            n: pn.pane.Str("", css_classes=["message"], visible=False, sizing_mode="stretch_width")
-            for n in CONTROLS
-        }
+        self._messages = {n: note(css_classes=["message"], visible=False) for n in CONTROLS}
         self.panels = [
             pn.Card(
                 *(
@@ -98,10 +95,16 @@ class Controls:
             names = {name, control.field}
             mine = bool(message) and not found and name not in out and {field, last} & names
             found = found or bool(mine)
-            pane, text = self._messages[name], message if mine else ""
-            if pane.object != text:
-                pane.param.update(object=text, visible=bool(text))
+            beside, text = self._messages[name], message if mine else ""
+            if beside.text != text:
+                beside.update(text=text, visible=bool(text))
         return found
+
+
+def note(**options: Any) -> Div:
+    """Return a line of text: Bokeh's own, as Panel's sends its style sheets with every change."""
+    styles = {"white-space": "pre-wrap"}
+    return Div(render_as_text=True, sizing_mode="stretch_width", styles=styles, **options)
 
 
 def at_once(widget: Any) -> Any:

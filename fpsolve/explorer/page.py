@@ -16,7 +16,7 @@ from bokeh.models import CustomJSTickFormatter
 
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
-from fpsolve.explorer.controls import Controls, at_once
+from fpsolve.explorer.controls import Controls, at_once, note
 from fpsolve.explorer.presets import PRESETS, preset
 from fpsolve.explorer.results import AT, COARSE, FULL, TIMES, python_text
 from fpsolve.explorer.settings import (
@@ -90,7 +90,7 @@ class Page:
         self._below: threading.Timer | None = None
         self._kept = kept
         self._trouble = ""
-        self.message = pn.pane.Str("", css_classes=["message"], sizing_mode="stretch_width")
+        self.message = note(css_classes=["message"])
         self.slider = pn.widgets.FloatSlider(
             label="time τ",
             start=0,
@@ -103,7 +103,7 @@ class Page:
         self._horizon = 0.0
         self._set_clock()
         self.slider.param.watch(lambda _: post(self._turned), "value")
-        self.about = pn.pane.Str("", sizing_mode="stretch_width")
+        self.about = note()
         self._build()
         if kept:
             self._restore(kept)
@@ -357,7 +357,7 @@ class Page:
         index = self._index
         self.views.show_time(self.result, index)
         error = self.result.order_parameters.generalization_error[index]
-        self.about.object = f"τ = {self.result.times[index]:.5g}    ε_g = {error:.6g}" + _frozen(
+        self.about.text = f"τ = {self.result.times[index]:.5g}    ε_g = {error:.6g}" + _frozen(
             self.result, index
         )
 
@@ -388,7 +388,7 @@ class Page:
 
     def _tell(self, field: str, message: str) -> None:
         beside = self.controls.tell(field, message)
-        self.message.object = "" if beside else message
+        self.message.text = "" if beside else message
 
     def keep(self) -> None:
         """Keep the curves shown; the link names the settings that gave them, and no others."""

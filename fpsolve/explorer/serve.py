@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -64,13 +65,41 @@ def explore(problem: Problem | None = None, *, horizon: float = 100.0) -> Any:
     >>> import fpsolve
     >>> page = fpsolve.explore()
     """
-    panel = _panel()
+    panel = _panel(inline=True)
     settings = _start(problem, horizon)
     from fpsolve.explorer.page import Page
 
-    page = Page(_shared_workers(), settings, panel.state.execute, lambda query: None)
+    shown: list[Any] = []
+    page = Page(_shared_workers(), settings, _poster(panel, shown), lambda query: None)
     controls = panel.Column(*page.sidebar, width=330)
-    return panel.Row(controls, panel.Column(*page.main, sizing_mode="stretch_width"))
+    shown.append(panel.Row(controls, panel.Column(*page.main, sizing_mode="stretch_width")))
+    return shown[0]
+
+
+def _poster(panel: Any, shown: list[Any]) -> Callable[[Callable[[], None]], None]:
+    """Return what runs a function where the pictures of `shown` may change, and sends them on.
+
+    In an app that Panel serves that is its document; in a notebook the kernel's own thread, between
+    cells; anywhere else nobody looks, and it is done at once.
+    """
+    document = panel.state.curdoc
+    if document is not None:
+        return lambda work: document.add_next_tick_callback(lambda: _in_one_message(panel, work))
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return lambda work: work()
+
+    def tell(work: Callable[[], None]) -> None:
+        work()
+        panel.io.push_notebook(*shown)
+
+    def post(work: Callable[[], None]) -> None:
+        # A kernel that has ended looks at nothing any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, work)
+
+    return post
 
 
 def serve(
@@ -217,14 +246,16 @@ def _start(problem: Problem | None, horizon: float) -> Settings:
     return settings_of(problem, horizon)
 
 
-def _panel() -> Any:
+def _panel(*, inline: bool = False) -> Any:
+    """Return Panel, what browsers need of it in the notebook itself if `inline`."""
     try:
         import panel
     except ImportError:
         raise ParameterError(
             "explore", "panel", "is not installed; pip install 'fpsolve[explore]'"
         ) from None
-    panel.extension(notifications=False)
+    # A notebook would otherwise load it from another host.
+    panel.extension(notifications=False, **({"inline": True} if inline else {}))
     return panel
 
 

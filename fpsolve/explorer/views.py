@@ -160,7 +160,7 @@ class Views:
         _legend(shape)
         # Curves fill this picture: its legend lies below it.
         legend = shape.legend[0]
-        legend.orientation = "horizontal"
+        legend.orientation, legend.spacing = "horizontal", 12
         shape.add_layout(legend, "below")
         return shape
 
@@ -188,7 +188,7 @@ class Views:
             x_range=self._taus["linear"],
             y_range=Range1d(0, 1),
             x_axis_label="τ",
-            y_axis_label=f"flips of a weight in a step, d = {FLIPS_OF}",
+            y_axis_label=f"flips a step, d = {FLIPS_OF}",
             toolbar_location=None,
         )
         shape.line("tau", "rate", source=self.sources["kept_flips"], color=_GREY, line_width=2,

@@ -137,32 +137,45 @@ def closure_order_parameters(
     )
 
 
+# What a problem may have besides without any bearing on unquantized weights but in its classes.
+_SHAPES = ("weight_quantizer.rounding", "teacher.input_scale")
+
+
 def stability_boundary(problem: Problem) -> float:
-    """Return the learning rate 2B(S + λ)/S² beyond which unquantized weights diverge.
+    """Return the learning rate beyond which unquantized weights diverge; 2B(S + λ)/S² in the paper.
 
     Parameters
     ----------
     problem : Problem
-        Its own learning rate is not used.
+        Its own learning rate and weight quantizer are not used.
 
     Returns
     -------
     float
-        The rate (dimensionless); with momentum β it is smaller by the factor 1 − β.
+        The rate 2B / Σ_k p_k S_k²/(S_k + λ + γ) over classes of coordinates with input moments S_k,
+        γ the weight decay (dimensionless); with momentum β it is smaller by the factor 1 − β.
 
     Raises
     ------
     ParameterError
-        If the ridge is scheduled.
+        If the ridge is scheduled, or with a surrogate, weight clipping or dampening.
 
     Notes
     -----
-    Source: paper Proposition VI.1, with the batch size B.
+    Class k has dv_k/dτ = −2η(S_k + λ + γ) v_k + η² S_k ε_g/B for the variance of its weights, and
+    ε_g holds Σ_k p_k S_k v_k: a matrix that is diagonal plus rank one, with an eigenvalue 0 where
+    Σ_k p_k η S_k²/(2B(S_k + λ + γ)) = 1.
+
+    Source: paper Proposition VI.1, with the batch size B; classes and decay by the same equation.
     """
+    taken = ("learning_rate", "noise_variance", "weight_decay", "momentum", *_SHAPES)
+    cure = "solve_pde shows whether weights diverge at a rate"
+    take_only(problem, taken, solver="stability_boundary", cure=cure)
     dynamics = problem.dynamics
-    restoring, sigma2 = float(dynamics.restoring[0]), float(dynamics.sigma2[0])
-    gain = 1 - problem.momentum
-    return 2 * problem.batch_size * restoring / sigma2**2 * gain
+    sigma2 = dynamics.sigma2
+    restoring = dynamics.restoring + problem.weight_decay
+    spread = float(dynamics.probability @ (sigma2**2 / restoring))
+    return 2 * problem.batch_size / spread * (1 - problem.momentum)
 
 
 def solve_ode(

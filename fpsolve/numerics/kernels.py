@@ -370,6 +370,8 @@ def _largest(values: Array) -> float:
 
 # --- the semi-discrete operator ------------------------------------------------------------------
 
+# Elements whose rows are worked on together, so that they stay in the fastest cache.
+_TILE = 128
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -412,14 +414,11 @@ def _exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> 
 
 
 @_part
-def _blend(mesh: Mesh, work: Work, c: Array, begin: int, end: int) -> None:
+def _blend(mesh: Mesh, work: Work, c: Array) -> None:
     """Σ_j c_j drift_j into the nodes' rows of `work.drift`, D·heat into the row after them."""
-    (nodes, elements), terms = mesh.mass.shape, mesh.drift.shape[0]
-    for j in range(nodes):
-        at = j * elements + begin
-        set_rows(work.drift, at, c, 0, mesh.drift, at, nodes * elements, terms, end - begin)
-    for e in range(_unsigned(begin), _unsigned(end)):
-        work.drift[nodes, e] = c[terms] * mesh.heat[e]
+    size, terms, elements = mesh.mass.size, mesh.drift.shape[0], mesh.heat.size
+    set_rows(work.drift, 0, c, 0, mesh.drift, 0, size, terms, size)
+    set_rows(work.drift, size, c, terms, mesh.heat, 0, elements, 1, elements)
 
 
 @_part
@@ -432,9 +431,7 @@ def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
 
 
 @_part
-def _spectral(
-    ref: Reference, mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array
-) -> None:
+def _spectral(ref: Reference, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
     """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`."""
     flux, drift = work.flux, work.drift
     nodes, elements = u.shape
@@ -456,6 +453,19 @@ def _fitted(mesh: Mesh, work: Work, u: Array, begin: int, end: int, out: Array) 
 
 
 @_part
+def _apply_operator(
+    scheme: int, ref: Reference, mesh: Mesh, work: Work, u: Array, out: Array
+) -> None:
+    """out = A u, unassembled, with the coefficients of `work.drift`."""
+    for begin in range(0, u.shape[1], _TILE):
+        end = min(begin + _TILE, u.shape[1])
+        if scheme == 0:
+            _spectral(ref, work, u, begin, end, out)
+        else:
+            _fitted(mesh, work, u, begin, end, out)
+
+
+@_part
 def _change(
     scheme: int,
     ref: Reference,
@@ -463,15 +473,13 @@ def _change(
     work: Work,
     at: tuple[Array, Array],
     u: Array,
-    begin: int,
-    end: int,
     out: Array,
 ) -> None:
     """out = (dA in the direction `along`) u at (c, D), with at = (along, (c, D))."""
     along, point = at
     if scheme == 0:
-        _blend(mesh, work, along, begin, end)
-        _spectral(ref, mesh, work, u, begin, end, out)
+        _blend(mesh, work, along)
+        _apply_operator(scheme, ref, mesh, work, u, out)
         return
     # Central difference; the direction is scaled so that D changes by a share _D_STEP.
     size = _D_STEP * point[-1] / max(abs(along[-1]), 1e-300)
@@ -481,10 +489,10 @@ def _change(
     for side in (-1.0, 1.0):
         for i in range(point.size):
             near[i] = point[i] + side * size * along[i]
-        _blend(mesh, work, near, begin, end)
-        _fitted(mesh, work, u, begin, end, other if side < 0.0 else out)
+        _blend(mesh, work, near)
+        _apply_operator(scheme, ref, mesh, work, u, other if side < 0.0 else out)
     for j in range(out.shape[0]):
-        for e in range(begin, end):
+        for e in range(out.shape[1]):
             out[j, e] = (out[j, e] - other[j, e]) / (2.0 * size)
 
 
@@ -522,9 +530,6 @@ def _shut(matrix: Array, mass: Array, shift: float, node: int, e: int) -> None:
 
 
 # --- linear algebra ------------------------------------------------------------------------------
-
-# Elements whose rows are worked on together, so that they stay in the fastest cache.
-_TILE = 128
 
 
 @_part
@@ -693,13 +698,12 @@ def _begin_step(
     for s in range(STAGES):
         for r in range(STAGES):
             work.coupling[s, r] = -COUPLING[s, r] / dt
+    for i in range(rank + 1):
+        if _any(slopes[i]):
+            _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
+    _blend(mesh, work, c)
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
-        for i in range(rank + 1):
-            if _any(slopes[i]):
-                at = (slopes[i], c)
-                _change(scheme, ref, mesh, work, at, u, begin, end, work.columns[i])
-        _blend(mesh, work, c, begin, end)
         _assemble(scheme, ref, mesh, work, shift, begin, end)
     for k in range(mesh.first.size - 1):
         if bins.absorbing[0] != 0.0:
@@ -746,13 +750,8 @@ def _take_stage(
     set_rows(start, 0, _START_WEIGHTS, weights, stages, 0, size, stage + 1, size)
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
-    for begin in range(0, elements, _TILE):
-        end = min(begin + _TILE, elements)
-        _blend(mesh, work, c, begin, end)
-        if scheme == 0:
-            _spectral(ref, mesh, work, start, begin, end, out)
-        else:
-            _fitted(mesh, work, start, begin, end, out)
+    _blend(mesh, work, c)
+    _apply_operator(scheme, ref, mesh, work, start, out)
     if stage > 0:
         # mass·Σ_r COUPLING_r U_r/dt; `coupling` has the opposite sign.
         set_rows(work.flux, 0, work.coupling, stage * STAGES, stages, size, size, stage, size)
@@ -984,16 +983,18 @@ def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motio
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
             b = cells.bins[e]
-            h = _polynomial(model.shape[b], left[e] + 0.5 * width[e])
-            inverse[e] = 1.0 / (h * h)
+            h, bent = _polynomial(model.shape[b], left[e] + 0.5 * width[e]), _bent(model, b)
+            inverse[e] = divided = 1.0 / (h * h)
             heat[e] = 2.0 * model.scale[k] / width[e]
             for j in range(nodes):
                 x = left[e] + 0.5 * width[e] * (1.0 + ref.nodes[j])
-                h = _polynomial(model.shape[b], x)
-                mass[j, e] = 0.5 * width[e] * ref.weights[j] / (h * h)
+                if bent:
+                    h = _polynomial(model.shape[b], x)
+                    divided = 1.0 / (h * h)
+                mass[j, e] = 0.5 * width[e] * ref.weights[j] * divided
                 for i in range(terms):
                     a = _polynomial(model.drift[i, k, b], x) - motion.speed[i, k]
-                    drift[i, j, e] = a / (h * h)
+                    drift[i, j, e] = a * divided
                 for i in range(count):
                     value = _polynomial(model.functionals[i, k, b], x)
                     functionals[i, j, e] = model.probability[k] * mass[j, e] * value

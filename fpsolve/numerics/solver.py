@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class Ending(enum.Enum):
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
 
 
+@functools.lru_cache(maxsize=32)
 def kernel_reference(element: Element) -> Reference:
     """The reference element as kernels take it."""
     return Reference(

@@ -184,6 +184,12 @@ class Problem:
             return np.asarray(w, dtype=np.float64)
         return self.weight_quantizer(w)
 
+    def quantized_square(self, w: ArrayLike) -> NDArray[np.float64]:
+        """Return E ψ(w)² elementwise; the square of ψ(w) unless that is random."""
+        if self.weight_quantizer is None:
+            return np.square(np.asarray(w, dtype=np.float64))
+        return self.weight_quantizer.mean_square(w)
+
     def drift(self, w: ArrayLike, w_star: ArrayLike, tau: float = 0.0) -> NDArray[np.float64]:
         """Return a(w; w*) = η(h(κ w* − (S + λ) ψ(w)) − b) at τ, broadcast (paper Eq. 5)."""
         teacher = np.asarray(w_star, dtype=np.float64)

@@ -15,6 +15,7 @@ from scipy.optimize import brentq, minimize, minimize_scalar
 from fpsolve.density.solve import solve_pde
 from fpsolve.display import Shown
 from fpsolve.errors import ParameterError, SolveError
+from fpsolve.macro.closure import stability_boundary
 from fpsolve.problem.checks import finite, integer
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
@@ -177,7 +178,8 @@ def best_rate(
     Raises
     ------
     ParameterError
-        If an argument is out of range, or no rate between the bounds reaches the target.
+        If an argument is out of range, or no rate between the bounds reaches the target or keeps
+        weights bounded.
 
     Notes
     -----
@@ -220,7 +222,7 @@ def _best_rate(
     rate, least = search.best
     if not math.isfinite(least) and not search.interrupted:
         if target is None:
-            raise ParameterError("bounds", limits, "hold no rate at which weights stay; lower them")
+            raise ParameterError("bounds", limits, _diverging(problem))
         allowed = (
             f"is reached by tau = {horizon:g} at no rate between {limits[0]:g} and {limits[1]:g}"
         )
@@ -228,6 +230,18 @@ def _best_rate(
     scanned, outcome = np.array(search.tried[: grid.size]).T.copy()
     chosen = replace(problem, learning_rate=rate)
     return BestRate(chosen, horizon, target, least, scanned, outcome, search.stats)
+
+
+def _diverging(problem: Problem) -> str:
+    """What to say where weights diverge at every rate tried."""
+    told = "hold no rate at which weights stay bounded"
+    try:
+        edge = stability_boundary(replace(problem, learning_rate=1.0))
+    except ParameterError:
+        edge = math.nan
+    if problem.weight_quantizer is None and math.isfinite(edge):
+        return f"{told}: they diverge beyond {edge:.4g} (stability_boundary); bounds below that do"
+    return f"{told} by the horizon; lower them"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -69,7 +69,8 @@ def verdict_of(record: dict[str, Any]) -> str:
     if "ended" in record:
         return str(record["ended"])
     errors = stages[-1]["errors"]
-    if all(errors[name] <= most for name, most in PROMISED.items()):
+    counted = {**errors, "L1": errors.get("L1 unless displaced", errors["L1"])}
+    if all(counted[name] <= most for name, most in PROMISED.items()):
         return "holds"
     warned = any("depends" in text for stage in stages for text in stage.get("warned", ()))
     return "said" if warned else "wrong"

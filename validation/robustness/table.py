@@ -61,6 +61,9 @@ def _errors(records: list[dict[str, Any]]) -> list[str]:
     for name, most in PROMISED.items():
         median, high, top = np.quantile([e[name] for e in found], [0.5, 0.99, 1.0])
         lines.append(f"| {_SIGNS[name]} | {most:g} | {median:.2g} | {high:.2g} | {top:.2g} |")
+    displaced = sum(e["L1"] > 100.0 >= e.get("L1 unless displaced", math.inf) for e in found)
+    if displaced:
+        lines += ["", f"L¹ is beyond it by displacement alone in {displaced}."]
     return [*lines, ""]
 
 
