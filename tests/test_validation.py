@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, Result, load_item, work_out
 from validation.claims import VERDICTS, Answer, answer, judged
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
-from validation.mutations import MUTATIONS, mutated
+from validation.mutations import MUTATIONS, altered, mutated
 from validation.noticed import RECORD, gate_id, noticed
 from validation.parts import keeping, part
 from validation.report import WORDS, sizes, summary, write_report
@@ -92,6 +94,16 @@ def test_the_record_is_no_invention() -> None:
     }
     assert red == {gate for gate, by in record.items() if "statics-of-another-problem" in by}
     assert red
+
+
+def test_altered_numbers_turn_a_gate_red_from_a_smallest_amount_on() -> None:
+    """Of three numbers one is judged, within 5 % of 2: an error of 10 % is the first seen."""
+    data = {"found": [2.0], "seed": 3, "other": 1.0}
+    module = types.SimpleNamespace(
+        gates=lambda d: [Gate.near("g = 1", d["found"][0], 2.0, 0.1, "")]
+    )
+    with mock.patch("validation.mutations.load_item", return_value=module):
+        assert altered("x", data) == {"g = #": ["found off by 10 %"]}
 
 
 def test_parts_of_an_interrupted_item_are_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which deliberate error has turned which gate red: the record that `--mutations all` writes."""
+"""Which deliberate error has turned which gate red: the record of `--mutations --record`."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def _record() -> dict[str, dict[str, list[str]]]:
 
 
 def noticed(item: str, gate: Gate) -> list[str]:
-    """Return the mutations that have turned the gate red, by the record."""
+    """Return what has turned the gate red: mutations, or its own numbers off by a stated amount."""
     return _record().get(item, {}).get(gate_id(gate.name), [])

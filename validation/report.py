@@ -44,6 +44,12 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
         "machine": f"{platform.system()} {platform.machine()}",
         "claims": [asdict(claim) for result in results for claim in result.claims],
         "power": {name: value for r in results for name, value in r.power.items()},
+        "never_red": [
+            f"{r.name}: {gate.name}"
+            for r in results
+            for gate in r.gates
+            if not noticed(r.name, gate)
+        ],
         "items": {
             result.name: {
                 "title": result.title,
@@ -198,7 +204,8 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
         "see it. What each gate <em>sees</em> is by how much the measured number must be off to "
         "turn it red with a chance of 95 per cent, from the truth where there is one, else from "
         "where it is; <em>noticed</em> names deliberate errors in theory or simulation that have "
-        "turned it red.</p>"
+        "turned it red or, where none of them reaches it, by how much which of the numbers that it "
+        "judges must be off.</p>"
         f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
         f"{told['seconds']:.0f} s this "
         f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table, stacks=True)

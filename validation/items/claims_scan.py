@@ -284,7 +284,7 @@ def plain(data: dict[str, Any]) -> dict[str, tuple[str, str]]:
             "Training follows two equations for two averages, the better the larger the model",
             "the proof assumes normally distributed weights: quantized ones are off that by "
             f"{100 * min(quantized):.0f} to {100 * max(quantized):.0f} %, unquantized ones by "
-            f"{100 * max(free):.0g} %",
+            f"less than {max(100 * max(free), 0.01):.2g} %",
         ),
         "fig8-ode": (
             "Those two equations follow simulated training closely in all panels of a figure",
