@@ -39,6 +39,11 @@ def test_every_public_name_is_on_an_api_page() -> None:
     assert sorted(entries()) == sorted(NAMES)
 
 
+def test_the_changes_name_every_public_name() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if not re.search(rf"\b{name}\b", text)] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_public_name_has_an_example(name: str) -> None:
     text = entries()[name] + (inspect.getdoc(getattr(fpsolve, name)) or "")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import shutil
+import subprocess
 
 import h5py
 import numpy as np
 import pytest
 from test_resume_density import Killed, Mortal, looking_always, status  # noqa: F401
+from test_store_targets import tiny_disk  # noqa: F401
 
 import fpsolve
 from fpsolve import (
@@ -19,6 +23,7 @@ from fpsolve import (
     resume,
     solve_mckean_vlasov,
 )
+from fpsolve.recording.hdf5 import Hdf5Sink
 
 TIMES = [0.0, 0.3, 1.0, 2.5]
 
@@ -239,3 +244,27 @@ def test_loaded_files_are_checked(tmp_path) -> None:
         file["frames/u"][...] *= 1.1
     with pytest.raises(StoreError, match="mass 1"):
         load(tmp_path / "r.h5")
+
+
+def test_files_are_no_larger_than_repacked_ones(tmp_path) -> None:
+    if shutil.which("h5repack") is None:
+        pytest.skip("no h5repack on the path")
+    model, initial = CASES["mean field"]
+    path, packed = tmp_path / "r.h5", tmp_path / "packed.h5"
+    run = solve_mckean_vlasov(model, initial, np.linspace(0.0, 2.0, 60), store=path)
+    subprocess.run(["h5repack", path, packed], check=True)
+    assert path.stat().st_size <= 1.2 * packed.stat().st_size
+    assert_same(load(packed), run)
+
+
+def test_a_full_disk_is_one_error_and_leaves_what_there_was(tiny_disk) -> None:  # noqa: F811
+    model, initial = CASES["mean field"]
+    path = tiny_disk / "r.h5"
+    sink = Hdf5Sink(path)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        solve_mckean_vlasov(model, initial, np.linspace(0.0, 2.0, 4000), store=sink)
+    assert caught.value.errno == errno.ENOSPC
+    assert [p.name for p in tiny_disk.iterdir()] == ["r.h5"]
+    with h5py.File(path) as file:  # As the last commit left it.
+        assert file.attrs["kind"] == "mckean-vlasov"
+        assert file["time"].size < 4000

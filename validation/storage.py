@@ -1,12 +1,13 @@
 """What it costs to keep runs in a file: `python -m validation.storage [overhead | memory KIND]`.
 
-`overhead` compares the CPU time of runs with and without `store=`, 1000 output times each; `memory`
-runs KIND (`pde` or `ste`) with more and more output times, each in a process of its own, and tells
-the largest resident memory.
+`overhead` compares the CPU time of runs with and without `store=`, 1000 output times each, and says
+what a file costs as such and what each time does; `memory` runs KIND (`pde` or `ste`) with more and
+more output times, each in a process of its own, and tells the largest resident memory.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import subprocess
 import sys
@@ -41,21 +42,60 @@ def _runs(count: int, horizon: float) -> dict[str, Callable[[Path | None], Any]]
     }
 
 
+def _solves(count: int) -> dict[str, Callable[[Path | None], Any]]:
+    """Solves that differ in what they cost and in what they write."""
+    several = fpsolve.Teacher([-1.0, -0.3, 0.3, 1.0], [0.25] * 4)
+    fine = fpsolve.UniformQuantizer(bit_width=4, omega=1.0)
+    classes = dataclasses.replace(_PROBLEM, weight_quantizer=fine, teacher=several)
+    well = fpsolve.McKeanVlasov(
+        [lambda x: x - x**3, lambda x: -x, np.ones_like],
+        0.5,
+        coefficients=lambda t, M: [1.0, 0.8, 0.8 * M[0]],
+        functionals=[lambda x: x],
+    )
+    start = fpsolve.GaussianInitial(0.3, 0.4)
+
+    def pde(problem: fpsolve.Problem, **options: Any) -> Callable[[Path | None], Any]:
+        times = np.linspace(0.0, 20.0, count)
+        return lambda store: fpsolve.solve_pde(problem, times, store=store, **options)
+
+    return {
+        "pde, 2 bits, rtol 1e-9": pde(_PROBLEM, rtol=1e-9),
+        "pde, 4 bits, 4 teachers, rtol 1e-9": pde(classes, rtol=1e-9),
+        "pde, 2000 cells": pde(_PROBLEM, scheme="scharfetter-gummel"),
+        "mckean-vlasov, double well": lambda store: fpsolve.solve_mckean_vlasov(
+            well, start, np.linspace(0.0, 20.0, count), store=store
+        ),
+        "ste, d = 1000, tau = 20": _runs(count, 20.0)["ste"],
+        "ste, d = 1000, tau = 1000": _runs(count, 1000.0)["ste"],
+    }
+
+
 def _overhead() -> None:
+    print("seconds of CPU: plain, with store=; for the file as such, for each of its 1000 times")
+    for name in _solves(2):
+        least = {count: _both(_solves(count)[name]) for count in (2, 1000)}
+        plain, stored = least[1000]
+        constant = least[2][1] - least[2][0]
+        each = (stored - plain - constant) / 1000
+        print(
+            f"{name}: {plain:.3f}, {stored:.3f}, {stored / plain - 1:+.1%}; "
+            f"{1e3 * constant:.0f} ms, {1e6 * each:.0f} us",
+            flush=True,
+        )
+
+
+def _both(run: Callable[[Path | None], Any]) -> tuple[float, float]:
+    """Least CPU time of three runs without and with a file."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    run(None)
     with tempfile.TemporaryDirectory() as folder:
-        for horizon in (20.0, 1000.0):
-            for kind, run in _runs(1000, horizon).items():
-                run(None)
-                seconds = []
-                for store in (None, Path(folder) / f"{kind}{horizon}.h5"):
-                    begin = time.process_time()
-                    run(store)
-                    seconds.append(time.process_time() - begin)
-                plain, stored = seconds
-                print(
-                    f"{kind} to tau = {horizon:g}: {plain:.2f} s, {stored:.2f} s with store=, "
-                    f"{stored / plain - 1:+.1%}"
-                )
+        for number in range(3):
+            for stored in (False, True):
+                begin = time.process_time()
+                run(Path(folder) / f"{number}.h5" if stored else None)
+                seconds[stored].append(time.process_time() - begin)
+    return min(seconds[False]), min(seconds[True])
 
 
 def _memory(kind: str) -> None:

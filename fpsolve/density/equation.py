@@ -118,7 +118,7 @@ def _scales(problem: Problem) -> Array:
     error = problem.rho + value_at(problem.noise_variance, time)
     heat = float(dynamics.diffusivity(time, error)) * largest / (now * (1.0 - problem.momentum))
     thinnest = _THINNEST * max(width, float(np.abs(levels).max()))
-    return np.maximum(dynamics.sigma2, thinnest * speed / max(heat, 1e-300))
+    return np.asarray(np.maximum(dynamics.sigma2, thinnest * speed / max(heat, 1e-300)))
 
 
 def _wall_functionals(dynamics: Dynamics) -> Array:

@@ -72,6 +72,8 @@ class State:
         What started beyond absorbing walls.
     before : tuple of (float, Frame, ndarray)
         Until when, and what, the density was before the solver took over.
+    law : tuple of (float, Law)
+        The law from the start on, and when that is.
     """
 
     solver: Solver
@@ -79,6 +81,7 @@ class State:
     foreign: ForeignLaw | None = None
     frozen: FrozenStart | None = None
     before: tuple[float, Frame, Array] | None = None
+    law: tuple[float, Law] | None = None
 
 
 def begin(
@@ -107,7 +110,7 @@ def begin(
         grid = ScharfetterGummel(
             problem, law, rtol=work, cells=cells, start=start, horizon=float(times[-1])
         )
-        return State(grid, least, foreign, before=before)
+        return State(grid, least, foreign, before=before, law=(start.time, law))
     equation = equation_of(problem, work)
     initial: Initial = start
     frozen, time = None, start.time
@@ -133,7 +136,7 @@ def begin(
             initial, time = walled, start.time + walled.time
             before = (time, frame, moments)
     solver = _solver(equation, law, initial, order, work, errors, time)
-    return State(solver, least, foreign, frozen, before)
+    return State(solver, least, foreign, frozen, before, law=(start.time, law))
 
 
 def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) -> State:
@@ -146,7 +149,8 @@ def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) ->
     frozen = None
     if walls is not None and walls.kind == "absorb":
         frozen = FrozenStart.none(problem.teacher.values.size, order)
-    return State(_solver(equation, law, given, order, work, errors), least, foreign, frozen)
+    solver = _solver(equation, law, given, order, work, errors)
+    return State(solver, least, foreign, frozen, law=(0.0, law))
 
 
 def _solver(
@@ -315,7 +319,11 @@ class Run:
     def _law(self, time: float) -> Law:
         """The law from `time` on, the same until schedules land."""
         if self._kept is None or time >= self._until:
-            self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
+            first = self.state.law
+            if first is not None and first[0] == time:
+                self._kept = first[1]
+            else:
+                self._kept = law_of(self.problem, time, self.state.least, self.state.foreign)
             self._until = min((t for t in self._landings if t > time), default=math.inf)
         return self._kept
 

@@ -95,6 +95,8 @@ def solve_pde(
         Densities, order parameters and statistics. `stats["time_error"]` adds up the estimated
         error of every step, relative to the largest ε_g; `stats["space_error"]` (spectral volumes)
         is the L¹ norm that the highest modes carry. Both are cautious: they overestimate.
+        `stats["lifted"]` bounds what keeping densities positive has added to the errors of
+        functionals, or a tenth of what it has added to those of densities; see `docs/accuracy.md`.
 
     Raises
     ------

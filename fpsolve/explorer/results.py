@@ -19,6 +19,8 @@ from fpsolve.particles.ste import simulate_ste
 from fpsolve.plots.figures import save_figure
 from fpsolve.plots.overview import plot_overview
 from fpsolve.plots.together import side_by_side
+from fpsolve.problem.problem import Problem
+from fpsolve.problem.quantizer import UniformQuantizer
 from fpsolve.store.files import save
 from fpsolve.studies.flip_rate import flip_rate
 
@@ -36,6 +38,8 @@ _LARGEST, _SMALLEST = 900, 100
 _RUNS = 4
 # Dimension of the machine whose flip rate is shown.
 FLIPS_OF = 900
+# What loads the compiled solver.
+_WARM = Problem(weight_quantizer=UniformQuantizer(2, 1.0), input_quantizer=None, learning_rate=0.1)
 
 
 def requested(horizon: float) -> Array:
@@ -131,6 +135,7 @@ def _solve_text(problem: str, result: str, name: str, horizon: float) -> str:
 
 TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "nothing": lambda: iter(()),
+    "warm": lambda: iter([solve_pde(_WARM, [1.0], rtol=COARSE)]),
     "density": density,
     "references": references,
     "particles": particles,

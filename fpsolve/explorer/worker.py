@@ -105,6 +105,8 @@ def main() -> None:
         os.nice(_PATIENT)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # Kernels compile for longer than a task may take, at their first use on a machine.
+    TASKS["warm"]()
     _send(sink, (READY, None))
     serve(sys.stdin.buffer, sink)
 

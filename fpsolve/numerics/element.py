@@ -43,6 +43,8 @@ class Element:
         ∫ φ_i' φ_j and ∫ φ_i' φ_j' of the nodal basis.
     primitive : ndarray, shape (p + 2, p + 1)
         Nodal values to Legendre coefficients of the antiderivative that vanishes at −1.
+    parts : ndarray, shape (2p, p + 1)
+        Nodal values to averages over 2p equal parts, p of each half.
     """
 
     order: int
@@ -56,6 +58,7 @@ class Element:
     weak: Array
     stiffness: Array
     primitive: Array
+    parts: Array
 
     def interpolation(self, points: Array) -> Array:
         """Return the matrix from nodal values to values at `points` in [−1, 1]."""
@@ -93,6 +96,8 @@ def reference_element(order: int) -> Element:
     powers = nodes[:, None] ** np.arange(3)
     bubbles = (1 - nodes[:, None] ** 2) * powers
     restore = bubbles @ np.linalg.inv(powers.T @ (weights[:, None] * bubbles))
+    primitive = np.asarray(legendre.legint(to_legendre, lbnd=-1), dtype=np.float64)
+    edges = legendre.legvander(np.linspace(-1.0, 1.0, 2 * order + 1), order + 1)
     return Element(
         order,
         nodes,
@@ -104,5 +109,6 @@ def reference_element(order: int) -> Element:
         restore,
         np.ascontiguousarray((weights[:, None] * derivative).T),
         derivative.T @ (weights[:, None] * derivative),
-        np.asarray(legendre.legint(to_legendre, lbnd=-1), dtype=np.float64),
+        primitive,
+        order * np.diff(edges, axis=0) @ primitive,
     )

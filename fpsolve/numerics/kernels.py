@@ -114,6 +114,7 @@ class Reference(NamedTuple):
     halves: Array
     merge: Array
     restore: Array
+    parts: Array
 
 
 class Bins(NamedTuple):
@@ -1040,6 +1041,8 @@ _MERGE = 0.01
 # of the mass that an element may leave unresolved.
 _GROW = 0.3
 _TRIM = 0.03
+# Steps for whose drift there is to be room at an end.
+_AHEAD = 2.0
 _FEWEST = 4
 # Cells that one growth may add at one end; they widen, so that they reach anywhere.
 _MOST_NEW = 512
@@ -1051,7 +1054,7 @@ def _importance(
     model: Model,
     u: Array,
     lift: float,
-    needs: tuple[float, float],
+    needs: tuple[float, float, bool],
     sizes: Array,
     marks: Array,
 ) -> None:
@@ -1059,9 +1062,10 @@ def _importance(
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
     low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
-    `Limits.idle` and what `clock[CARE]` asks for. It goes to `marks[0]`; `marks[1]` is overwritten.
+    `Limits.idle`, what `clock[CARE]` asks for, and whether ripples of rare classes count less, for
+    they are lifted. It goes to `marks[0]`; `marks[1]` is overwritten.
     """
-    idle, care = needs
+    idle, care, eased = needs
     last, out = u.shape[0] - 1, marks[0]
     peak = max(1e-300, _extremes(mesh, u, marks)[1])
     for i in range(sizes.size):
@@ -1074,6 +1078,8 @@ def _importance(
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
             ripple = _HEIGHT * care / (max(lift * lowest, peak) * mesh.width[e])
+            if eased:
+                ripple *= _ease(model.relevance[k])
             value = max(model.relevance[k], ripple)
             for i in range(sizes.size):
                 if model.rule[i] >= GUARDED:
@@ -1081,6 +1087,15 @@ def _importance(
                     far = max(abs(f[0, e] / mesh.mass[0, e]), abs(f[last, e] / mesh.mass[last, e]))
                     value = max(value, far / sizes[i])
             out[e] = value * mesh.inverse[e]
+
+
+@_part
+def _ease(relevance: float) -> float:
+    """By how much ripples of a class count: those of a rare one are lifted, see `_lift`.
+
+    What is left of them is of the order of the errors that count by `relevance`.
+    """
+    return math.sqrt(relevance)
 
 
 @_part
@@ -1115,7 +1130,7 @@ def _mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float, tuple[float, float]],
+    bounds: tuple[float, float, tuple[float, float, bool]],
     marks: Array,
     ends: Array,
 ) -> Indices:
@@ -1193,6 +1208,18 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 
 @_part
+def _least_part(ref: Reference, u: Array, e: int) -> float:
+    """Least average of element e over 2p equal parts."""
+    least = np.inf
+    for i in range(ref.parts.shape[0]):
+        average = 0.0
+        for j in range(u.shape[0]):
+            average += ref.parts[i, j] * u[j, e]
+        least = min(least, average)
+    return least
+
+
+@_part
 def _union(ref: Reference, u: Array, e: int, width: float, out: Array) -> float:
     """Put the union of elements e, e + 1 into `out`; return the L¹ change.
 
@@ -1229,13 +1256,20 @@ def _union(ref: Reference, u: Array, e: int, width: float, out: Array) -> float:
 
 @_maker
 def _regrid(
-    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+    ref: Reference,
+    cells: Cells,
+    u: Array,
+    marks: Array,
+    width: Array,
+    action: Indices,
+    most: float,
+    least: Array,
 ) -> tuple[Cells, Array]:
     """Carry out `action`; return the new cells and density.
 
     Splitting is exact. A union keeps the moments up to the second and both end values; it happens
-    only where it changes the density, and leaves unresolved, less than `most`. Dropped elements are
-    empty, see `_trim`.
+    only where it changes the density, and leaves unresolved, less than `most`, and makes nothing of
+    class k smaller than `least[k]`. Dropped elements are empty, see `_trim`.
     """
     n, elements = u.shape
     room = elements
@@ -1272,7 +1306,12 @@ def _regrid(
             if action[e] == MERGE and index % 2 == 0:
                 change = _union(ref, u, e, width[e], joined[:, 0])
                 change = max(change, _tail(joined, 0, 2 * width[e], ref.modes))
-                if change * max(importance[e], importance[e + 1]) < most:
+                sound = True
+                if math.isfinite(least[k]):
+                    sound = _least_part(ref, joined, 0) >= least[k]
+                    for j in range(n):
+                        sound = sound and joined[j, 0] >= least[k]
+                if sound and change * max(importance[e], importance[e + 1]) < most:
                     for j in range(n):
                         new_u[j, count] = joined[j, 0]
                     new_u[0, count] = u[0, e]
@@ -1359,6 +1398,7 @@ def _grow(
     reach: Array,
     ends: Array,
     limit: float,
+    relevance: Array,
 ) -> tuple[Cells, Array]:
     """Add empty elements that span `reach` (2, K) to the domains where `ends` exceeds `limit`."""
     n, classes = u.shape[0], cells.first.size - 1
@@ -1384,28 +1424,82 @@ def _grow(
         at += counts[2 * k]
         for i in range(counts[2 * k]):
             _copy_column(extra[2 * k], i, new, at - 1 - i)
-        if counts[2 * k] > 0:
-            _continue(ref, u[0, begin], 0, new_u[:, at - 1])
         for e in range(begin, end):
             new[0, at], new[1, at], new[2, at] = cells.bins[e], cells.level[e], cells.index[e]
             _copy_column(u, e, new_u, at)
             at += 1
         for i in range(counts[2 * k + 1]):
             _copy_column(extra[2 * k + 1], i, new, at + i)
+        rare = relevance[k] < 1.0
+        if counts[2 * k] > 0:
+            _continue(ref, u[0, begin], 0, rare, new_u[:, at - (end - begin) - 1])
         if counts[2 * k + 1] > 0:
-            _continue(ref, u[n - 1, end - 1], 1, new_u[:, at])
+            _continue(ref, u[n - 1, end - 1], 1, rare, new_u[:, at])
         at += counts[2 * k + 1]
         first[k + 1] = at
+        if rare and counts[2 * k] + counts[2 * k + 1] > 0:
+            own = (first[k] + counts[2 * k], at - counts[2 * k + 1])
+            _settle(ref, bins, new, new_u, (first[k], at), own)
     return Cells(new[0].copy(), new[1].copy(), new[2].copy(), first), new_u
 
 
 @_part
-def _continue(ref: Reference, end_value: float, side: int, out: Array) -> None:
-    """An element of mass zero that continues the density's end value on that side."""
+def _continue(ref: Reference, end_value: float, side: int, tapers: bool, out: Array) -> None:
+    """An element that continues the density's end value on that side.
+
+    It is of mass zero, with a ripple, or it `tapers` off without one, and its mass is to be taken
+    elsewhere.
+    """
     node = 0 if side else out.size - 1
+    if tapers:
+        for j in range(out.size):
+            share = 0.5 * abs(ref.nodes[j] + ref.nodes[node])
+            out[j] = end_value * share ** (out.size - 1)
+        return
     for j in range(out.size):
         out[j] = -ref.restore[j, 0] * ref.weights[node] * end_value
     out[node] += end_value
+
+
+@_part
+def _settle(
+    ref: Reference,
+    bins: Bins,
+    cells: Indices,
+    u: Array,
+    whole: tuple[int, int],
+    before: tuple[int, int],
+) -> None:
+    """Give the elements `whole` the mass that those of them in `before` have."""
+    mass, total = 0.0, 0.0
+    for e in range(whole[0], whole[1]):
+        own = 0.0
+        for j in range(u.shape[0]):
+            own += ref.weights[j] * u[j, e]
+        own *= bins.span[cells[0, e]] * 2.0 ** (-cells[1, e])
+        total += own
+        if before[0] <= e < before[1]:
+            mass += own
+    for e in range(whole[0], whole[1]):
+        for j in range(u.shape[0]):
+            u[j, e] *= mass / total
+
+
+@_part
+def _minor(mesh: Mesh, k: int) -> bool:
+    """Whether class k is so small a part of the whole that elements it might need cost little."""
+    return bool(4 * (mesh.first[k + 1] - mesh.first[k]) < mesh.width.size)
+
+
+@_part
+def _outward(mesh: Mesh, c: Array, k: int, side: int) -> float:
+    """Drift at an end of the domain of class k, positive if it leads out."""
+    e = mesh.first[k + 1] - 1 if side else mesh.first[k]
+    node = mesh.mass.shape[0] - 1 if side else 0
+    drift = 0.0
+    for i in range(mesh.drift.shape[0]):
+        drift += c[i] * mesh.drift[i, node, e]
+    return drift if side else -drift
 
 
 @_part
@@ -1418,45 +1512,105 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
 
 
 @_part
+def _idle_run(
+    mesh: Mesh, u: Array, importance: Array, k: int, side: int, most: float, left: int, ahead: float
+) -> int:
+    """Number of elements at an end of class k that carry nothing, one more than may be dropped.
+
+    Where the class is a small part of the whole they are all those that together carry less than
+    `most`, and are no nearer to the others than `ahead`; else two at a time.
+    """
+    at, inward = (mesh.first[k + 1] - 1, -1) if side else (mesh.first[k], 1)
+    if not _minor(mesh, k):
+        few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
+        return 2 if few else 0
+    carried, count = 0.0, 0
+    while count < left - 2:
+        carried += _held(mesh, u, importance, at + inward * count)
+        if carried >= most:
+            break
+        count += 1
+    while count > 0 and ahead > 0.0:
+        count -= 1
+        ahead -= mesh.width[at + inward * count]
+    return count
+
+
+@_part
+def _hand_in(ref: Reference, mesh: Mesh, u: Array, at: int, inner: int) -> None:
+    """Give what element `at` holds to element `inner`, its end values unchanged."""
+    # Masses know h, which may differ between the two.
+    held, room = 0.0, 0.0
+    for j in range(u.shape[0]):
+        held += mesh.mass[j, at] * u[j, at]
+        room += mesh.mass[j, inner] * ref.restore[j, 0]
+    for j in range(u.shape[0]):
+        u[j, inner] += held / room * ref.restore[j, 0]
+
+
+@_part
+def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
+    """Give what elements `low` … `high` of class k hold to all its others, by a common factor.
+
+    One element alone, if it is narrow, might get more than it holds.
+    """
+    begin, end = mesh.first[k], mesh.first[k + 1]
+    held, kept = 0.0, 0.0
+    for e in range(begin, end):
+        for j in range(u.shape[0]):
+            if low <= e <= high:
+                held += mesh.mass[j, e] * u[j, e]
+            else:
+                kept += mesh.mass[j, e] * u[j, e]
+    for e in range(begin, end):
+        for j in range(u.shape[0]):
+            # What is dropped at one end must not get anything from the other.
+            u[j, e] *= 0.0 if low <= e <= high else 1.0 + held / kept
+
+
+@_part
 def _trim(
     ref: Reference,
     bins: Bins,
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    importance: Array,
-    most: float,
+    marks: tuple[Array, Array],
+    bounds: tuple[float, float],
+    motion: tuple[Array, float],
     action: Indices,
 ) -> None:
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
-    What little they held moves one element inward, so that no mass is lost.
+    What little they held moves inward, so that no mass is lost. marks = (importance, ends), bounds
+    = (most to be dropped, `ends` above which a domain grows), motion = ((c, D), step).
     """
+    (importance, ends), (most, grow), (c, step) = marks, bounds, motion
+    growing = _largest(ends[0]) > grow or _largest(ends[1]) > grow
     for k in range(cells.first.size - 1):
-        begin, end = cells.first[k], cells.first[k + 1]
-        left = end - begin
+        left = cells.first[k + 1] - cells.first[k]
         for side in range(2):
-            at = end - 1 if side else begin
-            inner = at - 1 if side else at + 1
+            at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
             if left < _FEWEST or action[at] == DROP or _at_wall(bins, cells, at, side):
                 continue
-            if _held(mesh, u, importance, at) >= most or _held(mesh, u, importance, inner) >= most:
+            if ends[side, k] > grow or (growing and not _minor(mesh, k)):
                 continue
-            # Masses know h, which may differ between the two.
-            held, room = 0.0, 0.0
-            for j in range(u.shape[0]):
-                held += mesh.mass[j, at] * u[j, at]
-                room += mesh.mass[j, inner] * ref.restore[j, 0]
-            for j in range(u.shape[0]):
-                u[j, inner] += held / room * ref.restore[j, 0]
-            for e in (at, inner):
+            ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
+            count = _idle_run(mesh, u, importance, k, side, most, left, ahead)
+            if count < 2:
+                continue
+            inner = at + inward * (count - 1)
+            if _minor(mesh, k):
+                _share_out(mesh, u, k, min(at, inner - inward), max(at, inner - inward))
+            else:
+                _hand_in(ref, mesh, u, at, inner)
+            for e in range(min(at, inner), max(at, inner) + 1):
                 # A cell whose half goes, or takes in what the half held, stays as it is.
                 other = e + 1 if cells.index[e] % 2 == 0 else e - 1
-                if begin <= other < end and action[other] == MERGE:
+                if cells.first[k] <= other < cells.first[k + 1] and action[other] == MERGE:
                     action[other] = KEEP
-                action[e] = KEEP
-            action[at] = DROP
-            left -= 2
+                action[e] = KEEP if e == inner else DROP
+            left -= count
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -1517,6 +1671,16 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
+# What lifting may cost in a run, in units of rtol, in L¹ and relative to a functional: a quarter
+# and a tenth of what is promised. One lift may cost a share of what is left.
+_LIFT_L1 = 25.0
+_LIFT_FUNCTIONAL = 1.0
+_LIFT_SHARE = 0.2
+# Between nodes a lifted density may still be negative; so often it is lifted again.
+_MOST_LIFTS = 4
+# A rare class for which the mesh is too coarse or too short has it mended after the step, which is
+# taken again only where this share of what is amiss is more than others may leave unresolved.
+_PATIENCE = 0.03
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
 # First step relative to a time of start that is not 0.
@@ -1526,11 +1690,16 @@ _TOO_LONG = 32.0
 
 
 class Control(NamedTuple):
-    """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K)."""
+    """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K).
+
+    `lifted` (K + 1,) adds up what lifting ripples has cost: L¹ changes of the classes times their
+    relevance, and the largest relative change of the functionals.
+    """
 
     clock: Array
     sizes: Array
     atoms: Array
+    lifted: Array
 
 
 class Limits(NamedTuple):
@@ -1574,7 +1743,7 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         np.empty((nodes, size)),
         np.empty(3 + 2 * count),
         np.empty(count),
-        np.empty((3, max(terms + 1, rank))),
+        np.empty((3, max(terms + 1, rank, count))),
     )
 
 
@@ -1597,7 +1766,15 @@ def _absolute(functional: Array, u: Array) -> float:
 
 @_part
 def _judge(
-    scheme: int, model: Model, mesh: Mesh, work: Work, u: Array, control: Control, limits: Limits
+    scheme: int,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    u: Array,
+    control: Control,
+    limits: Limits,
 ) -> tuple[float, float]:
     """Error of the step from `u` in units of what is allowed, and that of functional 0.
 
@@ -1624,9 +1801,181 @@ def _judge(
         worst = max(worst, relative / (_STEP_FUNCTIONAL * limits.rtol))
     lowest, highest = _extremes(mesh, u, work.flux)
     lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
+    if worst <= 1.0 and scheme == 0:
+        _lift(ref, bins, model, mesh, work, control, limits, -limits.negative * highest)
     if worst <= 1.0 and _ripples(control.clock, report[1], lowest):
         worst = _TOO_LONG
     return worst, first
+
+
+@_part
+def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
+    """Whether node j of element e of class k is an absorbing wall, where an atom is held."""
+    low = bins.absorbing[0] != 0.0 and e == mesh.first[k] and j == 0
+    last = mesh.mass.shape[0] - 1
+    return bool(low or (bins.absorbing[1] != 0.0 and e + 1 == mesh.first[k + 1] and j == last))
+
+
+@_part
+def _lacks(
+    ref: Reference, bins: Bins, mesh: Mesh, u: Array, k: int, floor: float, out: Array
+) -> bool:
+    """out[e] = by how much element e has to be lifted, not to be negative; whether any has to be.
+
+    Only elements are lifted whose density falls below `floor`, at a node or on average over one of
+    2p equal parts: what is seen of it if it is split.
+    """
+    last, some = u.shape[0] - 1, False
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        at_wall = _is_atom(bins, mesh, k, e, 0) or _is_atom(bins, mesh, k, e, last)
+        worst = 0.0
+        for j in range(u.shape[0]):
+            if not (at_wall and _is_atom(bins, mesh, k, e, j)):
+                worst = min(worst, u[j, e])
+        if at_wall:
+            # The lift vanishes at the wall: it has to suffice at the node beside it.
+            worst *= 2.0 / (1.0 + ref.nodes[1])
+        else:
+            worst = min(worst, _least_part(ref, u, e))
+        out[e] = 0.0
+        if worst * mesh.inverse[e] < floor:
+            out[e], some = -worst, True
+    return some
+
+
+@_part
+def _vertex(bins: Bins, mesh: Mesh, values: Array, k: int, at: int, walled: float) -> float:
+    """The larger value of the elements at vertex `at`; `walled` where an absorbing wall is."""
+    if at == mesh.first[k]:
+        return walled if bins.absorbing[0] != 0.0 else float(values[at])
+    if at == mesh.first[k + 1]:
+        return walled if bins.absorbing[1] != 0.0 else float(values[at - 1])
+    return float(max(values[at - 1], values[at]))
+
+
+@_part
+def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
+    """Lift class k of `work.start`.
+
+    Every vertex is lifted by what the elements at it lack (`lower`), so that the lift is continuous
+    and linear in each element. Each element that was lifted then gives back what it got, as long as
+    it is not left with less than nothing: by factors (`pivot`), which, to be continuous, are the
+    larger ones at vertices and linear between.
+    """
+    u, lacks, keep = work.start, work.lower, work.pivot
+    begin, end = mesh.first[k], mesh.first[k + 1]
+    for e in range(begin, end):
+        low = _vertex(bins, mesh, lacks, k, e, 0.0)
+        high = _vertex(bins, mesh, lacks, k, e + 1, 0.0)
+        held, added = 0.0, 0.0
+        for j in range(u.shape[0]):
+            at = 0.5 * (1.0 + ref.nodes[j])
+            lift = low * (1.0 - at) + high * at
+            if not _is_atom(bins, mesh, k, e, j):
+                held += mesh.mass[j, e] * u[j, e]
+                added += mesh.mass[j, e] * lift
+                u[j, e] += lift
+        keep[e] = max(held, 0.0) / (max(held, 0.0) + added) if lacks[e] > 0.0 else 1.0
+    for e in range(begin, end):
+        low = _vertex(bins, mesh, keep, k, e, 1.0)
+        high = _vertex(bins, mesh, keep, k, e + 1, 1.0)
+        for j in range(u.shape[0]):
+            at = 0.5 * (1.0 + ref.nodes[j])
+            if not _is_atom(bins, mesh, k, e, j):
+                u[j, e] *= low * (1.0 - at) + high * at
+
+
+@_part
+def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
+    """Mass of class k, atoms left out."""
+    total = 0.0
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        for j in range(u.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                total += mesh.mass[j, e] * u[j, e]
+    return total
+
+
+@_part
+def _price(
+    bins: Bins, model: Model, mesh: Mesh, work: Work, k: int, scale: float, moved: Array
+) -> tuple[float, float]:
+    """Scale the lifted class k in `work.start`; return what taking it over may cost.
+
+    That is a bound on what it adds to the L¹ error, and the largest relative change of a
+    functional; `moved` gets the changes. Clipping brings a density nearer to any that is positive
+    by just the mass clipped: what is moved beyond that counts.
+    """
+    u, out = work.new, work.start
+    change, clipped, worst = 0.0, 0.0, 0.0
+    for i in range(moved.size):
+        moved[i] = 0.0
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        for j in range(u.shape[0]):
+            if _is_atom(bins, mesh, k, e, j):
+                continue
+            out[j, e] *= scale
+            change += mesh.mass[j, e] * abs(out[j, e] - max(u[j, e], 0.0))
+            clipped += mesh.mass[j, e] * max(-u[j, e], 0.0)
+            for i in range(model.offset.size):
+                moved[i] += mesh.functionals[i, j, e] * (out[j, e] - u[j, e])
+    for i in range(model.offset.size):
+        if model.rule[i] != UNWATCHED:
+            worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
+    return model.relevance[k] * max(0.0, change - clipped), worst
+
+
+@_part
+def _lift(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    control: Control,
+    limits: Limits,
+    floor: float,
+) -> None:
+    """Lift densities in `work.new` that fall below `floor`, where that costs little enough.
+
+    The report then has the minimum of the classes left as they are. Inside an element nodes may be
+    positive and averages over parts of it not; this is looked for in rare classes only, for the
+    mesh resolves the others to the tolerance.
+    """
+    lifted, report, moved, low = control.lifted, work.report, work.spare[1], work.flux[0]
+    classes = lifted.size - 1
+    _outermost(work.new, low, work.flux[1])
+    report[1] = 0.0
+    for k in range(classes):
+        minimum = 0.0
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            minimum = min(minimum, low[e] * mesh.inverse[e])
+        plain = minimum >= floor and model.relevance[k] >= 1.0
+        if plain or not _lacks(ref, bins, mesh, work.new, k, floor, work.lower):
+            report[1] = min(report[1], minimum)
+            continue
+        for j in range(work.new.shape[0]):
+            for e in range(mesh.first[k], mesh.first[k + 1]):
+                work.start[j, e] = work.new[j, e]
+        for _ in range(_MOST_LIFTS):
+            _raise(ref, bins, mesh, work, k)
+            if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
+                break
+        before = _free_mass(bins, mesh, work.new, k)
+        scale = before / _free_mass(bins, mesh, work.start, k)
+        cost, worst = _price(bins, model, mesh, work, k, scale, moved)
+        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
+        fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
+        if not fair or not before > 0.0:
+            report[1] = min(report[1], minimum)
+            continue
+        for j in range(work.new.shape[0]):
+            for e in range(mesh.first[k], mesh.first[k + 1]):
+                work.new[j, e] = work.start[j, e]
+        lifted[k] += cost
+        lifted[classes] += worst
+        for i in range(model.offset.size):
+            report[3 + model.offset.size + i] += moved[i]
 
 
 @_part
@@ -1751,7 +2100,8 @@ def _refine(
             needy[e] = SPLIT
             if marks[1, e] > 2.0 ** (u.shape[0] - 1) * most:
                 severe[e], some = 1, True
-    halved, finer = _regrid(ref, cells, u, marks, width, needy, 0.0)
+    least = np.full(cells.first.size - 1, -np.inf)
+    halved, finer = _regrid(ref, cells, u, marks, width, needy, 0.0, least)
     if not some:
         return halved, finer
     again = np.zeros(halved.bins.size, np.int64)
@@ -1760,7 +2110,7 @@ def _refine(
         if severe[e] == 1:
             again[at] = again[at + 1] = SPLIT
         at += 1 + needy[e]
-    return _regrid(ref, halved, finer, marks, width, again, 0.0)  # type: ignore[no-any-return]
+    return _regrid(ref, halved, finer, marks, width, again, 0.0, least)  # type: ignore[no-any-return]
 
 
 @_part
@@ -1800,6 +2150,28 @@ def _reach(model: Model, mesh: Mesh, c: Array, step: float, out: Array) -> None:
                 drift += c[i] * mesh.drift[i, last if side else 0, e]
             outward = drift if side else -drift
             out[side, k] = _stir(model, c[-1], step, k) + 3.0 * step * max(0.0, outward)
+
+
+@_part
+def _approach(mesh: Mesh, u: Array, importance: Array, c: Array, step: float, ends: Array) -> None:
+    """Count in `ends` (2, K) what the drift may bring to the ends of classes in a step.
+
+    A step that has to be taken again costs as much as all classes; only of those that are a small
+    part of the whole are meshes extended on suspicion.
+    """
+    for k in range(ends.shape[1]):
+        if not _minor(mesh, k):
+            continue
+        begin, end = mesh.first[k], mesh.first[k + 1]
+        for side in range(2):
+            if ends[side, k] == 0.0:
+                continue
+            e = end - 1 if side else begin
+            ahead = _AHEAD * step * _outward(mesh, c, k, side)
+            while ahead > 0.0 and begin <= e < end:
+                ends[side, k] = max(ends[side, k], _held(mesh, u, importance, e))
+                ahead -= mesh.width[e]
+                e += -1 if side else 1
 
 
 @_part
@@ -1940,7 +2312,7 @@ def march(
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
-        ratio, relative = _judge(scheme, model, mesh, work, u, control, limits)
+        ratio, relative = _judge(scheme, ref, bins, model, mesh, work, u, control, limits)
         if ratio > 1.0:
             _reject(clock, step, ratio)
             continue
@@ -1973,6 +2345,18 @@ def march(
     return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
+@_part
+def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tuple[float, float]:
+    """Largest of `ends` and of `unresolved` for which a step would be taken again."""
+    outermost, worst = 0.0, 0.0
+    for k in range(cells.first.size - 1):
+        share = 1.0 if model.relevance[k] >= 1.0 else _PATIENCE
+        outermost = max(outermost, share * max(ends[0, k], ends[1, k]))
+        for e in range(cells.first[k], cells.first[k + 1]):
+            worst = max(worst, share * unresolved[e])
+    return outermost, worst
+
+
 @_maker
 def _adapt(
     ref: Reference,
@@ -1995,30 +2379,35 @@ def _adapt(
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
-    needs = (limits.idle, clock[CARE])
+    needs = (limits.idle, clock[CARE], True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
-    outermost = max(_largest(ends[0]), _largest(ends[1]))
-    if outermost > limits.resolution or _largest(marks[1]) > limits.resolution:
+    urgent = _urgency(model, cells, marks[1], ends)
+    if urgent[0] > limits.resolution or urgent[1] > limits.resolution:
         clock[REFINED] += 1.0
         clock[ROW] += 1.0
         if clock[ROW] % _MOST_REFINEMENTS == 0.0:
             # A mesh that is never fine enough chases ripples of a step that is too long.
             _lengthen(clock, step, _TOO_LONG)
-        if outermost > limits.resolution:
+        if urgent[0] > limits.resolution:
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
             _weigh(ref, bins, model, cells, old, False)
-            cells, old = _grow(ref, bins, cells, motion.detached, old, reach, ends, limit)
+            cells, old = _grow(
+                ref, bins, cells, motion.detached, old, reach, ends, limit, model.relevance
+            )
         else:
             _weigh(ref, bins, model, cells, old, False)
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
         _weigh(ref, bins, model, cells, old, True)
         return SPLIT, cells, old, True
+    _approach(mesh, new, marks[0], c, step, ends)
+    outermost = max(_largest(ends[0]), _largest(ends[1]))
     growing = outermost > _GROW * limits.resolution
-    if merge and not growing:
-        _trim(ref, bins, cells, mesh, new, marks[0], _TRIM * limits.resolution, action)
+    if merge:
+        shares = (_TRIM * limits.resolution, _GROW * limits.resolution)
+        _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed = _any(action)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
@@ -2028,11 +2417,17 @@ def _adapt(
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
-        cells, new = _regrid(ref, cells, new, marks, mesh.width, action, union)
+        _, peak = _extremes(mesh, new, np.empty((2, new.shape[1])))
+        least = np.empty(cells.first.size - 1)
+        for k in range(least.size):
+            least[k] = -np.inf if model.relevance[k] >= 1.0 else -limits.negative * peak
+        cells, new = _regrid(ref, cells, new, marks, mesh.width, action, union, least)
     if growing:
         _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
-        cells, new = _grow(ref, bins, cells, motion.detached, new, reach, ends, limit)
+        cells, new = _grow(
+            ref, bins, cells, motion.detached, new, reach, ends, limit, model.relevance
+        )
     if changed or growing:
         _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing
@@ -2154,6 +2549,7 @@ def lay(
     cells, motion, mesh, u = grid
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     ends, again = np.empty((2, cells.first.size - 1)), True
+    least = np.full(cells.first.size - 1, -np.inf)
     while again:
         if gaussian[0].size > 0:
             _sample(ref, mesh, gaussian, u)
@@ -2161,7 +2557,7 @@ def lay(
         _measure(model.offset, mesh.functionals, u, present)
         _evaluate_law(law, time, present, c)
         marks = np.empty((2, u.shape[1]))
-        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0))
+        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0, False))
         action = _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
         again = False
         for e in range(action.size):
@@ -2171,7 +2567,7 @@ def lay(
         if not _any(action):
             break
         again = True
-        cells, u = _regrid(ref, cells, u, marks, mesh.width, action, 0.0)
+        cells, u = _regrid(ref, cells, u, marks, mesh.width, action, 0.0, least)
         if model.drift.shape[0] == 0:
             break
         mesh = _place(ref, bins, model, cells, motion)

@@ -58,6 +58,7 @@ def kernel_reference(element: Element) -> Reference:
         element.halves,
         element.merge,
         element.restore,
+        element.parts,
     )
 
 
@@ -112,7 +113,10 @@ class Solver:
             np.zeros(classes), np.zeros((terms, classes)), np.zeros(classes, np.bool_)
         )
         self.control = Control(
-            np.zeros(kernels.CLOCK_SIZE), np.zeros(equation.offset.size), np.zeros((2, classes))
+            np.zeros(kernels.CLOCK_SIZE),
+            np.zeros(equation.offset.size),
+            np.zeros((2, classes)),
+            np.zeros(classes + 1),
         )
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.CARE] = 1.0
@@ -227,6 +231,16 @@ class Solver:
         clock[kernels.TRIES] = 0.0
         return Ending.REACHED
 
+    @property
+    def lifted(self) -> float:
+        """What lifting ripples may have added to errors, dimensionless.
+
+        Of functionals, relative to their size; or a tenth of what it may have added to the L¹ error
+        of a density, times its relevance, if that is more.
+        """
+        costs = self.control.lifted
+        return float(max(costs[-1], 0.1 * costs[:-1].max()))
+
     def why_long(self) -> str:
         """What a solve that ended with `Ending.LONG` would take, why, and what to do."""
         return (
@@ -282,5 +296,6 @@ class Solver:
             "time_error": float(clock[kernels.TIME_ERROR]),
             "rounding": float(clock[kernels.ROUNDING]),
             "regrids": int(clock[kernels.REGRIDS]),
+            "lifted": self.lifted,
             "at_rest_from": float(clock[kernels.RESTED] or np.inf),
         }

@@ -1,10 +1,10 @@
 """How fast the density is: work against precision, beside what one would otherwise write.
 
-    python -m validation.performance.density [--quick] [--out DIR]
+    python -m validation.performance.density [--quick] [--out DIR] [--publish]
 
 Everything runs in one process on one processor, contestants in alternation; peers that are not
 installed (`pip install '.[bench]'`) are left out by name. Results go to `DIR/work_precision.md`,
-`.json` and `.png`.
+`.json` and `.png`, and with `--publish` into the documentation.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few settings, few repeats")
     parser.add_argument("--out", type=Path, default=Path("work-precision"), metavar="DIR")
+    parser.add_argument("--publish", action="store_true", help="write into docs/ as well")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as cache:
@@ -29,10 +30,10 @@ def main() -> None:
         os.environ["NUMBA_CACHE_DIR"] = cache
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"
-        _measure(arguments.quick, arguments.out)
+        _measure(arguments.quick, arguments.out, publish=arguments.publish)
 
 
-def _measure(quick: bool, out: Path) -> None:
+def _measure(quick: bool, out: Path, *, publish: bool) -> None:
     from validation.performance import contest, presentation, scaling
 
     scaling.on_processors(1)
@@ -46,6 +47,8 @@ def _measure(quick: bool, out: Path) -> None:
         "threads": scaling.two_at_once(quick=quick),
     }
     presentation.write(results, out)
+    if publish:
+        presentation.publish(results, Path("docs"))
     print((out / "work_precision.md").read_text())
 
 

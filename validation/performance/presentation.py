@@ -5,12 +5,27 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["machine", "write"]
+__all__ = ["machine", "publish", "write"]
 
 Rows = list[dict[str, Any]]
+
+# Rows of the short table, of those that took part.
+_SHORT = (
+    ("fpsolve", "rtol 0.001"),
+    ("fpsolve", "rtol 1e-06"),
+    ("fpsolve", "rtol 1e-08"),
+    ("Scharfetter–Gummel + LSODA", "4000 cells"),
+    ("Scharfetter–Gummel + BDF", "8000 cells"),
+    ("Scharfetter–Gummel + Radau", "8000 cells"),
+    ("central flux, two meshes + LSODA", "1152 + 2304 cells"),
+    ("py-pde", "360 + 720 cells, extrapolated"),
+    ("FiPy", "1536 cells, 60 + 120 steps"),
+    ("Monte Carlo", "300000 particles, step 0.25"),
+)
 
 
 def machine(load_before: tuple[float, float, float]) -> dict[str, Any]:
@@ -34,6 +49,29 @@ def write(results: dict[str, Any], out: Path) -> None:
     (out / "work_precision.json").write_text(json.dumps(results, indent=1))
     (out / "work_precision.md").write_text(_text(results))
     _draw(results["contests"], out / "work_precision.png")
+
+
+def publish(results: dict[str, Any], docs: Path) -> None:
+    """Write table and picture into `docs`, and the short table into `performance.md` there."""
+    write(results, docs)
+    (docs / "work_precision.json").unlink()
+    page = docs / "performance.md"
+    before, rest = page.read_text().split("| Fig. 1 |", 1)
+    _, after = rest.split("\n\n", 1)
+    short = [
+        row
+        for wanted in _SHORT
+        for row in results["contests"]["fig1"]["rows"]
+        if (row["method"], row["setting"]) == wanted
+    ]
+    table = _contest(short).replace("| method | setting |", "| Fig. 1 | setting |")
+    about = results["machine"]
+    taken = (
+        f"Taken on {about['cores']} cores, load average {about['load'][0]} before and "
+        f"{about['load'][1]} after: ratios within this run count, not the times."
+    )
+    after = re.sub(r"Taken on .*?, not the times\.", taken, after, count=1)
+    page.write_text(f"{before}{table}\n{after}")
 
 
 def _duration(seconds: float) -> str:
