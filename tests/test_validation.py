@@ -22,7 +22,7 @@ from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, Result, load_item, work_out
 from validation.claims import VERDICTS, Answer, answer, judged
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
-from validation.mutations import MUTATIONS, altered, mutated
+from validation.mutations import AMOUNTS, COARSE, MUTATIONS, altered, mutated
 from validation.noticed import RECORD, gate_id, noticed
 from validation.parts import keeping, part
 from validation.report import WORDS, sizes, summary, write_report
@@ -94,6 +94,14 @@ def test_the_record_is_no_invention() -> None:
     }
     assert red == {gate for gate, by in record.items() if "statics-of-another-problem" in by}
     assert red
+
+
+def test_the_record_says_by_how_much_numbers_must_be_off() -> None:
+    """What is no error of the package is a number altered by a stated amount, ten times at most."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    told = {name for gates in record.values() for names in gates.values() for name in names}
+    amounts = [name.rpartition(" off by ")[2] for name in told - set(MUTATIONS) - set(COARSE)]
+    assert {amount.removesuffix(" %") for amount in amounts} <= {f"{100 * a:g}" for a in AMOUNTS}
 
 
 def test_altered_numbers_turn_a_gate_red_from_a_smallest_amount_on() -> None:

@@ -172,6 +172,20 @@ def _statics_of_another() -> Any:
     )
 
 
+def _weights_of_four_bits() -> Any:
+    """The density of unquantized weights solved as if they had four bits."""
+    solve = fpsolve.solve_pde
+    four = fpsolve.UniformQuantizer(4, 1.5)
+
+    def solve_quantized(problem: Problem, times: Any, **options: Any) -> Any:
+        if problem.weight_quantizer is not None:
+            return solve(problem, times, **options)
+        found = solve(replace(problem, weight_quantizer=four), times, **options)
+        return replace(found, problem=problem)
+
+    return mock.patch.object(fpsolve, "solve_pde", solve_quantized)
+
+
 def _density_for_closure() -> Any:
     """Order parameters of the density handed out as those of the macroscopic ODE."""
 
@@ -363,6 +377,7 @@ COARSE: dict[str, Callable[[], Any]] = {
     "minimum-wrong": _wrong_minimum,
     "best-range-wrong": _wrong_range,
     "closure-error-wrong": _wrong_closure_error,
+    "unquantized-as-four-bits": _weights_of_four_bits,
     "stationary-mass-5-percent": _wrong_stationary_density,
     "samples-always-fresh": _fresh_samples,
     "simulation-of-another-problem": _simulation_of_another,
@@ -377,6 +392,7 @@ CONCERNS = {
     "minimum-wrong": ("find_minimum",),
     "best-range-wrong": ("optimal_range",),
     "closure-error-wrong": ("closure_error",),
+    "unquantized-as-four-bits": ("isotropy",),
     "stationary-mass-5-percent": (".density(",),
     "samples-always-fresh": ("silero",),
 }
