@@ -292,7 +292,7 @@ def moments(mesh):
 
 def transfer(mesh, action, union=0.0):
     marks = np.ones((2, mesh.u.shape[1]))
-    grid = (mesh.cells, mesh.u, marks, mesh.mesh.width, action, union)
+    grid = (mesh.cells, mesh.u, marks, mesh.mesh.width, action, union, np.array([-np.inf]))
     mesh.cells, mesh.u = kernels.regrid(mesh.reference, *grid)
     mesh.place()
     return mesh

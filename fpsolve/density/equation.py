@@ -98,7 +98,7 @@ def _scales(problem: Problem) -> Array:
 
     Weights whose quantized inputs (nearly) vanish see no noise: their laws contract to points, or
     to layers at thresholds, of any width. This keeps them `_THINNEST` wide, of the largest weight,
-    while ε_g is about that of an untrained model.
+    while ε_g is about that of an untrained model, whose weights may all be as large as levels.
     """
     dynamics, quantizer, rate = problem.dynamics, problem.weight_quantizer, problem.learning_rate
     time = 0.0
@@ -115,10 +115,13 @@ def _scales(problem: Problem) -> Array:
     levels = np.array([-width, width]) if quantizer is None else quantizer.levels
     drift = dynamics.kappa * dynamics.w_star - np.outer(levels, pull)
     speed = now * np.abs(drift).max(axis=0)
-    error = problem.rho + value_at(problem.noise_variance, time)
+    reach = max(width, float(np.abs(levels).max()))
+    untrained = problem.rho + value_at(problem.noise_variance, time)
+    error = untrained + float(dynamics.sigma2.max()) * reach**2
     heat = float(dynamics.diffusivity(time, error)) * largest / (now * (1.0 - problem.momentum))
-    thinnest = _THINNEST * max(width, float(np.abs(levels).max()))
-    return np.asarray(np.maximum(dynamics.sigma2, thinnest * speed / max(heat, 1e-300)))
+    if not heat > 0:
+        return dynamics.sigma2
+    return np.asarray(np.maximum(dynamics.sigma2, _THINNEST * reach * speed / heat))
 
 
 def _wall_functionals(dynamics: Dynamics) -> Array:

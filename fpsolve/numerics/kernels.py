@@ -2626,7 +2626,14 @@ def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array)
 
 @_kernel
 def regrid(
-    ref: Reference, cells: Cells, u: Array, marks: Array, width: Array, action: Indices, most: float
+    ref: Reference,
+    cells: Cells,
+    u: Array,
+    marks: Array,
+    width: Array,
+    action: Indices,
+    most: float,
+    least: Array,
 ) -> tuple[Cells, Array]:
     """See `_regrid`."""
-    return _regrid(ref, cells, u, marks, width, action, most)  # type: ignore[no-any-return]
+    return _regrid(ref, cells, u, marks, width, action, most, least)  # type: ignore[no-any-return]
