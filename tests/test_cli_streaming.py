@@ -27,8 +27,8 @@ omega = 1.0
 [solve]
 times = [0, 1, 2, 20]
 """
-RUN = ["simulate", "p.toml", "--dimension", "4000", "--seed", "3", "--threads", "1"]
-SOLVE = ["run", "p.toml", "--times", "0:3:4001", "--rtol", "1e-9"]
+RUN = ["simulate", "p.toml", "--dimension", "9000", "--seed", "3", "--threads", "1"]
+SOLVE = ["run", "p.toml", "--times", "0:3:16001", "--rtol", "1e-9"]
 PROGRESS = re.compile("simulate_ste:|solve_pde:")
 
 

@@ -171,7 +171,7 @@ def test_power_law() -> None:
         expected = float(teacher.probabilities @ (teacher.input_scale**2 * square))
         # The last classes are still on their way.
         assert floor == pytest.approx(expected, rel=0.1)
-        told.append(f"{bits} bits at τ = {found['ends'][bits]:.0f} (ε = {floor:.1g})")
+        told.append(f"{bits} bits at τ = {round(found['ends'][bits], -2):.0f} (ε = {floor:.1g})")
     readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     assert ", ".join(told).replace("bits at", "bits end that at", 1) in readme
 

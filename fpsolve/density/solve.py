@@ -20,7 +20,7 @@ from fpsolve.problem.checks import finite, integer, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import Callback, progress_to, stops
-from fpsolve.recording.signals import undisturbed
+from fpsolve.recording.signals import noticed, undisturbed
 from fpsolve.recording.sink import Sink, Store, sink_for
 from fpsolve.reduction import OrderParameters
 
@@ -139,17 +139,26 @@ def solve_pde(
         _open(sink, problem, requested, told, first)
     with progress_to(float(requested[-1]), "solve_pde", shown=progress, unit="tau") as bar:
 
-        def tick(time: float) -> None:
-            bar.reach(time, run.error)
+        def shown(time: float) -> None:
+            bar.reach(time, run.error if progress else None)
 
         if sink is not None:
-            return DensityStream(run, sink).solved(tick if progress else bar.reach, callback)
-        interrupted = False
-        for time in requested.tolist():
-            run.reach(time, tick if progress else bar.reach)
-            interrupted = callback is not None and stops(callback, time, run.last)
-            if interrupted:
-                break
+            return DensityStream(run, sink).solved(shown, callback)
+        with noticed() as came:  # Raised while arrays are handed to Python, signals are fatal.
+
+            def tick(time: float) -> None:
+                shown(time)
+                if came:
+                    raise came[0]
+
+            interrupted = False
+            for time in requested.tolist():
+                run.reach(time, tick)
+                interrupted = callback is not None and stops(callback, time, run.last)
+                if interrupted:
+                    break
+        if came:
+            raise came[0]
     return run.trajectory(interrupted=interrupted)
 
 

@@ -23,6 +23,7 @@ from fpsolve.problem.checks import finite, requested_times
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.rules import rules_in_use, take_only
 from fpsolve.progress import Callback, Progress, progress_to, stops
+from fpsolve.recording.signals import undisturbed
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Closure", "closure_order_parameters", "initial_state", "solve_ode"]
@@ -279,9 +280,10 @@ def _steady(problem: Problem, times: Array, rtol: float, watch: _Watch) -> Macro
     status, tau, step, done = 0, 0.0, 0.0, 0
     for ahead in np.split(times, times.size) if watch.anyone else [times]:
         piece = path[done : done + ahead.size]
-        status, tau, step, along = integrate_closure(
-            m, v, (tau, step), ahead.copy(), closure.law, scales, piece, counts
-        )
+        with undisturbed():  # Raised while arrays are handed to Python, signals are fatal.
+            status, tau, step, along = integrate_closure(
+                m, v, (tau, step), ahead.copy(), closure.law, scales, piece, counts
+            )
         dense.append(along[1:])
         done += int(np.searchsorted(ahead, tau, side="right"))
         m, v = along[-1, 1:].tolist()

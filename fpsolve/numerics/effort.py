@@ -27,7 +27,9 @@ _FAR, _POWER, _NEAR = 40.0, 0.7, 1.25
 _TOLERANCE, _RISE = 1e-6, 0.3
 
 
-def effort_ahead(clock: NDArray[np.float64], horizon: float, rtol: float) -> float:
+def effort_ahead(
+    clock: NDArray[np.float64], horizon: float, rtol: float, pace: float = 0.0
+) -> float:
     """Return the work of a whole solve if it is far too much, 0 if it may go on.
 
     Parameters
@@ -38,6 +40,8 @@ def effort_ahead(clock: NDArray[np.float64], horizon: float, rtol: float) -> flo
         Where the solve is to end (dimensionless).
     rtol : float
         Its tolerance.
+    pace : float
+        Time that the next step makes of a unit of work.
     """
     work, time = float(clock[kernels.WORK]), float(clock[kernels.TIME])
     if work < max(clock[kernels.NEXT_LOOK], _FIRST / _GROWTH**2):
@@ -48,9 +52,9 @@ def effort_ahead(clock: NDArray[np.float64], horizon: float, rtol: float) -> flo
     looks[:] = [before[2], before[3], work, time]
     if before[0] == 0.0:
         return 0.0
-    total = work + _work_left(
-        [(before[0], before[1]), (before[2], before[3]), (work, time)], horizon
-    )
+    path = [(before[0], before[1]), (before[2], before[3]), (work, time)]
+    # What lies behind may have been an event: the next step may be far longer than those before.
+    total = work + min(_work_left(path, horizon), (horizon - time) / max(pace, 1e-300))
     limit = LIMIT * max(1.0, (_TOLERANCE / rtol) ** _RISE)
     far = _FAR * (_FIRST / work) ** _POWER
     return total if total > far * limit or work > _NEAR * limit else 0.0

@@ -219,7 +219,8 @@ class Solver:
                     "the coefficients could not be evaluated", time=self.time, step=self.step
                 )
             if self.horizon < np.inf and self.time < until:
-                self._whole_work = effort_ahead(clock, self.horizon, self.rtol)
+                pace = self.step / self.u.size
+                self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
                 if self._whole_work > 0.0:
                     return Ending.LONG
             if tick is not None:

@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What may raise in the middle of anything: time limits, too, where there are such signals.
+_RAISING = (*_SIGNALS, *(s for s in signal.Signals if s.name == "SIGALRM"))
 # The last of these that stopped something; None as long as none has.
 _last: signal.Signals | None = None
 # Whether `noticed` is at work, which lets no signal disturb anything.
@@ -65,13 +67,13 @@ def stopping_code() -> int:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put off Ctrl-C and SIGTERM until what is done inside is done; for the main thread."""
+    """Put off Ctrl-C, SIGTERM and SIGALRM until all inside is done; for the main thread."""
     if _noticing or threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
     old: dict[signal.Signals, Any] = {}
-    for number in _SIGNALS:
+    for number in _RAISING:
         handler = signal.getsignal(number)
         if callable(handler):  # Otherwise the system ends the process, or nothing happens.
             old[number] = handler
@@ -87,7 +89,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noticed() -> Iterator[list[BaseException]]:
-    """Collect what Ctrl-C and SIGTERM would have raised inside; for the main thread.
+    """Collect what Ctrl-C, SIGTERM and SIGALRM would have raised inside; for the main thread.
 
     Whoever works inside looks at the list between two pieces of work, and raises its first entry
     once everything is in order.
@@ -97,7 +99,7 @@ def noticed() -> Iterator[list[BaseException]]:
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    old = {number: signal.getsignal(number) for number in _SIGNALS}
+    old = {number: signal.getsignal(number) for number in _RAISING}
 
     def notice(number: int, frame: FrameType | None) -> None:
         handler = old[signal.Signals(number)]
