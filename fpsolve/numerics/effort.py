@@ -16,7 +16,7 @@ __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "how_long"]
 WORK_A_SECOND = 7e6
 LIMIT = 24.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
-REFRESH_WORK = (8000.0, 6.0)
+REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
 _FIRST = 1.0 * WORK_A_SECOND
 _GROWTH = 1.3
