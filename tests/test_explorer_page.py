@@ -373,3 +373,48 @@ def resident(pid):
     """Memory of a process in MB."""
     text = Path(f"/proc/{pid}/statm").read_text()
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+CONTROLS = """() => {
+  const found = [];
+  const look = root => root.querySelectorAll("*").forEach(one => {
+    if (one.shadowRoot) look(one.shadowRoot);
+    const box = one.getBoundingClientRect();
+    if (one.matches("input, select, button, textarea, [role=slider]") && !one.disabled
+        && box.width > 0 && box.height > 0) found.push(one);
+  });
+  look(document);
+  window.controls = new Set(found);
+  return found.length;
+}"""
+FOCUSED = """() => {
+  let one = document.activeElement;
+  while (one && one.shadowRoot && one.shadowRoot.activeElement) one = one.shadowRoot.activeElement;
+  window.controls.delete(one);
+  return window.controls.size;
+}"""
+
+
+def test_the_keyboard_reaches_every_control(address, browser):
+    with window(browser, address) as page:
+        settled(page)
+        count = page.evaluate(CONTROLS)
+        assert count > 30
+        for _ in range(3 * count):
+            page.keyboard.press("Tab")
+            if page.evaluate(FOCUSED) == 0:
+                break
+        assert page.evaluate("[...window.controls].map(one => one.outerHTML)") == []
+
+
+def test_the_error_is_drawn_on_the_axes_that_are_chosen(address, browser):
+    kinds = """() => Bokeh.documents[0].roots().flatMap(root => [...root.references()]).filter(
+      one => one.type === "Figure" && one.left.some(axis => axis.axis_label === "ε_g")
+    ).map(one => [one.below[0].type, one.left[0].type])"""
+    with window(browser, address) as page:
+        settled(page)
+        assert page.evaluate(kinds) == [["LinearAxis", "LinearAxis"]]
+        page.get_by_text("log ε", exact=True).click()
+        eventually(page, lambda: page.evaluate(kinds) == [["LinearAxis", "LogAxis"]])
+        page.get_by_text("log both", exact=True).click()
+        eventually(page, lambda: page.evaluate(kinds) == [["LogAxis", "LogAxis"]])
