@@ -205,6 +205,8 @@ def test_the_link_reproduces_the_page(address, browser):
         expected = final_error("Fig. 8: the closure fails")
         eventually(page, lambda: abs(error_path(page)[1][-1] - expected) < 1e-6)
         assert abs(read(page, "kept_path")["error"][-1] - shown) < 1e-6
+        # The link is written once the page is at rest.
+        eventually(page, lambda: "ridge=0.5" in page.url)
         url, kept = page.url, read(page, "kept_path")
     with window(browser, url) as page:
         eventually(page, lambda: abs(error_path(page)[1][-1] - expected) < 1e-6)
@@ -253,19 +255,36 @@ def test_keys_move_a_slider_and_the_curve(address, browser):
         eventually(page, lambda: error_path(page)[1][-1] != before[-1])
 
 
+CONTROLS = """() => {
+  const found = [];
+  const look = root => root.querySelectorAll("*").forEach(one => {
+    if (one.shadowRoot) look(one.shadowRoot);
+    const box = one.getBoundingClientRect();
+    if (one.matches("input, select, button, textarea, [role=slider]") && !one.disabled
+        && box.width > 0 && box.height > 0) found.push(one);
+  });
+  look(document);
+  window.controls = new Set(found);
+  return found.length;
+}"""
+FOCUSED = """() => {
+  let one = document.activeElement;
+  while (one && one.shadowRoot && one.shadowRoot.activeElement) one = one.shadowRoot.activeElement;
+  window.controls.delete(one);
+  return one ? one.tagName + (one.className || "") : "";
+}"""
+
+
 def test_every_control_is_reached_by_the_tab_key(address, browser):
     with window(browser, address) as page:
+        settled(page)
+        count = page.evaluate(CONTROLS)
+        assert count > 30
         reached = set()
-        for _ in range(60):
+        for _ in range(3 * count):
             page.keyboard.press("Tab")
-            reached.add(
-                page.evaluate("""() => {
-                  let at = document.activeElement;
-                  while (at && at.shadowRoot && at.shadowRoot.activeElement)
-                    at = at.shadowRoot.activeElement;
-                  return at ? at.tagName + (at.className || "") : "";
-                }""")
-            )
+            reached.add(page.evaluate(FOCUSED))
+        assert page.evaluate("[...window.controls].map(one => one.outerHTML)") == []
         assert any("SELECT" in one for one in reached)
         assert any("noUi-handle" in one for one in reached)
         assert any("BUTTON" in one for one in reached)
@@ -300,14 +319,19 @@ def test_windows_do_not_mix(address, browser):
         assert error_path(one)[1][-1] == pytest.approx(mine, abs=1e-6)
 
 
+def download(page, folder, *names):
+    """Open what exports, and save the files with these names."""
+    page.get_by_text("export", exact=True).click()
+    for name in names:
+        with page.expect_download(timeout=PATIENCE) as got:
+            page.get_by_text(name, exact=True).click()
+        got.value.save_as(folder / name)
+
+
 def test_downloads_are_the_librarys_files(address, browser, tmp_path):
     with window(browser, address + "?ridge=0.5&omega=1") as page:
         settings = preset(next(iter(PRESETS))) | {"ridge": 0.5, "omega": 1.0}
-        page.get_by_text("export", exact=True).click()
-        for name in ("problem.toml", "result.h5", "figure.svg"):
-            with page.expect_download(timeout=PATIENCE) as got:
-                page.get_by_text(name, exact=True).click()
-            got.value.save_as(tmp_path / name)
+        download(page, tmp_path, "problem.toml", "result.h5", "figure.svg")
         assert fpsolve.Problem.from_toml(tmp_path / "problem.toml") == problem_of(settings)
         stored = fpsolve.load(tmp_path / "result.h5")
         assert float(stored.order_parameters.generalization_error[-1]) == pytest.approx(
@@ -318,11 +342,7 @@ def test_downloads_are_the_librarys_files(address, browser, tmp_path):
 def test_what_is_kept_is_exported_beside_what_is_shown(address, browser, tmp_path):
     kept = preset(next(iter(PRESETS))) | {"ridge": 0.7}
     with window(browser, address + "?ridge=0.2&kept=ridge%3D0.7") as page:
-        page.get_by_text("export", exact=True).click()
-        for name in ("kept.toml", "kept.h5", "result.py", "figure.svg"):
-            with page.expect_download(timeout=PATIENCE) as got:
-                page.get_by_text(name, exact=True).click()
-            got.value.save_as(tmp_path / name)
+        download(page, tmp_path, "kept.toml", "kept.h5", "result.py", "figure.svg")
         assert fpsolve.Problem.from_toml(tmp_path / "kept.toml") == problem_of(kept)
         stored = fpsolve.load(tmp_path / "kept.h5")
         assert float(stored.order_parameters.generalization_error[-1]) == pytest.approx(
@@ -373,38 +393,6 @@ def resident(pid):
     """Memory of a process in MB."""
     text = Path(f"/proc/{pid}/statm").read_text()
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-CONTROLS = """() => {
-  const found = [];
-  const look = root => root.querySelectorAll("*").forEach(one => {
-    if (one.shadowRoot) look(one.shadowRoot);
-    const box = one.getBoundingClientRect();
-    if (one.matches("input, select, button, textarea, [role=slider]") && !one.disabled
-        && box.width > 0 && box.height > 0) found.push(one);
-  });
-  look(document);
-  window.controls = new Set(found);
-  return found.length;
-}"""
-FOCUSED = """() => {
-  let one = document.activeElement;
-  while (one && one.shadowRoot && one.shadowRoot.activeElement) one = one.shadowRoot.activeElement;
-  window.controls.delete(one);
-  return window.controls.size;
-}"""
-
-
-def test_the_keyboard_reaches_every_control(address, browser):
-    with window(browser, address) as page:
-        settled(page)
-        count = page.evaluate(CONTROLS)
-        assert count > 30
-        for _ in range(3 * count):
-            page.keyboard.press("Tab")
-            if page.evaluate(FOCUSED) == 0:
-                break
-        assert page.evaluate("[...window.controls].map(one => one.outerHTML)") == []
 
 
 def test_the_error_is_drawn_on_the_axes_that_are_chosen(address, browser):
