@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -144,21 +145,26 @@ def solve_pde(
 
         if sink is not None:
             return DensityStream(run, sink).solved(shown, callback)
-        with noticed() as came:  # Raised while arrays are handed to Python, signals are fatal.
+        return _in_memory(run, shown, callback)
 
-            def tick(time: float) -> None:
-                shown(time)
-                if came:
-                    raise came[0]
 
-            interrupted = False
-            for time in requested.tolist():
-                run.reach(time, tick)
-                interrupted = callback is not None and stops(callback, time, run.last)
-                if interrupted:
-                    break
-        if came:
-            raise came[0]
+def _in_memory(run: Run, shown: Callable[[float], None], callback: Callback) -> DensityTrajectory:
+    """Go through all times and keep everything."""
+    interrupted = False
+    with noticed() as came:  # Raised while arrays are handed to Python, signals are fatal.
+
+        def tick(time: float) -> None:
+            shown(time)
+            if came:
+                raise came[0]
+
+        for time in run.times.tolist():
+            run.reach(time, tick)
+            interrupted = callback is not None and stops(callback, time, run.last)
+            if interrupted:
+                break
+    if came:
+        raise came[0]
     return run.trajectory(interrupted=interrupted)
 
 

@@ -13,7 +13,7 @@ from fpsolve.density.arrays import frame_arrays, frame_from
 from fpsolve.density.run import Quality, Run, reduced
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
-from fpsolve.errors import ParameterError, SolveError
+from fpsolve.errors import ParameterError
 from fpsolve.problem.problem import Problem
 from fpsolve.progress import Callback, stopped_by
 from fpsolve.recording.mapped import Mapped
@@ -59,7 +59,7 @@ def _joined(parts: list[tuple[Array, OrderParameters]]) -> tuple[Array, OrderPar
     return np.concatenate([times for times, _ in parts]), OrderParameters(**columns)
 
 
-class DensityStream(Stream):
+class DensityStream(Stream[DensityTrajectory]):
     """A run whose densities go into a sink, and stay nowhere else if they are many.
 
     Parameters
@@ -86,24 +86,6 @@ class DensityStream(Stream):
         if sink.state is not None:
             self._at_hand = None
             self._restore(sink.state)
-
-    def solved(self, progress: Callable[[float], None], callback: Callback) -> DensityTrajectory:
-        """Go through all times, telling `progress` of them; return what the sink holds.
-
-        Raises
-        ------
-        SolveError
-            If the run cannot reach the last time; the sink is told.
-        KeyboardInterrupt
-            If interrupted, once the sink has a checkpoint.
-        """
-        try:
-            self.follow(progress, callback)
-        except SolveError as error:
-            if self.count and error.partial is None:
-                error.partial = self._trajectory()
-            raise
-        return self._trajectory()
 
     def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
         """Go to `time` and let the density there wait."""
@@ -195,7 +177,7 @@ class DensityStream(Stream):
         """Return how the run goes."""
         return self._run.statistics(self._quality, interrupted=self.interrupted)
 
-    def _trajectory(self) -> DensityTrajectory:
+    def trajectory(self) -> DensityTrajectory:
         stats = self.statistics()
         if self._at_hand is not None:
             return self._at_hand.trajectory(self._run.problem, stats)

@@ -12,7 +12,6 @@ from fpsolve.errors import ParameterError, SolveError
 from fpsolve.line.run import LineRun
 from fpsolve.line.trajectory import LineTrajectory
 from fpsolve.numerics.polynomials import PiecewisePolynomial
-from fpsolve.progress import Callback
 from fpsolve.recording.mapped import Mapped
 from fpsolve.recording.sink import Sink
 from fpsolve.recording.stream import Stream
@@ -38,7 +37,7 @@ def frame_from(arrays: Mapping[str, NDArray[Any]]) -> PiecewisePolynomial:
     return PiecewisePolynomial(order, np.asarray(arrays["left"]), np.asarray(arrays["width"]), u)
 
 
-class LineStream(Stream):
+class LineStream(Stream[LineTrajectory]):
     """Densities and functionals of a model at one requested time after another.
 
     Parameters
@@ -78,24 +77,6 @@ class LineStream(Stream):
             if ahead.size and ahead[0] < run.solver.time:
                 allowed = f"must be beyond t = {run.solver.time:g}, where the run stands"
                 raise ParameterError("times", float(ahead[0]), allowed)
-
-    def solved(self, progress: Callable[[float], None], callback: Callback) -> LineTrajectory:
-        """Go through all times; return what was reached.
-
-        Raises
-        ------
-        SolveError
-            If the last time cannot be reached; `partial` is what was.
-        Exception
-            What a function of the model, or the callback, has raised.
-        """
-        try:
-            self.follow(progress, callback)
-        except SolveError as error:
-            if self.count and error.partial is None:
-                error.partial = self._trajectory()
-            raise
-        return self._trajectory()
 
     def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
         """Go to `time` and let the density there wait."""
@@ -166,7 +147,7 @@ class LineStream(Stream):
     def _rows(self) -> Array:
         return np.concatenate([self._dense, *self._run.solver.log])
 
-    def _trajectory(self) -> LineTrajectory:
+    def trajectory(self) -> LineTrajectory:
         stats = self.statistics()
         if self._frames is not None:
             columns = [np.concatenate(parts) for parts in zip(*self._blocks, strict=True)]

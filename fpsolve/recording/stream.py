@@ -5,12 +5,12 @@ from __future__ import annotations
 import time as clock
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.errors import StoreError
+from fpsolve.errors import SolveError, StoreError
 from fpsolve.progress import Callback, stopped_by
 from fpsolve.recording.protocol import Arrays, Ending, Sink, ending_after
 from fpsolve.recording.signals import noticed
@@ -23,12 +23,14 @@ _MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
 # Seconds between looks at what is due.
 _LOOK_EVERY = 0.02
 
+_Result = TypeVar("_Result")
+
 
 class _Stop(Exception):
     """Leave the loop of steps: a signal has come."""
 
 
-class Stream(ABC):
+class Stream(ABC, Generic[_Result]):
     """A run whose results go into a sink, many times together; subclasses say what is run.
 
     Parameters
@@ -80,7 +82,31 @@ class Stream(ABC):
     def judge(self) -> None:
         """Raise `SolveError` if what was reached is not what it has to be."""
 
-    def follow(self, progress: Callable[[float], None], callback: Callback) -> None:
+    @abstractmethod
+    def trajectory(self) -> _Result:
+        """Return what was reached."""
+
+    def solved(self, progress: Callable[[float], None], callback: Callback) -> _Result:
+        """Go through all times, telling `progress` of them; return what was reached.
+
+        Raises
+        ------
+        SolveError
+            If the last time cannot be reached; `partial` is what was, and the sink is told.
+        KeyboardInterrupt
+            If interrupted, once the sink has a checkpoint.
+        Exception
+            What the callback, or a function that the run calls, has raised.
+        """
+        try:
+            self._follow(progress, callback)
+        except SolveError as error:
+            if self.count and error.partial is None:
+                error.partial = self.trajectory()
+            raise
+        return self.trajectory()
+
+    def _follow(self, progress: Callable[[float], None], callback: Callback) -> None:
         """Go through all times, and leave the sink in order however that ends.
 
         Raises
