@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from fpsolve import (
     GaussianInitial,
@@ -414,3 +415,14 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParameterError, match="not UTF-8"):
         read_problem_file(binary)
+
+
+@pytest.mark.parametrize(("bits", "temperature"), [(10, 0.52), (8, 0.05), (6, 1.0)])
+def test_many_smoothed_steps_are_the_sum_of_normal_distribution_functions(bits, temperature):
+    quantizer = UniformQuantizer(bits, 3.0, temperature)
+    reach = 3.0 + 12.0 * temperature
+    x = np.concatenate([np.random.default_rng(3).uniform(-reach, reach, 500), [-np.inf, np.inf]])
+    steps = ndtr((x[:, None] - quantizer.thresholds) / temperature)
+    plain = quantizer.levels[0] + steps @ np.diff(quantizer.levels)
+    np.testing.assert_allclose(quantizer(x), plain, rtol=0, atol=1e-13)
+    assert quantizer._table is not None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import equation_of, law_of, narrowest_bin
 from fpsolve.density.frame import Frame
+from fpsolve.density.points import Points, points_of
 from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
@@ -21,6 +22,7 @@ from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.density.walls import (
     FrozenStart,
+    chosen,
     frozen_start,
     initial_frame,
     points_on_walls,
@@ -74,6 +76,8 @@ class State:
         Until when, and what, the density was before the solver took over.
     law : tuple of (float, Law)
         The law from the start on, and when that is.
+    points : Points or None
+        Classes that the solver does not know, for they stay points.
     """
 
     solver: Solver
@@ -82,6 +86,7 @@ class State:
     frozen: FrozenStart | None = None
     before: tuple[float, Frame, Array] | None = None
     law: tuple[float, Law] | None = None
+    points: Points | None = None
 
 
 def begin(
@@ -97,8 +102,11 @@ def begin(
     dynamics = problem.dynamics
     _check_size(problem)
     positive = times[times > 0]
-    start = gaussian_start(problem, work, float(positive[0]) if positive.size else 1.0)
-    if not (start.deviation > _NARROWEST * np.abs(start.mean)).all():
+    points = points_of(problem, float(times[-1]), work) if cells is None else None
+    still = np.zeros(dynamics.w_star.size, np.bool_) if points is None else points.which
+    first = float(positive[0]) if positive.size else 1.0
+    start = gaussian_start(problem, work, first, None if cells is not None else still)
+    if not (start.deviation > _NARROWEST * np.abs(start.mean))[~still].all():
         raise SolveError(_why_point(problem), time=0.0, step=0.0)
     errors, foreign = _least_errors(problem, work), _foreign(problem)
     least = errors[0]
@@ -135,8 +143,14 @@ def begin(
         if walled.beyond.any():
             initial, time = walled, start.time + walled.time
             before = (time, frame, moments)
+    if points is not None:
+        spreading = np.flatnonzero(~still)
+        equation, initial = equation.only(spreading), chosen(initial, spreading)
     solver = _solver(equation, law, initial, order, work, errors, time)
-    return State(solver, least, foreign, frozen, before, law=(start.time, law))
+    if points is not None:
+        solver.beside = points.functionals
+        solver.begin()
+    return State(solver, least, foreign, frozen, before, (start.time, law), points)
 
 
 def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) -> State:
@@ -173,17 +187,9 @@ def _why_point(problem: Problem) -> str:
             "a point mass with generalization error 0 never spreads; "
             "give the initial weights a variance or the labels noise"
         )
-    weakest = int(dynamics.sigma2.argmin())
-    if dynamics.sigma2[weakest] > _NARROWEST * dynamics.sigma2.max():
-        return (
-            "weights that start at a point have spread less than rounding by the first requested "
-            "time; ask for later times, or give the initial weights a variance"
-        )
     return (
-        f"weights that start at a point spread less than rounding, those of teacher value "
-        f"{dynamics.w_star[weakest]:.6g} first: the variance S of their quantized inputs is "
-        f"{dynamics.sigma2[weakest]:.3g}, so they never see noise; give the initial weights a "
-        "variance, or raise the input scale"
+        "weights that start at a point have spread less than rounding by the first requested "
+        "time; ask for later times, or give the initial weights a variance"
     )
 
 
@@ -314,7 +320,7 @@ class Run:
                 raise self._failed(self._why(ending))
             self.law_time = None
         self.frames.append(self._frame())
-        self.moments.append(solver.moments)
+        self.moments.append(solver.all_moments)
 
     def _law(self, time: float) -> Law:
         """The law from `time` on, the same until schedules land."""
@@ -353,14 +359,17 @@ class Run:
         if self.problem.surrogate is not None:
             u = u / self._shape(solver) ** 2
         first, left, width = solver.cells.first, solver.mesh.left, solver.mesh.width
-        atoms = None
+        points, atoms, held = self.state.points, None, solver.control.atoms.T
+        if points is not None:
+            first, held = points.beside(first, held)
         if self.state.frozen is not None:
             walls = self.problem.dynamics.walls
             assert walls is not None
             if walls.margin == 0:
-                held = solver.control.atoms.T
                 atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
             first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
+        if points is not None:
+            atoms = points.joined(solver.time, atoms)
         frame = Frame(solver.element.order, first, left, width, u, atoms)
         self._check_tips(frame)
         return frame

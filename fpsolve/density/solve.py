@@ -10,14 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.density.gaussian import gaussian_moments, gaussian_path
 from fpsolve.density.gaussian_frame import GaussianFrame
+from fpsolve.density.points import Points, points_of
 from fpsolve.density.restart import FrameStart, Start, initial_of
-from fpsolve.density.run import Run, begin
+from fpsolve.density.run import Run, begin, reduced
 from fpsolve.density.scharfetter_gummel import DEFAULT_CELLS
 from fpsolve.density.stream import DensityStream, handed_on
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.errors import ParameterError
 from fpsolve.numerics.initial import default_order
 from fpsolve.problem.checks import finite, integer, requested_times
+from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import Callback, progress_to, stops
@@ -98,6 +100,8 @@ def solve_pde(
         is the L¹ norm that the highest modes carry. Both are cautious: they overestimate.
         `stats["lifted"]` bounds what keeping densities positive has added to the errors of
         functionals, or a tenth of what it has added to those of densities; see `docs/accuracy.md`.
+        `stats["scheme"]` is "points" where all weights start at points and see no noise, and
+        "gaussian" where the closed form was taken.
 
     Raises
     ------
@@ -132,6 +136,11 @@ def solve_pde(
     work = min(rtol, _LOOSEST_WORK)
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
+    meshed = count is None and first is None
+    points = points_of(problem, float(requested[-1]), work) if meshed else None
+    if points is not None and points.alone:
+        _open(sink, problem, requested, told, first)
+        return _solve_points(problem, requested, rtol, points, sink, callback)
     with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
         state = begin(problem, requested, work, degree, count, first)
         if not patient:
@@ -243,6 +252,39 @@ def _solve_gaussian(
         "time_error": 0.0,
         "space_error": 0.0,
         "mass_defect": max(f.mass_defect() for f in frames),
+        "minimum": 0.0,
+        "interrupted": interrupted,
+    }
+    whole = DensityTrajectory(problem, times, frames, state[at], dense, state, stats)
+    return whole if sink is None else handed_on(whole, sink, callback)
+
+
+def _solve_points(
+    problem: Problem, times: Array, rtol: float, points: Points,
+    sink: Sink | None, callback: Callback,
+) -> DensityTrajectory:  # fmt: skip
+    """All weights stay points: their paths, at the requested times and densely between them."""
+    dense = np.unique(np.concatenate([[0.0], times, float(times[-1]) * _between()]))
+    offset = np.zeros(len(FUNCTIONAL_NAMES))
+    offset[0] = problem.dynamics.steady_offset
+    state = reduced(problem, dense, points.functionals(dense) + offset)
+    at = np.searchsorted(dense, times)
+    interrupted = False
+    if sink is None and callback is not None:  # A sink comes first, see `handed_on`.
+        told = (stops(callback, time, state[int(at[i])]) for i, time in enumerate(times.tolist()))
+        last = next((i for i, enough in enumerate(told) if enough), None)
+        if interrupted := last is not None:
+            times, at = times[: last + 1], at[: last + 1]
+            dense, state = dense[: at[-1] + 1], state[: at[-1] + 1]
+    frames = tuple(points.frame(time) for time in times.tolist())
+    stats: dict[str, Any] = {
+        "scheme": "points",
+        "rtol": rtol,
+        "steps": 0,
+        "rejected": 0,
+        "time_error": 0.0,
+        "space_error": 0.0,
+        "mass_defect": 0.0,
         "minimum": 0.0,
         "interrupted": interrupted,
     }

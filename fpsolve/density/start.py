@@ -11,20 +11,25 @@ from numpy.typing import NDArray
 from fpsolve.density.frame import Frame
 from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import varies
+from fpsolve.problem.schedule import Schedule, varies
 
-__all__ = ["gaussian_start", "point_frame", "point_moments"]
+__all__ = ["gaussian_start", "point_frame", "point_moments", "starting_points"]
 
 Array = NDArray[np.float64]
 
 # A point mass is followed exactly until it is this many standard deviations from a break.
 _CLEAR = 9.0
-# Halvings of the range of times from 1e-300 on, in which the end of the first instants is sought.
-_HALVINGS = 80
+# The end of the first instants is sought in powers of this, then halved so often between two.
+_LEAP = 1e4
+_HALVINGS = 50
+_INSTANT = 1e-290
+# Laws narrower than this, relative to places and at least 1, no mesh can hold; while they are, it
+# does not matter how they are narrow, unless the drift parts what is on either side of a break.
+_HELD = 1e-12
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
-def _points(problem: Problem) -> Array:
+def starting_points(problem: Problem) -> Array:
     """Where the weights of each class start, held by reflecting walls; (K,)."""
     point = problem.initial.mean + problem.initial.overlap * problem.teacher.values
     walls = problem.dynamics.walls
@@ -35,7 +40,7 @@ def _points(problem: Problem) -> Array:
 
 def point_frame(problem: Problem) -> Frame:
     """The initial weights of a problem whose initial variance is 0, as point masses."""
-    return Frame.of_points(_points(problem))
+    return Frame.of_points(starting_points(problem))
 
 
 def point_moments(problem: Problem, points: Array | None = None) -> Array:
@@ -44,7 +49,7 @@ def point_moments(problem: Problem, points: Array | None = None) -> Array:
     ε_g is whole but for scheduled noise.
     """
     dynamics = problem.dynamics
-    points = _points(problem) if points is None else points
+    points = starting_points(problem) if points is None else points
     k = np.arange(points.size)
     values = dynamics.fields(points, dynamics.bins(points), k).functionals
     moments = values @ dynamics.probability
@@ -52,36 +57,62 @@ def point_moments(problem: Problem, points: Array | None = None) -> Array:
     return np.asarray(moments)
 
 
-def gaussian_start(problem: Problem, rtol: float, latest: float) -> GaussianStart:
+def gaussian_start(
+    problem: Problem, rtol: float, latest: float, still: NDArray[np.bool_] | None = None
+) -> GaussianStart:
     """Return the initial density, a point mass advanced to where it has a width, by `latest`.
+
+    Classes that are `still` points, (K,), see `points`, are left out of account; given those, the
+    others get a width that a mesh can hold.
 
     While a point mass sees a constant drift it becomes N(w_0 + ∫a, ∫2D) exactly, and ε_g does not
     change. On a break it does so up to a relative error of order |Δa| (τ/2D)^½, where coefficients
-    are smooth up to one of order τ; the time chosen here keeps them below `rtol`/100.
+    are smooth up to one of order τ; the time chosen here keeps them below `rtol`/100, or ends
+    before anything has moved by more than 1e-12.
     """
     initial, dynamics = problem.initial, problem.dynamics
     if initial.variance > 0:
         mean = initial.mean + initial.overlap * problem.teacher.values
         return GaussianStart(0.0, mean, np.full(mean.shape, math.sqrt(initial.variance)))
-    points = _points(problem)
-    # Schedules are smooth until they land.
-    latest = min([latest, *dynamics.landing_points(latest).tolist()])
+    points = starting_points(problem)
+    # Schedules are smooth until they land; an exponential falls by e once in what is integrated.
+    latest = min([latest, *dynamics.landing_points(latest).tolist(), *_scales(problem)])
     error = float(point_moments(problem)[0])
     drift = _drift_terms(problem, points)
-    allowed = _allowance(problem, points, drift, 0.01 * rtol)
-    low, high = math.log(1e-300), math.log(latest)
-    time = latest
-    if not allowed(*_integrals(problem, error, latest)):
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            if allowed(*_integrals(problem, error, math.exp(middle))):
-                low = middle
-            else:
-                high = middle
-        time = math.exp(low)
+    spreads = np.ones(points.size, np.bool_) if still is None else ~still
+    allowed = _allowance(problem, points, drift, 0.01 * rtol, spreads)
+    time = _last_instant(lambda t: allowed(*_integrals(problem, error, t)), latest)
     travel, heat = _integrals(problem, error, time)
     deviation = np.sqrt(dynamics.sigma2 * heat) * _gradient_factor(problem, points)
+    if still is not None:
+        deviation = np.maximum(deviation, _HELD * np.maximum(_size(problem, points), 1.0))
     return GaussianStart(time, points + travel @ drift, deviation)
+
+
+def _size(problem: Problem, points: Array) -> Array:
+    """Sizes of positions near the points, (K,)."""
+    return np.asarray(np.maximum(np.abs(points), np.abs(problem.dynamics.breaks).max(initial=0.0)))
+
+
+def _last_instant(allowed: Callable[[float], bool], latest: float) -> float:
+    """The last time up to `latest` that is allowed; what is tiny may be forbidden by rounding."""
+    low = latest
+    while low > _INSTANT and not allowed(low):
+        low /= _LEAP
+    high = min(low * _LEAP, latest)
+    if low == latest:
+        return latest
+    for _ in range(_HALVINGS):
+        middle = math.sqrt(low) * math.sqrt(high)
+        low, high = (middle, high) if allowed(middle) else (low, middle)
+    return low
+
+
+def _scales(problem: Problem) -> list[float]:
+    """Times in which schedules fall by e, where they begin as exponentials."""
+    numbers = (problem.learning_rate, problem.ridge, problem.noise_variance)
+    pieces = [number.piece(0.0) for number in numbers if isinstance(number, Schedule)]
+    return [piece[2] for piece in pieces if piece[0] == "exponential"]
 
 
 def _gradient_factor(problem: Problem, points: Array) -> Array:
@@ -112,7 +143,7 @@ def _drift_terms(problem: Problem, points: Array, *, before: bool = False) -> Ar
 
 
 def _allowance(
-    problem: Problem, points: Array, drift: Array, small: float
+    problem: Problem, points: Array, drift: Array, small: float, spreads: NDArray[np.bool_]
 ) -> Callable[[Array, float], bool]:
     """Whether the first instants may last until ∫c_j and ∫2D have given values."""
     breaks, quantizer = problem.dynamics.breaks, problem.weight_quantizer
@@ -123,9 +154,13 @@ def _allowance(
         # What stands on a wall spreads from it in closed form; the others must not reach it yet.
         gap = np.minimum(points - walls.low, walls.high - points)
         away = np.minimum(away, np.where(gap > 0, gap, math.inf))
-    scale = np.maximum(np.abs(points), np.abs(breaks).max(initial=0.0))
+    scale = _size(problem, points)
     clear = away > 1e-12 * np.maximum(scale, 1e-300)
-    jump = speed + np.abs(_drift_terms(problem, points, before=True) - drift)
+    before = _drift_terms(problem, points, before=True)
+    jump = np.abs(before - drift)
+    # Where a break parts weights, how many go either way depends on the first instants.
+    parts = ~clear & ((before < 0) & (drift > 0)).any(axis=0)
+    held = _HELD * np.maximum(scale, 1.0)
     smooth = math.inf
     if quantizer is not None and quantizer.temperature > 0:
         smooth = quantizer.temperature
@@ -135,19 +170,19 @@ def _allowance(
     share = problem.dynamics.sigma2 * np.square(_gradient_factor(problem, points))
 
     def allowed(travel: Array, heat: float) -> bool:
-        variance = share * heat
-        path = travel @ jump
-        if (travel @ slope > small).any():
-            return False
+        width, bent, way = np.sqrt(share * heat), travel @ slope, travel @ speed
+        shift = travel @ jump
         if smooth < math.inf:
             # Of all terms ψ has at most the factor S, or, where the ridge is one of them, 1.
             pull = np.full(travel.size, 1.0)
             pull[0] = float((problem.dynamics.sigma2 + steady).max())
-            path = path + pull @ travel * float(np.diff(quantizer.levels).max())  # type: ignore[union-attr]
-            return bool((variance <= small * smooth**2).all() and (path <= small * smooth).all())
-        inside = (variance * (2 * _CLEAR) ** 2 <= away**2) & (travel @ speed <= 0.5 * away)
-        ontop = path <= small * np.sqrt(variance)
-        return bool(np.where(clear, inside, ontop).all())
+            shift = shift + way + pull @ travel * float(np.diff(quantizer.levels).max())  # type: ignore[union-attr]
+            fine = (np.square(width) <= small * smooth**2) & (shift <= small * smooth)
+        else:
+            inside = (2 * _CLEAR * width <= away) & (way <= 0.5 * away)
+            fine = np.where(clear, inside, shift <= small * width)
+        unseen = ~parts & (np.maximum(width, shift) <= held) & (way * bent <= held)
+        return bool(((fine & (bent <= small)) | unseen)[spreads].all())
 
     return allowed
 

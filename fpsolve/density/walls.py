@@ -13,11 +13,13 @@ from fpsolve.density.atoms import Atoms
 from fpsolve.density.frame import Frame
 from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.gaussian import GaussianStart
+from fpsolve.numerics.initial import Initial
 from fpsolve.problem.problem import Problem
 
 __all__ = [
     "FrozenStart",
     "WalledStart",
+    "chosen",
     "frozen_start",
     "initial_frame",
     "points_on_walls",
@@ -102,6 +104,33 @@ class WalledStart:
             part = _layer_beyond(ends[0], *args) - _layer_beyond(ends[1], *args)
             out = out + self.beyond[side, k] * part
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some classes of an initial law, numbered anew."""
+
+    initial: Initial
+    classes: NDArray[np.int64]
+
+    def support(self, k: int) -> tuple[float, float]:
+        return self.initial.support(int(self.classes[k]))
+
+    def scale(self, k: int) -> float:
+        return self.initial.scale(int(self.classes[k]))
+
+    def pdf(self, k: int, x: Array) -> Array:
+        return self.initial.pdf(int(self.classes[k]), x)
+
+    def masses(self, k: int, left: Array, right: Array) -> Array:
+        return self.initial.masses(int(self.classes[k]), left, right)
+
+
+def chosen(initial: Initial, classes: NDArray[np.int64]) -> Initial:
+    """Return an initial law of these classes only, in this order."""
+    if isinstance(initial, GaussianStart):
+        return GaussianStart(initial.time, initial.mean[classes], initial.deviation[classes])
+    return _Chosen(initial, classes)
 
 
 def _layer_density(depth: Array, inward: float, heat: float, time: float) -> Array:

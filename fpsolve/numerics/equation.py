@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,26 @@ class Equation:
             self.relevance.copy(),
             self.offset.copy(),
             self.rule.copy(),
+        )
+
+    def only(self, classes: Indices) -> Equation:
+        """Return the equation of these classes, in this order."""
+        fields = self.fields
+
+        def theirs(x: Array, bins: Indices, own: Indices) -> tuple[Array, Array, Array]:
+            assert fields is not None
+            return fields(x, bins, classes[own])
+
+        return replace(
+            self,
+            drift=self.drift[:, classes],
+            functionals=self.functionals[:, classes],
+            flat=self.flat[:, classes],
+            probability=self.probability[classes],
+            scale=self.scale[classes],
+            relevance=self.relevance[classes],
+            walls=self.walls[:, :, classes],
+            fields=None if fields is None else theirs,
         )
 
     def place(self, ref: Reference, model: Model, cells: Cells, motion: Motion) -> Mesh:

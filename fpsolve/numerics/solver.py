@@ -86,6 +86,8 @@ class Solver:
         Rows (time, functionals) of the accepted steps, in pieces.
     horizon : float
         Where the solve is to end, if it is to be refused when that is far too much work.
+    beside : callable or None
+        Functionals (T, F) at times (T,) of what is on no mesh and drives nothing.
     """
 
     scheme = 0
@@ -121,6 +123,7 @@ class Solver:
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
+        self.beside: Callable[[Array], Array] | None = None
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
         self.place()
@@ -141,10 +144,25 @@ class Solver:
 
     @property
     def moments(self) -> Array:
-        """Functionals of the present density, offsets included, shape (F,)."""
+        """Functionals of the density on the mesh, offsets included, shape (F,)."""
         moments = np.empty(self.model.offset.size)
         kernels.measure(self.model.offset, self.mesh.functionals, self.u, moments)
         return moments
+
+    @property
+    def all_moments(self) -> Array:
+        """The same with those of what is on no mesh."""
+        return self._row()[0, 1:]
+
+    def _row(self) -> Array:
+        """What is logged at the present time, (1, 1 + F)."""
+        return self._whole(np.append(self.time, self.moments)[None])
+
+    def _whole(self, rows: Array) -> Array:
+        """Add to rows (time, functionals) what is on no mesh, in place."""
+        if self.beside is not None and rows.size:
+            rows[:, 1:] += self.beside(rows[:, 0])
+        return rows
 
     @property
     def x(self) -> Array:
@@ -157,8 +175,8 @@ class Solver:
         return np.repeat(np.arange(self.cells.first.size - 1), np.diff(self.cells.first))
 
     def begin(self) -> None:
-        """Log the start; the first step is chosen when it is taken."""
-        self.log.append(np.append(self.time, self.moments)[None])
+        """Log the start, anew if it was; the first step is chosen when it is taken."""
+        self.log[:] = [self._row()]
 
     def advance(
         self, law: Law, until: float, tick: Callable[[float], None] | None = None
@@ -196,7 +214,7 @@ class Solver:
                 log,
             )
             self.cells, self.motion, self.mesh, self.u = grid
-            self.log.append(log[: int(clock[kernels.LOGGED])])
+            self.log.append(self._whole(log[: int(clock[kernels.LOGGED])]))
             if why == kernels.REFRESH:
                 clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
                 self.place()
@@ -208,7 +226,7 @@ class Solver:
                     clock[kernels.ASK] = clock[kernels.STEPS]
                     clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
                     clock[kernels.TIME] = until
-                    self.log.append(np.append(until, self.moments)[None])
+                    self.log.append(self._row())
             elif why == kernels.STUCK:
                 return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
             elif why == kernels.CROWDED:
@@ -227,7 +245,7 @@ class Solver:
                 tick(self.time)
         if self.log and self.log[-1].size and self.log[-1][-1, 0] == until:
             # Adaptation and the order of a sum move functionals by rounding: one value a time.
-            self.log[-1][-1, 1:] = self.moments
+            self.log[-1][-1, 1:] = self.all_moments
         # Not at the start: a run that goes on from the middle has its tries behind it.
         clock[kernels.TRIES] = 0.0
         return Ending.REACHED

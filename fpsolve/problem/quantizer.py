@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,9 @@ from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, integer, readonly_vector
 from fpsolve.problem.inputs import InputDistribution, input_distribution
 from fpsolve.problem.schedule import Schedule
+
+if TYPE_CHECKING:
+    from fpsolve.problem.relaxation import StepTable
 
 __all__ = ["StepQuantizer", "UniformQuantizer"]
 
@@ -110,9 +114,18 @@ class StepQuantizer:
         # Compiled, and Numba takes long to import: a command that computes nothing does without.
         from fpsolve.problem.relaxation import relaxed_step
 
+        if self._table is not None:
+            return self._table(points.ravel()).reshape(points.shape)
         out = np.empty(points.size)
         relaxed_step(points.ravel(), self.levels, self.thresholds, self.temperature, out)
         return out.reshape(points.shape)
+
+    @cached_property
+    def _table(self) -> StepTable | None:
+        """ψ_T tabulated, where many smoothed steps overlap."""
+        from fpsolve.problem.relaxation import StepTable
+
+        return StepTable.of(self.levels, self.thresholds, self.temperature)
 
     def mean_square(self, x: ArrayLike) -> NDArray[np.float64]:
         """Return E ψ(x)² elementwise; the square of ψ(x) unless rounding is stochastic."""

@@ -34,7 +34,6 @@ TOO_MUCH_WORK = "too much work"
 _REASONS = (
     ("grows without bound", "diverges", True),
     ("never spreads", "a point mass without noise", True),
-    ("never see noise", "inputs quantized to nothing, from a point", True),
     ("diffusion is so weak", "layers finer than rounding", True),
     ("would take", TOO_MUCH_WORK, True),
     ("ripples", "ripples", False),
