@@ -96,12 +96,13 @@ def key(axes: Axes, **options: object) -> None:
     axes.legend(handles=signs, **options)
 
 
-def half_power(axes: Axes, d: object, y: object, error: object) -> None:
+def half_power(axes: Axes, d: object, y: object, error: object, *, labelled: bool = True) -> None:
     """Draw the line d^−½ that fits positive data best, given their standard errors."""
     d, y, error = (np.asarray(v, dtype=np.float64) for v in (d, y, error))
     weight = np.square(y / error)
     height = np.exp(weight @ np.log(y * np.sqrt(d)) / weight.sum())
-    axes.plot(d, height * d**-0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$")
+    label = "slope −½" if labelled else None
+    axes.plot(d, height * d**-0.5, color=INK, lw=0.8, label=label)
 
 
 def thin_out_labels(figure: Figure) -> None:

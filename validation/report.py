@@ -114,8 +114,9 @@ def sizes(data: Any) -> list[str]:
             here = {**outer, **{k: v for k, v in value.items() if k in ("runs", "particles")}}
             d = next((value[k] for k in ("dimension", "d", "N", "particles") if k in value), None)
             runs = here.get("runs")
-            if isinstance(d, int) and isinstance(runs, int):
-                found[(d, runs)] = None
+            for size in value.get("dimensions", [d]):
+                if isinstance(size, int) and isinstance(runs, int):
+                    found[(size, runs)] = None
             for part in value.values():
                 look(part, here)
         elif isinstance(value, list):
