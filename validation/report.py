@@ -349,7 +349,7 @@ def _badge(holds: bool) -> _Cell:
 
 
 # One letter and its index, as in b_x, m_ψ or v_{k−1}, but not a name as in solve_pde.
-_INDEX = re.compile(r"(?<![\w`])([^\W\d_])_(?:\{([^}]+)\}|(\w|∞)(?![^\W\d_²³]|_))")
+_INDEX = re.compile(r"((?<![\w`])[^\W\d_]|[α-ωΑ-Ω])_(?:\{([^}]+)\}|(\w|∞)(?![^\W\d_²³]|_))")
 _POWER = re.compile(r"\^(?:\(([^)]{2,})\)|\{([^}]+)\}|([−-]?\([^)]+\)|[−-]?[\d½/]+|\w))")
 
 

@@ -641,7 +641,8 @@ def visualize(data: dict[str, Any]) -> Any:
         ax.set_xticks(np.arange(len(columns)) + 0.5, list(columns), fontsize=8)
         shown = range(0, len(rows), -(-len(rows) // 8))
         ax.set_yticks([i + 0.5 for i in shown], [rows[i] for i in shown], fontsize=7)
-        ax.set_title(textwrap.fill(text, 46), fontsize=8)
+        title = textwrap.fill(text, 36).replace("ε_g", r"$\varepsilon_g$")
+        ax.set_title(title.replace("d^(−1/2)", "$d^{-1/2}$"), fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("initial variance")
     return figure
