@@ -237,7 +237,7 @@ class Solver:
                     "the coefficients could not be evaluated", time=self.time, step=self.step
                 )
             if self.horizon < np.inf and self.time < until:
-                pace = self.step / self.u.size
+                pace = self.step / (self.u.size * (1.0 + self.u.size / kernels.UNCACHED))
                 self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
                 if self._whole_work > 0.0:
                     return Ending.LONG
