@@ -43,14 +43,18 @@ __all__ = ["Quality", "Run", "State", "begin", "reduced"]
 
 Array = NDArray[np.float64]
 
-# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`.
+# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`. A drift
+# that varies inside bins leads what many elements leave into one place, where it adds up.
 _RESOLUTION = 5.0
+_RESOLUTION_BENT = 1.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
 # Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
 # one; where it is small, ε_g is known to this share of that level.
 _LEAST_ERROR = 0.002
 _IDLE = 40.0
+# Mass that atoms may lack, times the relevance of a class, in units of rtol: as lifting may cost.
+_MOST_LACKING = 25.0
 _LARGEST_RATE = 1e150
 # Deviations below this share of the position are lost in rounding.
 _NARROWEST = 1e-15
@@ -172,8 +176,9 @@ def _solver(
     errors: tuple[float, float], time: float = 0.0,
 ) -> Solver:  # fmt: skip
     """The initial density on a mesh; `errors` are those of `_least_errors`."""
+    resolution = _RESOLUTION_BENT if np.isnan(equation.flat).any() else _RESOLUTION
     solver = start_solver(
-        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
+        equation, law, initial, order=order, rtol=work, resolution=resolution * work, time=time
     )
     solver.rest, solver.idle = errors
     return solver
@@ -360,6 +365,8 @@ class Run:
             u = u / self._shape(solver) ** 2
         first, left, width = solver.cells.first, solver.mesh.left, solver.mesh.width
         points, atoms, held = self.state.points, None, solver.control.atoms.T
+        if (held < 0).any():
+            held, u = self._lifted_atoms(held, u)
         if points is not None:
             first, held = points.beside(first, held)
         if self.state.frozen is not None:
@@ -373,6 +380,26 @@ class Run:
         frame = Frame(solver.element.order, first, left, width, u, atoms)
         self._check_tips(frame)
         return frame
+
+    def _lifted_atoms(self, held: Array, u: Array) -> tuple[Array, Array]:
+        """Atoms on walls (K, 2) that are not negative, taken from the rest of their densities `u`.
+
+        Ripples of a density of little weight leave an atom below 0 as long as hardly anything is
+        in it. Like other lifts this comes no further from any density that is positive than by the
+        mass that is moved.
+        """
+        solver = self.state.solver
+        lacking = np.maximum(-held, 0.0).sum(axis=1)
+        if (solver.model.relevance * lacking > _MOST_LACKING * self.rtol).any():
+            raise self._failed(
+                f"an atom on a wall holds {held.min():.2g} of the mass, less than nothing; "
+                "tighten rtol"
+            )
+        mass = (solver.mesh.mass * solver.u).sum(axis=0)
+        first = solver.cells.first
+        rest = np.add.reduceat(mass, first[:-1]) + np.maximum(held, 0.0).sum(axis=1)
+        factor = 1.0 - lacking / rest
+        return np.maximum(held, 0.0) * factor[:, None], u * np.repeat(factor, np.diff(first))
 
     def _check_tips(self, frame: Frame) -> None:
         """Refuse what has come too near the tips of a triangular surrogate, and would return.
