@@ -1054,7 +1054,7 @@ def _importance(
     model: Model,
     u: Array,
     lift: float,
-    needs: tuple[float, float, bool],
+    needs: tuple[float, Array, bool],
     sizes: Array,
     marks: Array,
 ) -> None:
@@ -1062,8 +1062,8 @@ def _importance(
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
     low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
-    `Limits.idle`, what `clock[CARE]` asks for, and whether ripples of rare classes count less, for
-    they are lifted. It goes to `marks[0]`; `marks[1]` is overwritten.
+    `Limits.idle`, the care that classes ask for (K,), and whether ripples of rare ones count less,
+    for they are lifted. It goes to `marks[0]`; `marks[1]` is overwritten.
     """
     idle, care, eased = needs
     last, out = u.shape[0] - 1, marks[0]
@@ -1077,7 +1077,7 @@ def _importance(
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
-            ripple = _HEIGHT * care / (max(lift * lowest, peak) * mesh.width[e])
+            ripple = _HEIGHT * care[k] / (max(lift * lowest, peak) * mesh.width[e])
             if eased:
                 ripple *= _ease(model.relevance[k])
             value = max(model.relevance[k], ripple)
@@ -1130,7 +1130,7 @@ def _mark(
     cells: Cells,
     mesh: Mesh,
     u: Array,
-    bounds: tuple[float, float, tuple[float, float, bool]],
+    bounds: tuple[float, float, tuple[float, Array, bool]],
     marks: Array,
     ends: Array,
 ) -> Indices:
@@ -1398,7 +1398,7 @@ def _grow(
     reach: Array,
     ends: Array,
     limit: float,
-    relevance: Array,
+    model: Model,
 ) -> tuple[Cells, Array]:
     """Add empty elements that span `reach` (2, K) to the domains where `ends` exceeds `limit`."""
     n, classes = u.shape[0], cells.first.size - 1
@@ -1430,7 +1430,7 @@ def _grow(
             at += 1
         for i in range(counts[2 * k + 1]):
             _copy_column(extra[2 * k + 1], i, new, at + i)
-        rare = relevance[k] < 1.0
+        rare = model.relevance[k] < 1.0
         if counts[2 * k] > 0:
             _continue(ref, u[0, begin], 0, rare, new_u[:, at - (end - begin) - 1])
         if counts[2 * k + 1] > 0:
@@ -1439,7 +1439,7 @@ def _grow(
         first[k + 1] = at
         if rare and counts[2 * k] + counts[2 * k + 1] > 0:
             own = (first[k] + counts[2 * k], at - counts[2 * k + 1])
-            _settle(ref, bins, new, new_u, (first[k], at), own)
+            _settle(ref, bins, model, new, new_u, (first[k], at), own)
     return Cells(new[0].copy(), new[1].copy(), new[2].copy(), first), new_u
 
 
@@ -1465,18 +1465,24 @@ def _continue(ref: Reference, end_value: float, side: int, tapers: bool, out: Ar
 def _settle(
     ref: Reference,
     bins: Bins,
+    model: Model,
     cells: Indices,
     u: Array,
     whole: tuple[int, int],
     before: tuple[int, int],
 ) -> None:
-    """Give the elements `whole` the mass that those of them in `before` have."""
+    """Give the elements `whole` the mass that those of them in `before` have.
+
+    Where h is bent `u` is the density, elsewhere h² times it, see `_weigh`.
+    """
     mass, total = 0.0, 0.0
     for e in range(whole[0], whole[1]):
-        own = 0.0
+        b, own = cells[0, e], 0.0
         for j in range(u.shape[0]):
             own += ref.weights[j] * u[j, e]
-        own *= bins.span[cells[0, e]] * 2.0 ** (-cells[1, e])
+        own *= bins.span[b] * 2.0 ** (-cells[1, e])
+        if model.shape.shape[0] > 0 and not _bent(model, b):
+            own /= model.shape[b, 0] ** 2
         total += own
         if before[0] <= e < before[1]:
             mass += own
@@ -1680,6 +1686,8 @@ _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
+# Share of it below which what is left does not count as less.
+_LEAST_LEFT = 0.05
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
@@ -1786,7 +1794,10 @@ def _judge(
     # A sum with NaN is NaN, which a largest value may hide.
     if not math.isfinite(_sum(report)):
         return np.inf, 0.0
-    worst, first = report[0] / (_STEP_L1 * limits.rtol), 0.0
+    worst, first = 0.0, 0.0
+    for k in range(work.parts.shape[0]):
+        haste, _ = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
+        worst = max(worst, haste * work.parts[k, 0] / (_STEP_L1 * limits.rtol))
     for i in range(count):
         sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
@@ -1808,6 +1819,19 @@ def _judge(
     if worst <= 1.0 and _ripples(control.clock, report[1], lowest):
         worst = _TOO_LONG
     return worst, first
+
+
+@_part
+def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float]:
+    """How often errors of a step and ripples of the mesh count in class k: once if none was lifted.
+
+    A density that travels far would spend all that lifting may cost on ripples of every step; the
+    less is left, the less is let pass, so that it suffices. Ripples of common classes come mostly
+    from steps, which their errors hardly shorten, those of `rare` ones from their coarse meshes.
+    """
+    spent = max(lifted[k] / _LIFT_L1, lifted[lifted.size - 1] / _LIFT_FUNCTIONAL) / rtol
+    less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
+    return (less**0.75, less**2) if rare else (less**2, less)
 
 
 @_part
@@ -2323,7 +2347,7 @@ def march(
         verdict, changed = KEEP, False
         if scheme == 0:
             verdict, cells, u, changed = _adapt(
-                ref, bins, model, (cells, motion, mesh, u), new, c, step, clock, limits
+                ref, bins, model, (cells, motion, mesh, u), new, c, step, control, limits
             )
         else:
             u = new
@@ -2368,7 +2392,7 @@ def _adapt(
     new: Array,
     c: Array,
     step: float,
-    clock: Array,
+    control: Control,
     limits: Limits,
 ) -> tuple[int, Cells, Array, bool]:
     """Judge the density `new` reached by a step: take it over, adapted, or prepare for a retry.
@@ -2378,10 +2402,14 @@ def _adapt(
     reached its end.
     """
     cells, motion, mesh, old = grid
+    clock, care = control.clock, np.empty(cells.first.size - 1)
+    for k in range(care.size):
+        _, care[k] = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
+        care[k] *= clock[CARE]
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
     marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
-    needs = (limits.idle, clock[CARE], True)
+    needs = (limits.idle, care, True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
@@ -2396,9 +2424,7 @@ def _adapt(
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
             _weigh(ref, bins, model, cells, old, False)
-            cells, old = _grow(
-                ref, bins, cells, motion.detached, old, reach, ends, limit, model.relevance
-            )
+            cells, old = _grow(ref, bins, cells, motion.detached, old, reach, ends, limit, model)
         else:
             _weigh(ref, bins, model, cells, old, False)
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
@@ -2427,9 +2453,7 @@ def _adapt(
     if growing:
         _reach(model, mesh, c, step, reach)
         limit = _GROW * limits.resolution
-        cells, new = _grow(
-            ref, bins, cells, motion.detached, new, reach, ends, limit, model.relevance
-        )
+        cells, new = _grow(ref, bins, cells, motion.detached, new, reach, ends, limit, model)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing
@@ -2480,9 +2504,9 @@ def _join(ref: Reference, bins: Bins, mesh: Mesh, u: Array) -> None:
             for j in range(last + 1):
                 u[j, e] *= _squared_shape(ref, bins, mesh, j, e, k)
             if e > begin:
-                # Where h jumps v does not: it starts in between, on elements that are split until
-                # the mass that this moves is nothing.
-                u[last, e - 1] = u[0, e] = 0.5 * (u[last, e - 1] + u[0, e])
+                # Where h jumps v does not: it starts as the smaller, which leaves nothing negative,
+                # on elements that are split until the mass that this moves is nothing.
+                u[last, e - 1] = u[0, e] = min(u[last, e - 1], u[0, e])
         if bins.absorbing[0] != 0.0:
             u[0, begin] = 0.0
         if bins.absorbing[1] != 0.0:
@@ -2551,7 +2575,7 @@ def lay(
     cells, motion, mesh, u = grid
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     ends, again = np.empty((2, cells.first.size - 1)), True
-    least = np.full(cells.first.size - 1, -np.inf)
+    least, care = np.full(cells.first.size - 1, -np.inf), np.ones(cells.first.size - 1)
     while again:
         if gaussian[0].size > 0:
             _sample(ref, mesh, gaussian, u)
@@ -2559,7 +2583,7 @@ def lay(
         _measure(model.offset, mesh.functionals, u, present)
         _evaluate_law(law, time, present, c)
         marks = np.empty((2, u.shape[1]))
-        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, 1.0, False))
+        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, care, False))
         action = _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
         again = False
         for e in range(action.size):
