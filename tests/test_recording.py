@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+
+import h5py
 import numpy as np
 import pytest
 
+from fpsolve import StoreError
+from fpsolve.recording.behind import Behind
+from fpsolve.recording.commit import CommittedFile
+from fpsolve.recording.growth import Growth
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
 from fpsolve.recording.sink import Ending, Sink, sink_for
@@ -133,3 +142,177 @@ def test_no_path_is_memory() -> None:
     assert isinstance(sink_for(None), MemorySink)
     sink = MemorySink()
     assert sink_for(sink) is sink
+
+
+def meshed(number: int, count: int, left: list[float]):
+    """Times from `number` on, all with the same mesh."""
+    times = np.arange(number, number + count, dtype=np.float64)
+    rows = [np.full((4, len(left)), time) for time in times]
+    meshes = [np.array(left) for _ in times]
+    return {"time": times, "dense_end": np.zeros(count, dtype=int), "left": meshes, "u": rows}
+
+
+def test_a_mesh_is_stored_once_while_it_stays(tmp_path, linear_problem) -> None:
+    path = tmp_path / "r.h5"
+    sink = Hdf5Sink(path)
+    sink.open("density", linear_problem, np.arange(9.0), {})
+    blocks = [meshed(0, 2, [0.0, 1.0]), meshed(2, 2, [0.0, 1.0]), meshed(4, 1, [-0.0, 1.0])]
+    for block_ in blocks:
+        sink.extend(int(block_["time"][0]), block_)
+    sink.close(Ending("interrupted"), {"step": 1})
+    with h5py.File(path) as file:  # Zeros of either sign are different bits.
+        assert file["frames/mesh"][...].tolist() == [0, 0, 0, 0, 1]
+        assert file["frames/left_shape"][...].tolist() == [[2], [2]]
+    again = Hdf5Sink(path, resume=True)
+    again.open("density", linear_problem, np.arange(9.0), {})
+    again.extend(5, meshed(5, 4, [0.0, 0.5, 1.0]))
+    again.close(Ending())
+    lefts = [[0.0, 1.0]] * 4 + [[-0.0, 1.0]] + [[0.0, 0.5, 1.0]] * 4
+    for frame, left in zip(again.frames, lefts, strict=True):
+        assert frame["left"].tobytes() == np.array(left).tobytes()
+        assert (frame["u"] == frame["time"]).all()
+    assert again.frames[4]["left"].tobytes() == np.array([-0.0, 1.0]).tobytes()
+
+
+def test_a_checkpoint_comes_after_what_it_promises(tmp_path, monkeypatch) -> None:
+    real = Growth.append
+
+    def slow(self, blocks) -> None:
+        time.sleep(0.2)
+        real(self, blocks)
+
+    monkeypatch.setattr(Growth, "append", slow)
+    sink = Hdf5Sink(tmp_path / "r.h5")
+    sink.open("mckean-vlasov", None, TIMES, {})
+    sink.extend(0, block("mckean-vlasov", 0, 2))
+    sink.checkpoint({"count": 2})
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert file["time"].size == file["checkpoint"].attrs["count"] == 2
+    sink.abandon()
+
+
+def test_what_fails_behind_is_raised_where_the_run_goes_on(tmp_path, monkeypatch) -> None:
+    sink = Hdf5Sink(tmp_path / "r.h5")
+    sink.open("mckean-vlasov", None, TIMES, {})
+    sink.checkpoint({"count": 0})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr("fpsolve.recording.hdf5._SECONDS", 0.0)
+    sink.extend(0, block("mckean-vlasov", 0, 1))
+    with pytest.raises(StoreError, match="No space left") as caught:
+        sink.close(Ending())
+    assert caught.value.errno == 28
+    monkeypatch.undo()
+    assert Hdf5Sink(tmp_path / "r.h5", resume=True).state == {"count": 0}
+
+
+def test_calls_are_made_in_order_by_one_thread_and_few_wait() -> None:
+    behind, done, gate = Behind(), [], threading.Event()
+
+    def call(number: int) -> None:
+        gate.wait(10)
+        done.append((number, threading.current_thread()))
+
+    behind.do(call, 0)
+    behind.do(call, 1)
+    assert not behind.idle()
+    third = threading.Thread(target=behind.do, args=(call, 2))
+    third.start()
+    third.join(0.1)
+    assert third.is_alive(), "there is room for two"
+    gate.set()
+    third.join(10)
+    behind.wait()
+    assert [number for number, _ in done] == [0, 1, 2]
+    assert len({thread for _, thread in done}) == 1
+    behind.stop()
+    assert not done[0][1].is_alive()
+
+
+def test_no_call_is_made_after_one_that_failed() -> None:
+    behind, done = Behind(), []
+    behind.do(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        behind.wait()
+    with pytest.raises(ZeroDivisionError):
+        behind.do(done.append, 1)
+    behind.stop()
+    behind.do(done.append, 1)
+    behind.stop()
+    assert done == []
+
+
+class Disk:
+    """What a file's disk has got when the power goes: all until `fsync`, of the rest any part."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.safe, self.loose = [], []
+        for name in ("pwrite", "ftruncate", "fsync"):
+            monkeypatch.setattr(os, name, self._noted(name, getattr(os, name)))
+
+    def _noted(self, name, real):
+        def call(descriptor, *arguments):
+            if name == "fsync":
+                self.safe += self.loose
+                self.loose = []
+                return None
+            noted = [bytes(a) if isinstance(a, memoryview) else a for a in arguments]
+            self.loose.append((name, noted))
+            return real(descriptor, *arguments)
+
+        return call
+
+    def image(self, rng) -> bytes:
+        data = bytearray()
+        for name, (first, *rest) in self.safe + [c for c in self.loose if rng.random() < 0.5]:
+            if name == "pwrite":
+                data.extend(bytes(max(rest[0] + len(first) - len(data), 0)))
+                data[rest[0] : rest[0] + len(first)] = first
+            else:
+                del data[first:]
+                data.extend(bytes(first - len(data)))
+        return bytes(data)
+
+
+def test_a_loss_of_power_leaves_what_was_committed(tmp_path, monkeypatch) -> None:
+    # Contents are noise, parts of which every commit changes; power goes after any call.
+    disk, rng = Disk(monkeypatch), np.random.default_rng(5)
+    states: list[bytes] = []
+    seen = {False: 0, True: 0}
+
+    def check() -> None:
+        for _ in range(3):
+            (tmp_path / "copy").write_bytes(disk.image(rng))
+            with (tmp_path / "copy").open("rb") as copy:
+                stored = CommittedFile(copy.fileno())
+                content = stored.read()
+                seen[stored.sealed] += 1
+            # While a commit goes on, its own state or the one before.
+            assert any(content[: len(state)] == state for state in states[-2:])
+
+    with (tmp_path / "r").open("w+b") as raw:
+        file, now = CommittedFile(raw.fileno()), bytearray()
+        for number in range(6):
+            now += rng.bytes(50_000)
+            start = int(rng.integers(len(now) - 9000))
+            now[start : start + 9000] = rng.bytes(9000)
+            file.seek(0)
+            file.write(memoryview(bytes(now)))
+            states.append(bytes(now))
+            if number == 0:
+                file.commit(durable=True)
+            real = os.pwrite
+
+            def watched(*arguments, real=real):
+                done = real(*arguments)
+                check()
+                return done
+
+            monkeypatch.setattr(os, "pwrite", watched)
+            file.commit() if number < 5 else file.finish()
+            monkeypatch.setattr(os, "pwrite", real)
+        check()
+    assert min(seen.values()) > 10

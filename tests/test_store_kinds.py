@@ -193,6 +193,7 @@ def test_every_result_is_an_xarray_dataset(studies, name) -> None:
 def test_a_run_that_has_reached_nothing_holds_no_result(quantized, tmp_path) -> None:
     sink = Hdf5Sink(tmp_path / "r.h5")
     sink.open("particles", quantized, [1.0], {})
+    assert sink.series("time").size == 0  # The file is there.
     with pytest.raises(StoreError, match="none of its times"):
         load(tmp_path / "r.h5")
     sink.abandon()

@@ -59,6 +59,7 @@ def test_writers_exclude_each_other(macro, linear_problem, tmp_path) -> None:
     path = tmp_path / "r.h5"
     sink = Hdf5Sink(path)
     sink.open("macro", linear_problem, [0.0], {})
+    assert sink.series("time").size == 0  # The file is there.
     with pytest.raises(StoreError, match="another run"):
         save(macro, path, overwrite=True)
     with pytest.raises(StoreError, match="exists"):

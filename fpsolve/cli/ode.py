@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_times(parser)
     parser.add_argument("--rtol", type=float, help="relative tolerance (default 1e-8)")
     add_output(parser)
-    text = "replace the solve in OUT.h5, of the same problem, by one up to the times asked for"
+    text = "solve anew, in milliseconds, and replace OUT.h5, which holds the same problem"
     parser.add_argument("--resume", action="store_true", help=text)
 
 
@@ -60,5 +60,6 @@ def execute(arguments: argparse.Namespace) -> int:
         print(order_parameter_table(result.times, result.order_parameters))
         write_outputs(arguments, result)
     if came:
-        return stopped(arguments, float(result.times[-1]), "what was reached")
+        last = float(result.times[-1])
+        return stopped(arguments, last, "what was reached", "solves all of it anew")
     return 0

@@ -70,13 +70,16 @@ def check_same_problem(arguments: argparse.Namespace, problem: Any) -> None:
         raise StoreError(f"{arguments.output}: holds another problem than {arguments.problem}")
 
 
-def stopped(arguments: argparse.Namespace, time: float, what: str = "a checkpoint") -> int:
+def stopped(
+    arguments: argparse.Namespace, time: float, what: str = "a checkpoint",
+    then: str = "goes on from it",
+) -> int:  # fmt: skip
     """Say in one line how far a run has come and how it goes on; return the exit code."""
     code = stopping_code()
     how = "terminated" if code == 143 else "interrupted"
     kept = "so far is what was kept"
     if arguments.output is not None:
-        kept = f"{arguments.output} holds {what}; --resume goes on from it"
+        kept = f"{arguments.output} holds {what}; --resume {then}"
     print(f"{how} at tau = {time:g}; {kept}", file=sys.stderr)
     return code
 

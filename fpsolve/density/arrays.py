@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from fpsolve.density.cell_frame import CellFrame
 from fpsolve.density.frame import Frame
 from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.view import AnyFrame
+from fpsolve.recording.axes import Column
 
-__all__ = ["FRAME_ARRAYS", "frame_arrays", "frame_from"]
+__all__ = ["FRAME_ARRAYS", "frame_arrays", "frame_columns", "frame_from"]
 
 # The number `kind` of a frame is its place in this list.
 _KINDS: tuple[type[Any], ...] = (Frame, CellFrame, GaussianFrame)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 # Number of axes of every array a frame may have, and its type.
 FRAME_ARRAYS: dict[str, tuple[int, type[Any]]] = {
     "order": (0, np.int64),
@@ -30,18 +32,26 @@ FRAME_ARRAYS: dict[str, tuple[int, type[Any]]] = {
 }
 
 
-def frame_arrays(frame: AnyFrame, *, whole: bool = False) -> dict[str, NDArray[Any]]:
-    """Return a frame as a flat dictionary of arrays, with its `kind` as a number.
+def frame_arrays(frame: AnyFrame) -> dict[str, NDArray[Any]]:
+    """Return a frame as a flat dictionary of arrays, with its `kind` as a number."""
+    return {"kind": np.asarray(_NUMBERS[type(frame)]), **frame.to_arrays()}
 
-    With `whole` it has the arrays of all kinds, empty where this one has none, for runs whose
+
+def frame_columns(frames: Sequence[AnyFrame], *, whole: bool = False) -> dict[str, Column]:
+    """Return frames as columns of a block, each array of all of them together.
+
+    With `whole` there are the arrays of all kinds, empty where a frame has none, for runs whose
     frames are of several kinds.
     """
-    number = next(n for n, kind in enumerate(_KINDS) if isinstance(frame, kind))
-    arrays = {name: np.asarray(values) for name, values in frame.to_arrays().items()}
+    rows = [frame.to_arrays() for frame in frames]
     if whole:
         empty = {n: np.zeros((0,) * axes, dtype) for n, (axes, dtype) in FRAME_ARRAYS.items()}
-        arrays = {**empty, **arrays}
-    return {"kind": np.asarray(number, dtype=np.int64), **arrays}
+        rows = [{**empty, **arrays} for arrays in rows]
+    columns: dict[str, Column] = {"kind": np.array([_NUMBERS[type(frame)] for frame in frames])}
+    for name in rows[0]:
+        column = [arrays[name] for arrays in rows]
+        columns[name] = column if FRAME_ARRAYS[name][0] else np.array(column)
+    return columns
 
 
 def frame_from(arrays: Mapping[str, NDArray[Any]]) -> AnyFrame:

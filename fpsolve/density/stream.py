@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.density.arrays import frame_arrays, frame_from
+from fpsolve.density.arrays import frame_columns, frame_from
 from fpsolve.density.run import Quality, Run, reduced
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError
 from fpsolve.problem.problem import Problem
 from fpsolve.progress import Callback, stopped_by
+from fpsolve.recording.axes import block_bytes
 from fpsolve.recording.mapped import Mapped
 from fpsolve.recording.signals import noticed
 from fpsolve.recording.sink import Sink, ending_after
@@ -91,7 +92,7 @@ class DensityStream(Stream[DensityTrajectory]):
         """Go to `time` and let the density there wait."""
         run = self._run
         # A stretch that has reached its end is not in order before the next one begins.
-        run.reach(time, lambda now: tick(now, now < run.stop))
+        run.reach([time], lambda now: tick(now, now < run.stop))
         frame, self._last = run.frames.pop(), run.moments.pop()
         self._waiting.append((time, frame, self._last))
         return run.state.solver.u.size
@@ -108,7 +109,8 @@ class DensityStream(Stream[DensityTrajectory]):
     def hand_on(self, sink: Sink | None) -> None:
         """Hand what waits to the sink, with the steps that led there."""
         waiting, self._waiting = self._waiting, []
-        for _, frame, _ in waiting:
+        frames = [frame for _, frame, _ in waiting]
+        for frame in frames:
             self._quality = self._quality.with_frame(frame)
         times = np.array([time for time, _, _ in waiting])
         rows = self._rows()
@@ -118,17 +120,16 @@ class DensityStream(Stream[DensityTrajectory]):
         moments = np.vstack([reached[:, 1:], [moments for _, _, moments in waiting]])
         state = reduced(self._run.problem, np.append(reached[:, 0], times), moments)
         along, here = state[: len(reached)], state[len(reached) :]
-        arrays = [frame_arrays(frame, whole=self._whole) for _, frame, _ in waiting]
         block: dict[str, Any] = {"time": times, "dense_time": reached[:, 0], "dense_end": ends}
         for name in ORDER_PARAMETER_NAMES:
             block[name], block[f"dense_{name}"] = getattr(here, name), getattr(along, name)
-        block |= {name: [one[name] for one in arrays] for name in arrays[0]}
+        block |= frame_columns(frames, whole=self._whole)
         self._opened.extend(self.count - len(waiting), block)
         if self._at_hand is not None:
-            self._at_hand.frames += [frame for _, frame, _ in waiting]
+            self._at_hand.frames += frames
             self._at_hand.here.append((times, here))
             self._at_hand.along.append((reached[:, 0], along))
-            self._at_hand.size += sum(len(waiting) * a.nbytes for a in arrays[-1].values())
+            self._at_hand.size += block_bytes(block)
             if self._at_hand.size > _SMALL:
                 self._at_hand = None
 
@@ -194,7 +195,6 @@ def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> Densi
     """
     count = whole.times.size
     ends = np.searchsorted(whole.dense_times, whole.times, side="right")
-    frames = [frame_arrays(frame) for frame in whole.frames]
     begins = np.append(0, ends)
     # A callback hears of a time once the sink has it; a resumed run has told of some already.
     step = _AT_ONCE if callback is None else 1
@@ -210,7 +210,7 @@ def handed_on(whole: DensityTrajectory, sink: Sink, callback: Callback) -> Densi
             for name in ORDER_PARAMETER_NAMES:
                 block[name] = getattr(whole.order_parameters, name)[first:last]
                 block[f"dense_{name}"] = getattr(whole.dense_order_parameters, name)[dense]
-            block |= {name: [f[name] for f in frames[first:last]] for name in frames[0]}
+            block |= frame_columns(whole.frames[first:last])
             sink.extend(first, block)
             if callback is not None and first >= heard:
                 at = whole.order_parameters[first]

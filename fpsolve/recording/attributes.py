@@ -37,14 +37,13 @@ def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> di
     StoreError
         If a value is none that can be written.
     """
-    for name in [name for name in node.attrs if name.startswith(prefix + ".")]:
-        del node.attrs[name]
+    old: list[bytes] = []
+    h5py.h5a.iterate(node.id, old.append)
+    for key in [key for key in old if key.startswith(f"{prefix}.".encode())]:
+        h5py.h5a.delete(node.id, key)
     flat = _flat(prefix, values)
     for name, value in flat.items():
-        if isinstance(value, str | float):
-            write_attribute(node, name, value)
-        else:
-            node.attrs[name] = value
+        write_attribute(node.id, name, value)
     return flat
 
 

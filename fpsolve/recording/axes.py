@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from fpsolve.reduction import ORDER_PARAMETER_NAMES
 
-__all__ = ["Block", "Column", "axes_of", "block_size", "frames_of", "growing_axis", "part_of"]
+__all__ = [
+    "Block",
+    "Column",
+    "axes_of",
+    "block_bytes",
+    "block_size",
+    "frames_of",
+    "growing_axis",
+    "owned",
+    "part_of",
+]
 
 Column = NDArray[Any] | Sequence[NDArray[Any]]
 Block = Mapping[str, Column]
@@ -59,6 +69,24 @@ def growing_axis(axes: tuple[str, ...]) -> int:
 def block_size(block: Block) -> int:
     """Return the number of times in a block."""
     return len(block["time"])
+
+
+def block_bytes(block: Block) -> int:
+    """Return how much memory a block takes, about: the rows of a list are much alike."""
+    size = 0
+    for column in block.values():
+        size += column.nbytes if isinstance(column, np.ndarray) else len(column) * column[-1].nbytes
+    return size
+
+
+def owned(block: Block) -> dict[str, Column]:
+    """Return a block that nobody else can change: copied, but for arrays that are read-only."""
+    return {
+        name: column.copy()
+        if isinstance(column, np.ndarray)
+        else [row.copy() if row.flags.writeable else row for row in column]
+        for name, column in block.items()
+    }
 
 
 def part_of(kind: str, block: Block, start: int, stop: int) -> dict[str, Column]:

@@ -36,6 +36,9 @@ _BLOCK = struct.Struct("<QI")
 _DIGEST, _SEAL = 8, 16
 
 
+_Blocks = list[tuple[int, memoryview]]
+
+
 class Damaged(StoreError):
     """The bytes of a file are not those that were written."""
 
@@ -66,6 +69,7 @@ class CommittedFile:
         self._descriptor = descriptor
         self._position = 0
         self._pages: dict[int, bytearray] = {}
+        self._digests: dict[int, bytes] = {}  # Of pages in memory, known in advance.
         trailer = _read_trailer(descriptor)
         self.sealed = trailer is not None
         if trailer is None:
@@ -75,7 +79,10 @@ class CommittedFile:
             self._committed = self._length = trailer.length
             self._table = bytearray(trailer.table)
             for offset, block in trailer.blocks.items():
-                self._put(offset, block)
+                self._put(offset, memoryview(block))
+        # Whether a loss of power must leave a whole file; and whether blocks that a commit has
+        # changed in place may not be on the disk yet.
+        self._durable, self._unsettled = self._committed > 0, True
 
     # --- what HDF5 calls -------------------------------------------------------------------------
 
@@ -104,7 +111,7 @@ class CommittedFile:
 
     def write(self, data: memoryview) -> int:
         """Put `data` at the position."""
-        self._put(self._position, bytes(data))
+        self._put(self._position, data)
         self._position += len(data)
         self._length = max(self._length, self._position)
         return len(data)
@@ -124,13 +131,20 @@ class CommittedFile:
         """Bytes of memory that the next commit sets free."""
         return len(self._pages) * _PAGE
 
+    def prepare(self) -> None:
+        """Compute digests of whole pages now, so that the next commit takes less time."""
+        for page, data in self._pages.items():
+            if page not in self._digests and (page + 1) * _PAGE <= self._length:
+                self._digests[page] = _digest(data)
+
     def commit(self, *, durable: bool = False) -> None:
         """Put everything on disk, whole or not at all.
 
         Parameters
         ----------
         durable : bool, default False
-            Wait until the disk itself has it, so that it survives a loss of power.
+            Wait until the disk itself has it, so that it survives a loss of power. A file for which
+            that was done once is so for good: every further commit waits too.
 
         Raises
         ------
@@ -138,36 +152,53 @@ class CommittedFile:
             If the disk is full or fails; the file is then what the last commit left, and a later
             commit may succeed.
         """
+        self._durable |= durable
         length = max(self._length, self._committed)
         appended, changed = self._split(length)
         table = self._new_table(length)
         trailer = _packed(length, changed, table)
         old_trailer = _packed(self._committed, [], bytes(self._table)) if self.sealed else b""
+        self._settle()
         try:
             for offset, data in appended:
                 _write_all(self._descriptor, data, offset)
+            self._wait()  # The trailer promises them.
             _write_all(self._descriptor, trailer, length)
             os.ftruncate(self._descriptor, length + len(trailer))
-            if durable:
-                os.fsync(self._descriptor)
+            self._wait()  # It can complete what follows.
         except OSError:
             os.ftruncate(self._descriptor, self._committed)
             _write_all(self._descriptor, old_trailer, self._committed)
             raise
         for offset, data in changed:
             _write_all(self._descriptor, data, offset)
+        self._unsettled = bool(changed)
         self._pages.clear()
+        self._digests.clear()
         self._committed = self._length = length
         self._table, self.sealed = bytearray(table), True
 
-    def finish(self) -> None:
-        """Commit, and shorten the trailer to the digests alone."""
-        self.commit(durable=True)
+    def finish(self, *, durable: bool = True) -> None:
+        """Commit, and shorten the trailer to the digests alone; `durable` as in `commit`."""
+        self.commit()
+        self._settle()
         trailer = _packed(self._committed, [], bytes(self._table))
         # A longer trailer may stand there; a footer is looked for at the very end of the file.
         _write_all(self._descriptor, trailer, self._committed)
         os.ftruncate(self._descriptor, self._committed + len(trailer))
-        os.fsync(self._descriptor)
+        if durable or self._durable:
+            os.fsync(self._descriptor)
+
+    def _settle(self) -> None:
+        """Wait for blocks changed in place: the trailer that could restore them is to go."""
+        if self._unsettled:
+            self._wait()
+        self._unsettled = False
+
+    def _wait(self) -> None:
+        """Wait for the disk, which writes in an order of its own."""
+        if self._durable:
+            os.fsync(self._descriptor)
 
     def verify(self) -> None:
         """Compare every page with its digest.
@@ -193,12 +224,13 @@ class CommittedFile:
                 parts.append(self._stored(page * _PAGE + low, high - low))
         return b"".join(parts)
 
-    def _put(self, start: int, data: bytes) -> None:
+    def _put(self, start: int, data: memoryview) -> None:
         at = 0
         for page, low, high in _spans(start, len(data)):
+            self._digests.pop(page, None)
             if page not in self._pages:
-                whole = high - low == _PAGE
-                self._pages[page] = bytearray(_PAGE if whole else self._stored(page * _PAGE, _PAGE))
+                fresh = high - low == _PAGE or page * _PAGE >= self._committed
+                self._pages[page] = bytearray(_PAGE if fresh else self._stored(page * _PAGE, _PAGE))
             self._pages[page][low:high] = data[at : at + high - low]
             at += high - low
 
@@ -214,17 +246,17 @@ class CommittedFile:
             data = b""
         return data + bytes(size - len(data))
 
-    def _split(self, length: int) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
-        """Return blocks beyond the committed end, and blocks within, as (offset, bytes)."""
+    def _split(self, length: int) -> tuple[_Blocks, _Blocks]:
+        """Return blocks beyond the committed end, and blocks within, by offset."""
         appended, changed = [], []
         for page in sorted(self._pages):
-            start, data = page * _PAGE, self._pages[page]
+            start, data = page * _PAGE, memoryview(self._pages[page])
             end = min(start + _PAGE, length)
             border = min(max(self._committed, start), end)
             if border > start:
-                changed.append((start, bytes(data[: border - start])))
+                changed.append((start, data[: border - start]))
             if end > border:
-                appended.append((border, bytes(data[border - start : end - start])))
+                appended.append((border, data[border - start : end - start]))
         return appended, changed
 
     def _new_table(self, length: int) -> bytes:
@@ -235,9 +267,11 @@ class CommittedFile:
         fresh = set(self._pages) if self.sealed else set(range(count))
         for page in (fresh | set(range(self._committed // _PAGE, count))) & set(range(count)):
             start = page * _PAGE
-            table[page * _DIGEST : (page + 1) * _DIGEST] = _digest(
-                self._get(start, min(_PAGE, length - start))
-            )
+            size = min(_PAGE, length - start)
+            held = self._pages.get(page)
+            data = self._get(start, size) if held is None else memoryview(held)[:size]
+            digest = self._digests.get(page) if size == _PAGE else None
+            table[page * _DIGEST : (page + 1) * _DIGEST] = digest or _digest(data)
         return bytes(table)
 
 
@@ -251,12 +285,12 @@ def _spans(start: int, size: int) -> Iterator[tuple[int, int, int]]:
         start += high - low
 
 
-def _digest(data: bytes, size: int = _DIGEST) -> bytes:
+def _digest(data: bytes | bytearray | memoryview, size: int = _DIGEST) -> bytes:
     return hashlib.blake2b(data, digest_size=size).digest()
 
 
-def _packed(length: int, blocks: list[tuple[int, bytes]], table: bytes) -> bytes:
-    redo = b"".join(_BLOCK.pack(offset, len(data)) + data for offset, data in blocks)
+def _packed(length: int, blocks: _Blocks, table: bytes) -> bytes:
+    redo = b"".join(_BLOCK.pack(offset, len(data)) + bytes(data) for offset, data in blocks)
     body = redo + table + _FOOTER.pack(_MAGIC, length, _PAGE, len(blocks), len(redo))
     return body + _digest(body, _SEAL)
 
@@ -283,7 +317,7 @@ def _read_trailer(descriptor: int) -> _Trailer | None:
     return _Trailer(length, blocks, body[size : -_FOOTER.size])
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)

@@ -10,22 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from fpsolve.errors import StoreError
 from fpsolve.recording.inspect import objects
-from fpsolve.recording.layout import write_attribute
+from fpsolve.recording.layout import ONE_PIECE, write_attribute
 
 __all__ = ["Ledger", "check_digest", "write_digest"]
 
 _DIGEST = "digest"
-# An object, and what does not change about it.
-Known = tuple[Any, list[Any]]
 # References between variables and their dimensions: addresses, which a copy of the file changes.
 _REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
+
+
+class _Known(NamedTuple):
+    """An object as JSON: what does not change about it, before and after its shape."""
+
+    dataset: h5py.h5d.DatasetID | None
+    before: str
+    after: str
 
 
 def check_digest(file: h5py.File) -> None:
@@ -36,7 +42,7 @@ def check_digest(file: h5py.File) -> None:
     StoreError
         If they differ.
     """
-    found = {path: (node, _fixed(path, node)) for path, node in objects(file)}
+    found = {path: _read(path, node) for path, node in objects(file)}
     if _total(found) != _text(file.attrs.get(_DIGEST, "")):
         raise StoreError("is damaged or was edited: attributes or texts do not fit their digest")
 
@@ -59,7 +65,7 @@ class Ledger:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, _Known] = {}
         self._root: dict[str, Any] | None = None
         self._complete = False
 
@@ -81,59 +87,71 @@ class Ledger:
             self._root.update({name: _plain(value) for name, value in values.items()})
 
     def variable(
-        self, node: h5py.Dataset, texts: Mapping[str, str], axes: Sequence[str] = ()
-    ) -> None:
+        self, path: str, dataset: h5py.h5d.DatasetID, dtype: np.dtype[Any],
+        texts: Mapping[str, str], axes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """Tell of a variable in chunks: its attributes, and the dimensions it stands over."""
-        scales: list[list[str]] = [[f"/{axis}"] for axis in axes] or [[]] * len(node.id.shape)
-        self._known[node.name] = (
-            node,
-            [sorted(map(list, texts.items())), _type(node.dtype), scales],
-        )
+        scales: list[list[str]] = [[f"/{axis}"] for axis in axes] or [[]] * len(dataset.shape)
+        attributes = sorted(map(list, texts.items()))
+        self._known[path] = _variable(path, dataset, attributes, dtype, [scales])
 
-    def group(self, group: h5py.Group, arrays: Mapping[str, Any] | None = None) -> None:
+    def group(
+        self, path: str, group: h5py.h5g.GroupID, arrays: Mapping[str, Any] | None = None
+    ) -> None:
         """Tell of a group, and of the arrays in it, which `write_group` wrote."""
-        path, held = group.name, {n: np.asarray(v) for n, v in (arrays or {}).items()}
+        held = {n: np.asarray(v) for n, v in (arrays or {}).items()}
         for known in [k for k in self._known if k == path or k.startswith(f"{path}/")]:
             del self._known[known]
         numbers = [[n, _plain(v[()])] for n, v in sorted(held.items()) if v.ndim == 0]
-        self._known[path] = (group, [numbers])
+        self._known[path] = _group(path, numbers)
         for name, array in held.items():
             if array.ndim:
-                node = group[name]
-                about: list[Any] = [[], _type(node.dtype), [[]] * array.ndim]
-                about += [_plain(array)] if node.chunks is None else []
-                self._known[node.name] = (node, about)
+                node = h5py.h5d.open(group, name.encode())
+                about: list[Any] = [[[]] * array.ndim]
+                about += [_plain(array)] if array.nbytes <= ONE_PIECE else []
+                key = f"{path}/{name}"
+                self._known[key] = _variable(key, node, [], array.dtype, about)
 
     def write(self) -> None:
         """Write the digest of the file as it is."""
         if not self._complete:
-            self._known = {path: (node, _fixed(path, node)) for path, node in objects(self._file)}
+            self._known = {path: _read(path, node) for path, node in objects(self._file)}
             self._complete = True
         if self._root is None:
             self._root = dict(_attributes("/", self._file))
-        self._known["/"] = (self._file, [sorted(map(list, self._root.items()))])
-        write_attribute(self._file, _DIGEST, _total(self._known))
+        self._known["/"] = _group("/", sorted(map(list, self._root.items())))
+        write_attribute(self._file.id, _DIGEST, _total(self._known))
 
 
-def _total(found: Mapping[str, Known]) -> str:
-    """Return the digest of objects by path: each with what does not change about it."""
+def _total(found: Mapping[str, _Known]) -> str:
+    """Return the digest of objects by path."""
     total = hashlib.blake2b(digest_size=32)
-    for path, (node, fixed) in sorted(found.items()):
-        about = [path, *fixed]
-        if isinstance(node, h5py.Dataset):
-            about[3:3] = [list(node.id.shape)]
-        total.update(json.dumps(about, ensure_ascii=True).encode())
+    for _, (dataset, before, after) in sorted(found.items()):
+        shape = "" if dataset is None else json.dumps(list(dataset.shape))
+        total.update(f"{before}{shape}{after}".encode())
     return total.hexdigest()
 
 
-def _fixed(path: str, node: Any) -> list[Any]:
+def _group(path: str, attributes: list[Any]) -> _Known:
+    return _Known(None, json.dumps([path, attributes]), "")
+
+
+def _variable(
+    path: str, dataset: h5py.h5d.DatasetID, attributes: list[Any], dtype: np.dtype[Any],
+    after: list[Any],
+) -> _Known:  # fmt: skip
+    before = json.dumps([path, attributes, _type(dtype)])
+    return _Known(dataset, before[:-1] + ", ", ", " + json.dumps(after)[1:])
+
+
+def _read(path: str, node: Any) -> _Known:
     """Return attributes, and of a variable type, dimensions and what no checksum covers."""
     if not isinstance(node, h5py.Dataset):
-        return [_attributes(path, node)]
-    about = [_attributes(path, node), _type(node.dtype), _scales(node)]
+        return _group(path, _attributes(path, node))
+    after: list[Any] = [_scales(node)]
     if node.chunks is None or node.dtype.kind == "O":
-        about.append(_plain(node[()]))
-    return about
+        after.append(_plain(node[()]))
+    return _variable(path, node.id, _attributes(path, node), node.dtype, after)
 
 
 def _attributes(path: str, node: Any) -> list[Any]:

@@ -10,7 +10,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.recording.ragged import RAGGED, ragged_ends, ragged_names, ragged_shapes
+from fpsolve.recording.ragged import (
+    RAGGED,
+    ragged_ends,
+    ragged_meshes,
+    ragged_names,
+    ragged_shapes,
+)
 from fpsolve.recording.reading import Stamp, opened, stamp_of
 
 __all__ = ["StoredFrames"]
@@ -98,6 +104,7 @@ class _Reader:
         self._ends = file["dense_end"][...] if "dense_end" in file else np.empty(0, np.int64)
         self._ragged = {n: ragged_shapes(file, n, file["time"].size) for n in ragged_names(file)}
         self._stops = {n: ragged_ends(shapes) for n, shapes in self._ragged.items()}
+        self._at = {n: ragged_meshes(file, n, file["time"].size) for n in self._ragged}
 
     def rows(self, start: int, stop: int) -> list[dict[str, NDArray[Any]]]:
         """Return frames number `start` to `stop`, as they were handed over."""
@@ -112,12 +119,13 @@ class _Reader:
             for row, a, b in zip(found, ends[:-1], ends[1:], strict=True):
                 row[name] = block[(slice(None),) * axis + (slice(a - ends[0], b - ends[0]),)]
         for name, shapes in self._ragged.items():
-            stops = self._stops[name]
-            ends = [int(stops[start - 1]) if start else 0, *stops[start:stop].tolist()]
-            block = self._file[RAGGED][name][ends[0] : ends[-1]]
-            for i, row in enumerate(found):
-                part = block[ends[i] - ends[0] : ends[i + 1] - ends[0]]
-                row[name] = part.reshape(tuple(shapes[start + i]))
+            at = self._at[name][start:stop].tolist()  # Ascending.
+            first = at[0] if at else 0
+            stops = [0, *self._stops[name].tolist()]
+            block = self._file[RAGGED][name][stops[first] : stops[at[-1] + 1 if at else 0]]
+            for i, row in zip(at, found, strict=True):
+                part = block[stops[i] - stops[first] : stops[i + 1] - stops[first]]
+                row[name] = part.reshape(tuple(shapes[i]))
         return found
 
 

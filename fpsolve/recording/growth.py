@@ -1,30 +1,35 @@
 """Variables of a file that grow as a run goes on, and the dimensions they stand over.
 
 The root holds what readers of any kind look for: `time`, the order parameters over it, weights.
-Arrays whose shape changes from time to time (adaptive meshes) are in the group `frames`, end to
-end: `NAME` holds the values of all times, `NAME_shape` the shape at each.
+Arrays whose shape changes from time to time are in the group `frames`, see `ragged`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.recording.axes import Column, axes_of, growing_axis
+from fpsolve.recording.axes import Block, Column, axes_of, block_size, growing_axis
 from fpsolve.recording.digest import Ledger
 from fpsolve.recording.groups import write_group
-from fpsolve.recording.layout import ORDER_PARAMETER_LABELS, TIME, Label, append, create_variable
+from fpsolve.recording.layout import (
+    ORDER_PARAMETER_LABELS,
+    TIME,
+    Label,
+    append,
+    create_variable,
+    expected_size,
+    fill,
+)
 from fpsolve.recording.protocol import Arrays
-from fpsolve.recording.ragged import Ragged, append_ragged, flattened
+from fpsolve.recording.ragged import RAGGED, RaggedWriter
 
-__all__ = ["Growth", "Part", "remove"]
-
-# What waits for a file: an array over the axes of its name, or one for the group `frames`.
-Part = NDArray[Any] | Ragged
+__all__ = ["Growth", "remove"]
 
 _LABELS = {
     **ORDER_PARAMETER_LABELS,
@@ -61,33 +66,37 @@ class Growth:
 
     def __init__(self, file: h5py.File, kind: str, ledger: Ledger) -> None:
         self._file, self._kind, self._ledger = file, kind, ledger
-        self._variables: dict[str, h5py.Dataset] = {}
+        self._ragged = RaggedWriter(file)
+        self._variables: dict[str, h5py.h5d.DatasetID] = {}
         self._expected: dict[str, int] = {}
 
-    def part(self, name: str, column: Column) -> Part:
-        """Return a copy of a column of a block, as it waits to be appended."""
-        axes = axes_of(self._kind, name)
-        if axes is None:
-            return flattened(list(column))
-        if isinstance(column, np.ndarray):
-            return column.copy()
-        return np.stack(column, axis=growing_axis(axes))
-
-    def append(self, name: str, parts: Sequence[Any]) -> None:
+    def append(self, blocks: Sequence[Block]) -> None:
         """Append what has waited, in order."""
-        axes = axes_of(self._kind, name)
-        if axes is None:
-            for node in append_ragged(self._file, name, parts):
-                if isinstance(node, h5py.Group):
-                    self._ledger.group(node)
-                else:
-                    self._ledger.variable(node, {})
-            return
-        at = growing_axis(axes)
-        block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=at)
-        if name not in self._variables:
-            self._variables[name] = self._file.get(name) or self._create(name, axes, at, block)
-        append(self._variables[name], block, at)
+        count = sum(map(block_size, blocks))
+        whole = count == self._expected.get("time")
+        ragged: dict[str, Column] = {}
+        for name in blocks[0]:
+            axes = axes_of(self._kind, name)
+            columns = [block[name] for block in blocks]
+            if axes is None:
+                numbers = all(isinstance(column, np.ndarray) for column in columns)
+                ragged[name] = np.concatenate(columns) if numbers else list(chain(*columns))
+                continue
+            at = growing_axis(axes)
+            parts = [c if isinstance(c, np.ndarray) else np.stack(c, axis=at) for c in columns]
+            block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=at)
+            variable = self._variable(name)
+            if variable is None:
+                # Of the finer times nothing is known but how many there are at first.
+                self._expected.setdefault(axes[at], expected_size(block.shape[at], whole=whole))
+                variable = self._create(name, axes, at, block)
+            append(variable, block, at)
+        if ragged:
+            group, created = self._ragged.append(ragged, whole=whole)
+            if group is not None:
+                self._ledger.group(f"/{RAGGED}", group)
+            for path, variable, dtype in created:
+                self._ledger.variable(path, variable, dtype, {})
 
     def constants(self, constants: Arrays) -> None:
         """Write arrays that hold for all times: known ones at the root, others in a group."""
@@ -99,45 +108,50 @@ class Growth:
                 self._dimension(name, values)
                 continue
             self._dimensions(axes, values.shape)
-            variable = create_variable(self._file, name, values.dtype, values.shape, _LABELS[name])
-            variable[...] = values
-            self._attach(name, variable, axes)
-        write_group(self._file, "constants", others)
-        self._ledger.group(self._file["constants"], others)
+            label = _LABELS[name]
+            variable = create_variable(self._file.id, name, values.dtype, values.shape, label)
+            fill(variable, values)
+            self._attach(name, variable, values.dtype, axes)
+        self._ledger.group("/constants", write_group(self._file, "constants", others), others)
 
     def requested(self, times: NDArray[np.float64]) -> None:
         """Write the times that are asked for, instead of those that were."""
-        if "requested_time" in self._file:
-            self._file["requested_time"].resize(times.size, axis=0)
-            self._file["requested_time"][...] = times
+        known = self._variable("requested_time")
+        if known is not None:
+            known.set_extent(times.shape)
+            fill(known, times)
         else:
             label = Label("requested time, steps/dimension", "tau")
             self._scale("requested_time", times, label, growing=True)
-        if "time" not in self._file:
+        if self._variable("time") is None:
             self._expected["time"] = times.size
             self._scale("time", np.empty(0), TIME, growing=True)
 
+    def _variable(self, name: str) -> h5py.h5d.DatasetID | None:
+        """Return a variable at the root if there is one."""
+        if name not in self._variables and self._file.id.links.exists(name.encode()):
+            self._variables[name] = h5py.h5d.open(self._file.id, name.encode())
+        return self._variables.get(name)
+
     def _create(
         self, name: str, axes: tuple[str, ...], at: int, block: NDArray[Any]
-    ) -> h5py.Dataset:
-        # Of the finer times nothing is known but how many there are in the first block.
-        self._expected.setdefault(axes[at], block.shape[at])
+    ) -> h5py.h5d.DatasetID:
         if axes == (name,):
             return self._scale(name, np.empty(0), _LABELS[name], growing=True)
         self._dimensions(axes, block.shape)
         shape = (*block.shape[:at], 0, *block.shape[at + 1 :])
         noise = block.dtype.kind == "f"
         variable = create_variable(
-            self._file, name, block.dtype, shape, _LABELS[name], growing=at, noise=noise,
+            self._file.id, name, block.dtype, shape, _LABELS[name], growing=at, noise=noise,
             expected=self._expected[axes[at]],
         )  # fmt: skip
-        self._attach(name, variable, axes)
+        self._attach(name, variable, block.dtype, axes)
         return variable
 
     def _dimensions(self, axes: tuple[str, ...], shape: tuple[int, ...]) -> None:
         """Write the dimensions that are not there, numbered from 0."""
         for axis, size in zip(axes, shape, strict=True):
-            if axis in self._file:
+            if self._variable(axis) is not None:
                 continue
             if axis in ("time", "dense_time"):
                 self._scale(axis, np.empty(0), _LABELS[axis], growing=True)
@@ -147,25 +161,29 @@ class Growth:
     def _dimension(self, name: str, values: NDArray[Any]) -> None:
         self._scale(name, values, _LABELS[name], growing=False)
 
-    def _attach(self, name: str, variable: h5py.Dataset, axes: tuple[str, ...]) -> None:
+    def _attach(
+        self, name: str, variable: h5py.h5d.DatasetID, dtype: np.dtype[Any], axes: tuple[str, ...]
+    ) -> None:
         for position, axis in enumerate(axes):
-            h5py.h5ds.attach_scale(variable.id, self._file[axis].id, position)
-        self._ledger.variable(variable, _LABELS[name].attributes(), axes)
+            h5py.h5ds.attach_scale(variable, self._variable(axis), position)
+        self._variables[name] = variable
+        self._ledger.variable(f"/{name}", variable, dtype, _LABELS[name].attributes(), axes)
 
     def _scale(
         self, name: str, values: NDArray[Any], label: Label, *, growing: bool
-    ) -> h5py.Dataset:
+    ) -> h5py.h5d.DatasetID:
         """Write a dimension and its coordinate."""
         axis = 0 if growing else None
         variable = create_variable(
-            self._file, name, values.dtype, values.shape, label, growing=axis, noise=growing,
+            self._file.id, name, values.dtype, values.shape, label, growing=axis, noise=growing,
             expected=self._expected.get(name, values.size),
         )  # fmt: skip
         if values.size:
-            variable[...] = values
-        variable.make_scale(name)
+            fill(variable, values)
+        h5py.h5ds.set_scale(variable, name.encode())
+        self._variables[name] = variable
         told = {**label.attributes(), "CLASS": "DIMENSION_SCALE", "NAME": name}
-        self._ledger.variable(variable, told)
+        self._ledger.variable(f"/{name}", variable, values.dtype, told)
         return variable
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,23 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve.errors import StoreError
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.attributes import read_values, write_values
-from fpsolve.recording.axes import Block, axes_of, block_size, growing_axis, part_of
+from fpsolve.recording.axes import (
+    Block,
+    axes_of,
+    block_bytes,
+    block_size,
+    growing_axis,
+    owned,
+    part_of,
+)
+from fpsolve.recording.behind import Behind
 from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.digest import Ledger, check_digest
 from fpsolve.recording.groups import read_group, write_group
-from fpsolve.recording.growth import Growth, Part, remove
+from fpsolve.recording.growth import Growth, remove
 from fpsolve.recording.header import write_header
 from fpsolve.recording.layout import write_attribute
-from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
+from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending, copied
 from fpsolve.recording.reading import Stamp, opened, stamp_of
 from fpsolve.recording.signals import stopping_signal, undisturbed
 from fpsolve.recording.target import (
@@ -49,6 +58,8 @@ __all__ = ["Hdf5Sink"]
 # What is reached is on disk within this many seconds, or when it fills this much memory.
 _SECONDS = 2.0
 _BYTES = 2**24
+# It is handed to HDF5 when it has so many bytes: what is left at the end, a run has to wait for.
+_LOT = 2**20
 # Of a finished run, what readers would compute from its frames; variables before their dimensions.
 _ADDED = (
     "density", "marginal_density", "level_occupancy", "frozen",
@@ -58,6 +69,10 @@ _ADDED = (
 
 class Hdf5Sink:
     """Frames, the last checkpoint and all else about a run, in a file; see `Sink` for the methods.
+
+    Blocks are written by a thread of their own while the run goes on; what fails there is raised by
+    the method that is called next. Everything else waits for them, so that a checkpoint follows
+    what it promises.
 
     Parameters
     ----------
@@ -102,9 +117,12 @@ class Hdf5Sink:
         # The state in which the file was left: what has not changed since is not damaged.
         self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
-        self._waiting: dict[str, list[Part]] = {}
-        self._bytes = 0
-        self.count = self._dense = 0
+        self._behind = Behind()
+        self._waiting: list[Block] = []
+        # Bytes that wait for HDF5, and those that it has but the disk has not.
+        self._bytes = self._uncommitted = 0
+        self._dense = 0
+        self.count = 0
         self._resumed = resume
         self._wall_time = 0.0
         self._began = self._flushed = self._checked = clock.monotonic()
@@ -125,23 +143,30 @@ class Hdf5Sink:
         constants: Arrays | None = None,
     ) -> None:
         """Bring the file into being, with everything known before the run."""
-        requested = np.asarray(times, dtype=np.float64)
+        requested = np.array(times, dtype=np.float64)
         if self._resumed:
             self._widen(kind, requested)
             return
+        self.kind = kind
+        self._behind.do(self._begin, problem, requested, dict(options), copied(constants or {}))
+
+    def _begin(
+        self, problem: Problem | None, requested: NDArray[np.float64], options: dict[str, Any],
+        constants: Arrays,
+    ) -> None:  # fmt: skip
         with self._failures():
             new = self._resources.enter_context(new_file(self._target))
             self._descriptor = new.descriptor
             write_lock(self._descriptor)
             self._raw = CommittedFile(self._descriptor)
             self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
-            self._grow(kind)
+            self._grow()
             self._ledger.begin()
-            self._ledger.attributes(write_header(self._file, kind, problem))
+            self._ledger.attributes(write_header(self._file, self.kind, problem))
             self._tell(status="running", wall_time=0.0)
             self._ledger.attributes(write_values(self._file, "options", options))
             self._growth.requested(requested)
-            self._growth.constants(constants or {})
+            self._growth.constants(constants)
             self._commit()
             put_in_place(new, self._target, overwrite=self._overwrite)
 
@@ -151,32 +176,45 @@ class Hdf5Sink:
         assert known >= 0, "blocks come in the order of the times"
         if known >= size:  # A resumed run comes past times that the file holds.
             return
-        with undisturbed():
-            self._keep(part_of(self.kind, block, known, size) if known else block)
-        self.tick()
+        new = part_of(self.kind, block, known, size) if known else block
+        self._behind.do(self._take, owned(new))
+        self.count += size - known
 
-    def _keep(self, block: Block) -> None:
-        for name, column in block.items():
-            part: Any = self._growth.part(name, column)
-            if name == "dense_end":
-                part += self._dense
-                self._dense = int(part[-1])
-            self._waiting.setdefault(name, []).append(part)
-            self._bytes += getattr(part, "values", part).nbytes
-        self.count += block_size(block)
+    def _take(self, block: dict[str, Any]) -> None:
+        """Write a block, or let it wait for more."""
+        if "dense_end" in block:
+            block["dense_end"] += self._dense
+            self._dense = int(block["dense_end"][-1])
+        self._waiting.append(block)
+        self._bytes += block_bytes(block)
+        if self._bytes >= _LOT:
+            with self._failures():
+                self._append()
+                h5py.h5f.flush(self._file.id)
+                self._raw.prepare()
+        self._tick()
 
-    def tick(self) -> None:
-        """Write what has waited for long."""
-        if self._bytes >= _BYTES or clock.monotonic() - self._flushed >= _SECONDS:
+    def _append(self) -> None:
+        if self._waiting:
+            self._growth.append(self._waiting)
+            self._uncommitted += self._bytes
+        self._waiting, self._bytes = [], 0
+
+    def _tick(self) -> None:
+        """Commit what has waited for long."""
+        if self._uncommitted >= _BYTES or clock.monotonic() - self._flushed >= _SECONDS:
             self._flush()
 
     def checkpoint_due(self) -> bool:
         """Whether the interval has passed."""
-        self.tick()
-        return clock.monotonic() - self._checked >= self._interval
+        now = clock.monotonic()
+        if self._behind.idle() and now - self._flushed >= _SECONDS:
+            self._behind.do(self._tick)
+        return now - self._checked >= self._interval
 
     def checkpoint(self, arrays: Arrays) -> None:
         """Replace the last checkpoint, together with the frames before it."""
+        self._behind.wait()
         with self._failures():
             self._keep_state(arrays)
         self._flush(durable=True)
@@ -185,11 +223,12 @@ class Hdf5Sink:
     def _keep_state(self, arrays: Arrays) -> None:
         if "checkpoint" in self._file:
             del self._file["checkpoint"]
-        write_group(self._file, "checkpoint", arrays)
-        self._ledger.group(self._file["checkpoint"], arrays)
+        group = write_group(self._file, "checkpoint", arrays)
+        self._ledger.group("/checkpoint", group, arrays)
 
     def close(self, ending: Ending, state: Arrays | None = None) -> None:
         """Write how the run ended and its last state, and close the file."""
+        self._behind.wait()
         with self._failures():
             if state is not None:
                 self._keep_state(state)
@@ -204,7 +243,7 @@ class Hdf5Sink:
         self._flush(last=True)
         with self._failures():
             self._file.close()
-        self._resources.close()
+        self.abandon()
         self._left = stamp_of(self.path)
 
     @property
@@ -212,10 +251,12 @@ class Hdf5Sink:
         """The frames so far, read from the file one at a time."""
         from fpsolve.recording.frames import StoredFrames
 
+        self._behind.wait()
         return StoredFrames(self.path, self._left)
 
     def series(self, name: str) -> NDArray[Any]:
         """All that was handed over as `name`, times along the first axis."""
+        self._behind.wait()
         with opened(self.path, seen=self._left) as file:
             axes = axes_of(self.kind, name)
             if axes is None:
@@ -226,47 +267,46 @@ class Hdf5Sink:
         """A view of the array `name` in the file."""
         from fpsolve.recording.array import StoredArray
 
+        self._behind.wait()
         return StoredArray(self.path, name)
 
     # --- the file --------------------------------------------------------------------------------
 
     def _flush(self, *, durable: bool = False, last: bool = False) -> None:
         with self._failures():
-            for name, parts in self._waiting.items():
-                self._growth.append(name, parts)
-            self._waiting.clear()
-            self._bytes = 0
+            self._append()
             elapsed = clock.monotonic() - self._began
             self._tell(wall_time=self._wall_time + elapsed)
-            self._commit(durable=durable, last=last)
-        self._flushed = clock.monotonic()
+            # A run of less is done again sooner than a disk is waited for.
+            self._commit(durable=durable or elapsed >= _SECONDS, last=last)
+        self._flushed, self._uncommitted = clock.monotonic(), 0
 
     def _commit(self, *, durable: bool = False, last: bool = False) -> None:
         self._ledger.write()
-        self._file.flush()
+        h5py.h5f.flush(self._file.id)
         hold_still(self._descriptor, exclusive=True)
         try:
             if last:
-                self._raw.finish()
+                self._raw.finish(durable=durable)
             else:
                 self._raw.commit(durable=durable)
         finally:
             let_go(self._descriptor)
 
     @contextlib.contextmanager
-    def _failures(self) -> Any:
+    def _failures(self) -> Iterator[None]:
         """Turn a failed write into `StoreError`, and let go of the file, which stays as it was."""
         try:
             with undisturbed():
                 yield
         except StoreError:
-            self.abandon()
+            self._let_go()
             raise
         except FileExistsError as error:
-            self.abandon()
+            self._let_go()
             raise StoreError(f"{self.path}: {error.strerror}") from None
         except OSError as error:
-            self.abandon()
+            self._let_go()
             raise refusal(self.path, error) from None
 
     def add(self, write: Callable[[h5py.File], None]) -> None:
@@ -274,26 +314,29 @@ class Hdf5Sink:
         with self._failures():
             write(self._file)
             self._ledger.changed()
-        self._flush(last=True)
+        self._flush(durable=True, last=True)
         with self._failures():
             self._file.close()
-        self._resources.close()
+        self.abandon()
 
     def abandon(self) -> None:
         """Let go of the file as the last commit left it."""
+        self._behind.stop()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()  # It writes to memory alone, so this cannot fail.
         self._resources.close()
 
     def _tell(self, **attributes: str | float) -> None:
         for name, value in attributes.items():
-            write_attribute(self._file, name, value)
+            write_attribute(self._file.id, name, value)
         self._ledger.attributes(attributes)
 
-    def _grow(self, kind: str) -> None:
-        self.kind = kind
+    def _grow(self) -> None:
         self._ledger = Ledger(self._file)
-        self._growth = Growth(self._file, kind, self._ledger)
+        self._growth = Growth(self._file, self.kind, self._ledger)
 
     # --- going on --------------------------------------------------------------------------------
 
@@ -307,7 +350,7 @@ class Hdf5Sink:
             # Killed before the first checkpoint, a run begins anew and comes past what is there.
             self.state = read_group(file["checkpoint"]) if "checkpoint" in file else None
             self.constants = read_group(file["constants"])
-            self.status, kind = str(file.attrs["status"]), str(file.attrs["kind"])
+            self.status, self.kind = str(file.attrs["status"]), str(file.attrs["kind"])
         descriptor = os.open(self.path, os.O_RDWR)
         self._resources.callback(os.close, descriptor)
         if not write_lock(descriptor):
@@ -316,7 +359,7 @@ class Hdf5Sink:
         self._descriptor = descriptor
         self._raw = CommittedFile(descriptor)
         self._file = h5py.File(self._raw, "r+", libver=("v110", "v110"))
-        self._grow(kind)
+        self._grow()
         self._wall_time = float(self._file.attrs["wall_time"])
         self.options = read_values(self._file, "options")
         self.stats = read_values(self._file, "stats")

@@ -15,12 +15,15 @@ from fpsolve.errors import StoreError
 from fpsolve.reduction import ORDER_PARAMETER_NAMES, ORDER_PARAMETER_TEXTS, OrderParameters
 
 __all__ = [
+    "ONE_PIECE",
     "ORDER_PARAMETER_LABELS",
     "TIME",
     "Label",
     "append",
     "create_array",
     "create_variable",
+    "expected_size",
+    "fill",
     "read_order_parameters",
     "read_variable",
     "write_attribute",
@@ -35,6 +38,8 @@ _CHUNK_BYTES = 2**22
 _GROWN_BYTES, _LEAST_BYTES = 2**14, 2**9
 # The same of numbers that do not compress: a chunk is written once, or twice.
 _NOISE_BYTES = 2**18
+# Values in a chunk of what goes on for an unknown time, at least.
+_SMALL_CHUNK = 2**9
 # A length that nothing reaches.
 _LARGE = 2**62
 # Fletcher-32 lets every reader notice a damaged chunk.
@@ -45,8 +50,11 @@ _FILTERS: dict[str, Any] = {
     "fletcher32": True,
 }
 _TEXT = h5py.string_dtype()
+# How a file holds texts, and how h5py's arrays of Python's strings do.
+_STORED_TEXT, _HELD_TEXT = h5py.h5t.py_create(_TEXT, logical=True), h5py.h5t.py_create(_TEXT)
+_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 # An array no larger than this that never grows is stored as one piece, which costs least.
-_ONE_PIECE = 2**13
+ONE_PIECE = 2**13
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def read_order_parameters(file: h5py.File, prefix: str = "") -> OrderParameters:
 
 
 def create_variable(
-    file: h5py.Group,
+    group: h5py.h5g.GroupID | h5py.h5f.FileID,
     name: str,
     dtype: Any,
     shape: tuple[int, ...],
@@ -128,12 +136,15 @@ def create_variable(
     growing: int | None = None,
     noise: bool = False,
     expected: int = _LARGE,
-) -> h5py.Dataset:
+) -> h5py.h5d.DatasetID:
     """Return a new, empty numeric variable; axis number `growing` may be extended later.
 
     `noise` says that compression would be in vain: digits of weights and of densities are noise,
     from which gzip takes a few per cent, in more time than many a solve. `expected` is the length
     to which it will grow, if that is known; chunks are no larger than that.
+
+    This and the functions below speak to HDF5 without h5py's comforts, which for what a run writes
+    again and again take several times as long as HDF5 itself.
     """
     itemsize = np.dtype(dtype).itemsize
     whole = list(shape)
@@ -145,50 +156,77 @@ def create_variable(
     if growing is not None:
         chunks = (*chunks[:growing], whole[growing], *chunks[growing + 1 :])
     limits = tuple(h5py.h5s.UNLIMITED if axis == growing else n for axis, n in enumerate(shape))
-    dataset = _created(file, name, dtype, shape, limits, _plan(chunks, packed=not noise))
+    dataset = _created(group, name, dtype, shape, limits, _plan(chunks, packed=not noise))
     if label is not None:
-        _describe(dataset, label, text=False)
+        for key, value in label.attributes().items():
+            write_attribute(dataset, key, value)
     return dataset
 
 
-def create_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
+def create_array(group: h5py.h5g.GroupID, name: str, array: NDArray[Any]) -> h5py.h5d.DatasetID:
     """Write an array that fpsolve alone goes on from: neither described nor compressed."""
-    whole = array.nbytes <= _ONE_PIECE
-    plan = None if whole else _plan(_chunks(array.shape, array.itemsize), packed=False)
+    plan = None
+    if array.nbytes > ONE_PIECE:
+        plan = _plan(_chunks(array.shape, array.itemsize), packed=False)
     dataset = _created(group, name, array.dtype, array.shape, array.shape, plan)
     if array.size:
-        dataset.id.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(array))
+        fill(dataset, array)
+    return dataset
 
 
-def append(dataset: h5py.Dataset, values: NDArray[Any], axis: int = 0) -> None:
-    """Extend a variable along one axis by `values`.
+def expected_size(first: int, *, whole: bool) -> int:
+    """Return what a chunk of a variable should hold of which `first` values come first.
 
-    This and the functions below speak to HDF5 without h5py's comforts, which for what a run writes
-    again and again take several times as long as HDF5 itself.
+    The `whole` are in one chunk; of what goes on, the last chunk is to have little room left.
     """
-    data = np.ascontiguousarray(values, dtype=dataset.dtype)
-    known = dataset.id.shape
-    size = (*known[:axis], known[axis] + data.shape[axis], *known[axis + 1 :])
-    dataset.id.set_extent(size)
+    return first if whole else max(first // 4, _SMALL_CHUNK)
+
+
+def fill(dataset: h5py.h5d.DatasetID, values: NDArray[Any]) -> None:
+    """Write the whole of a variable."""
+    data = np.ascontiguousarray(values)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, data, mtype=_type_of(data.dtype))
+
+
+def append(dataset: h5py.h5d.DatasetID, values: NDArray[Any], axis: int = 0) -> None:
+    """Extend a variable along one axis by `values`, of its own type."""
+    data = np.ascontiguousarray(values)
+    known = dataset.shape
+    dataset.set_extent((*known[:axis], known[axis] + data.shape[axis], *known[axis + 1 :]))
     if data.size:
-        there = dataset.id.get_space()
+        there = dataset.get_space()
         start = tuple(known[axis] if at == axis else 0 for at in range(len(known)))
         there.select_hyperslab(start, data.shape)
-        dataset.id.write(h5py.h5s.create_simple(data.shape), there, data)
+        here = h5py.h5s.create_simple(data.shape)
+        dataset.write(here, there, data, mtype=_type_of(data.dtype))
 
 
-def write_attribute(node: h5py.Group | h5py.Dataset, name: str, value: str | float) -> None:
-    """Write a text or a number as an attribute; what is there already must be of the same kind."""
+def write_attribute(
+    node: h5py.h5g.GroupID | h5py.h5f.FileID | h5py.h5d.DatasetID, name: str, value: Any
+) -> None:
+    """Write a text, a number or a list of numbers as an attribute.
+
+    What is there already must be of the same kind and shape.
+    """
     key = name.encode()
-    dtype = _TEXT if isinstance(value, str) else np.dtype(np.float64)
-    if h5py.h5a.exists(node.id, key):
-        attribute = h5py.h5a.open(node.id, key)
+    if isinstance(value, str):
+        data, stored, held = np.empty((), dtype=_TEXT), _STORED_TEXT, _HELD_TEXT
+        data[()] = value
     else:
-        stored = h5py.h5t.py_create(dtype, logical=True)
-        attribute = h5py.h5a.create(node.id, key, stored, h5py.h5s.create(h5py.h5s.SCALAR))
-    held = np.empty((), dtype=dtype)
-    held[()] = value
-    attribute.write(held, mtype=h5py.h5t.py_create(dtype))
+        data = np.asarray(value)
+        stored = held = _type_of(data.dtype)
+    if h5py.h5a.exists(node, key):
+        attribute = h5py.h5a.open(node, key)
+    else:
+        space = _SCALAR if data.ndim == 0 else h5py.h5s.create_simple(data.shape)
+        attribute = h5py.h5a.create(node, key, stored, space)
+    attribute.write(data, mtype=held)
+
+
+@functools.lru_cache(maxsize=64)
+def _type_of(dtype: np.dtype[Any]) -> h5py.h5t.TypeID:
+    """Return how numbers are stored, and held in memory."""
+    return h5py.h5t.py_create(dtype, logical=True)
 
 
 @functools.lru_cache(maxsize=256)
@@ -205,12 +243,11 @@ def _plan(chunks: tuple[int, ...], *, packed: bool) -> h5py.h5p.PropDCID:
 
 
 def _created(
-    group: h5py.Group, name: str, dtype: Any, shape: tuple[int, ...], most: tuple[int, ...],
-    plan: h5py.h5p.PropDCID | None,
-) -> h5py.Dataset:  # fmt: skip
-    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    group: h5py.h5g.GroupID | h5py.h5f.FileID, name: str, dtype: Any, shape: tuple[int, ...],
+    most: tuple[int, ...], plan: h5py.h5p.PropDCID | None,
+) -> h5py.h5d.DatasetID:  # fmt: skip
     space = h5py.h5s.create_simple(shape, most)
-    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, plan))
+    return h5py.h5d.create(group, name.encode(), _type_of(np.dtype(dtype)), space, plan)
 
 
 def _dataset(file: h5py.File, name: str, array: NDArray[Any], label: Label) -> h5py.Dataset:
@@ -227,7 +264,7 @@ def _dataset(file: h5py.File, name: str, array: NDArray[Any], label: Label) -> h
 
 def _describe(dataset: h5py.Dataset, label: Label, *, text: bool) -> None:
     for name, value in label.attributes(text=text).items():
-        write_attribute(dataset, name, value)
+        write_attribute(dataset.id, name, value)
 
 
 def _chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

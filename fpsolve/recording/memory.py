@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.axes import Block, frames_of
-from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending
+from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending, copied
 
 __all__ = ["MemorySink"]
 
@@ -54,7 +54,7 @@ class MemorySink:
         """Begin a run."""
         self.kind, self.problem, self.options = kind, problem, dict(options)
         self.times = np.array(times, dtype=np.float64)
-        self.constants = _copied(constants or {})
+        self.constants = copied(constants or {})
 
     def extend(self, first: int, block: Block) -> None:
         """Keep a copy."""
@@ -67,7 +67,7 @@ class MemorySink:
 
     def checkpoint(self, arrays: Arrays) -> None:
         """Keep a copy of the state."""
-        self.state = _copied(arrays)
+        self.state = copied(arrays)
         self._last = clock.monotonic()
 
     def close(self, ending: Ending, state: Arrays | None = None) -> None:
@@ -83,7 +83,3 @@ class MemorySink:
 
     def stored(self, name: str) -> None:
         """Nothing: there is no file."""
-
-
-def _copied(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {name: np.array(value) for name, value in arrays.items()}

@@ -12,15 +12,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.axes import Block
 
-__all__ = ["CHECKPOINT_INTERVAL", "ENDINGS", "Arrays", "Ending", "Sink", "ending_after"]
+__all__ = ["CHECKPOINT_INTERVAL", "ENDINGS", "Arrays", "Ending", "Sink", "copied", "ending_after"]
 
 # Flat name -> array or scalar: numbers of any dtype, booleans, or one string.
 Arrays = Mapping[str, Any]
+
+
+def copied(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Return copies of arrays that their owner goes on with."""
+    return {name: np.array(value) for name, value in arrays.items()}
+
 
 # Seconds between checkpoints.
 CHECKPOINT_INTERVAL = 60.0

@@ -16,12 +16,17 @@ import h5py
 from fpsolve._version import __version__
 from fpsolve.problem.problem import Problem
 
-__all__ = ["problem_hash", "provenance"]
+__all__ = ["problem_hash", "provenance", "text_hash"]
 
 
 def problem_hash(problem: Problem) -> str:
     """Return the SHA-256 of the problem's TOML text, which is the same for equal problems."""
-    return hashlib.sha256(problem.to_toml().encode()).hexdigest()
+    return text_hash(problem.to_toml())
+
+
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of a problem's TOML text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def provenance() -> dict[str, str]:

@@ -1,11 +1,12 @@
 """Arrays whose shape changes from time to time, end to end in the group `frames` of a file.
 
-`NAME` holds the values of all times in C order, `NAME_shape(time, axis)` the shape at each.
+`NAME` holds the values of all times in C order, `NAME_shape(time, axis)` the shape at each. Meshes
+stay the same for a while: of the arrays of `MESH`, `NAME` and `NAME_shape(mesh, axis)` hold those
+of each mesh once, and `mesh(time)` says which of them, counted from 0, a time has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import h5py
@@ -13,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
-from fpsolve.recording.layout import append, create_variable
+from fpsolve.recording.axes import Block, Column
+from fpsolve.recording.layout import append, create_variable, expected_size
 
 __all__ = [
+    "MESH",
     "RAGGED",
     "Ragged",
-    "append_ragged",
+    "RaggedWriter",
     "flattened",
     "ragged_ends",
+    "ragged_meshes",
     "ragged_names",
     "ragged_shapes",
     "read_ragged",
@@ -28,8 +32,8 @@ __all__ = [
 ]
 
 RAGGED = "frames"
-# Meshes, which stay the same for a while and compress well; digits of densities are noise.
-_MESHES = ("left", "width", "cell_edges")
+MESH = ("first", "left", "width", "cell_edges")
+_NUMBER = "mesh"
 
 
 class Ragged(NamedTuple):
@@ -39,54 +43,132 @@ class Ragged(NamedTuple):
     shapes: NDArray[np.int64] | None
 
 
-def flattened(rows: Sequence[NDArray[Any]]) -> Ragged:
+class Created(NamedTuple):
+    """A variable that has come into being."""
+
+    path: str
+    dataset: h5py.h5d.DatasetID
+    dtype: np.dtype[Any]
+
+
+def flattened(rows: Column) -> Ragged:
     """Return the arrays of several times, all of one dtype and number of axes, end to end."""
-    first = np.asarray(rows[0])
-    if first.ndim == 0:
+    if isinstance(rows, np.ndarray) or np.ndim(rows[0]) == 0:
         return Ragged(np.array(rows), None)
     shapes = np.array([row.shape for row in rows], dtype=np.int64)
     return Ragged(np.concatenate([row.ravel() for row in rows]), shapes)
 
 
-def append_ragged(
-    file: h5py.File, name: str, parts: Sequence[Ragged]
-) -> list[h5py.Group | h5py.Dataset]:
-    """Append the arrays of further times; the first ones decide on dtype and number of axes.
+class RaggedWriter:
+    """Appends the arrays of further times.
 
-    Returns
-    -------
-    list
-        What has come into being: the group, the values, their shapes.
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
     """
-    created: list[h5py.Group | h5py.Dataset] = []
-    group = file.get(RAGGED)
-    if group is None:
-        group = file.create_group(RAGGED)
-        created.append(group)
-    values, shapes = parts[0]
-    if name not in group:
-        noise = values.dtype.kind == "f" and name not in _MESHES
-        about: dict[str, Any] = {"growing": 0, "noise": noise, "expected": values.size}
-        created.append(create_variable(group, name, values.dtype, (0,), None, **about))
-        if shapes is not None:
-            table, shape = f"{name}_shape", (0, shapes.shape[1])
-            about = {"growing": 0, "expected": len(shapes)}
-            created.append(create_variable(group, table, np.int64, shape, None, **about))
-    append(group[name], np.concatenate([part.values for part in parts]))
-    if shapes is not None:
-        tables = [part.shapes for part in parts if part.shapes is not None]
-        append(group[f"{name}_shape"], np.concatenate(tables))
-    return created
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._group: h5py.h5g.GroupID | None = file[RAGGED].id if RAGGED in file else None
+        self._variables: dict[str, h5py.h5d.DatasetID] = {}
+        # The mesh written last, and how many there are; one that was read is not known again.
+        self._mesh: tuple[bytes, list[tuple[int, ...]]] | None = None
+        self._meshes = self._stored_meshes()
+
+    def append(
+        self, columns: Block, *, whole: bool = True
+    ) -> tuple[h5py.h5g.GroupID | None, list[Created]]:
+        """Append arrays of several times, one list a name; the first ones decide on their types.
+
+        `whole` says that there will be no others.
+
+        Returns
+        -------
+        group : GroupID or None
+            The group, if it has come into being.
+        created : list of Created
+            What else has.
+        """
+        fresh = None
+        if self._group is None:
+            fresh = self._group = self._file.create_group(RAGGED).id
+        created: list[Created] = []
+        for name, rows in self._with_meshes(columns).items():
+            if len(rows):
+                created += self._append(self._group, name, flattened(rows), whole=whole)
+        return fresh, created
+
+    def _with_meshes(self, columns: Block) -> dict[str, Column]:
+        """Keep of meshes those that differ from the one before, and number them."""
+        names = [name for name in columns if name in MESH]
+        if not names:
+            return dict(columns)
+        meshes = list(zip(*(columns[name] for name in names), strict=True))
+        new, numbers = [], np.empty(len(meshes), dtype=np.int64)
+        for row, mesh in enumerate(meshes):
+            bits = b"".join(mesh), [array.shape for array in mesh]
+            if bits != self._mesh:
+                self._mesh = bits
+                self._meshes += 1
+                new.append(mesh)
+            numbers[row] = self._meshes - 1
+        distinct = {name: [mesh[at] for mesh in new] for at, name in enumerate(names)}
+        return {**columns, **distinct, _NUMBER: numbers}
+
+    def _stored_meshes(self) -> int:
+        shapes = [f"{name}_shape" for name in MESH]
+        stored = self._file.get(RAGGED, {})
+        return max((stored[name].shape[0] for name in shapes if name in stored), default=0)
+
+    def _append(
+        self, group: h5py.h5g.GroupID, name: str, part: Ragged, *, whole: bool
+    ) -> list[Created]:
+        created: list[Created] = []
+        table = f"{name}_shape"
+        for key, values in ((name, part.values), (table, part.shapes)):
+            if values is None:
+                continue
+            if key not in self._variables and group.links.exists(key.encode()):
+                self._variables[key] = h5py.h5d.open(group, key.encode())
+            elif key not in self._variables:
+                self._variables[key] = create_variable(
+                    group, key, values.dtype, (0, *values.shape[1:]), None, growing=0,
+                    noise=values.dtype.kind == "f",
+                    expected=expected_size(len(values), whole=whole),
+                )  # fmt: skip
+                path = f"/{RAGGED}/{key}"
+                created.append(Created(path, self._variables[key], values.dtype))
+            append(self._variables[key], values)
+        return created
 
 
 def ragged_names(file: h5py.File) -> list[str]:
     """Return the names of the arrays in the group."""
     group = file.get(RAGGED, {})
-    return [name for name in group if not (name.endswith("_shape") and name[:-6] in group)]
+    tables = {_NUMBER, *(f"{name}_shape" for name in group)}
+    return [name for name in group if name not in tables]
 
 
-def read_ragged(file: h5py.File) -> dict[str, list[NDArray[Any]]]:
-    """Return every array at every time."""
+def ragged_meshes(file: h5py.File, name: str, count: int) -> NDArray[np.int64]:
+    """Return at which place an array of each of `count` times stands, shape (T,).
+
+    Raises
+    ------
+    StoreError
+        If that is nowhere.
+    """
+    if name not in MESH:
+        return np.arange(count)
+    numbers = np.asarray(file[RAGGED][_NUMBER][...], dtype=np.int64)
+    meshes = file[RAGGED][f"{name}_shape"].shape[0]
+    if numbers.size != count or ((numbers < 0) | (numbers >= meshes)).any():
+        raise StoreError(f"is damaged: frames/{_NUMBER} does not fit frames/{name}")
+    return numbers
+
+
+def read_ragged(file: h5py.File, count: int) -> dict[str, list[NDArray[Any]]]:
+    """Return every array at every one of `count` times."""
     columns = {}
     for name in ragged_names(file):
         values = file[RAGGED][name][...]
@@ -95,20 +177,26 @@ def read_ragged(file: h5py.File) -> dict[str, list[NDArray[Any]]]:
         if (shapes < 0).any() or (ends[-1] if ends.size else 0) != values.size:
             raise StoreError(f"is damaged: frames/{name} does not fit its shapes")
         starts = np.concatenate([[0], ends[:-1]])
-        columns[name] = [
+        rows = [
             values[a:b].reshape(tuple(shape))
             for a, b, shape in zip(starts, ends, shapes, strict=True)
         ]
+        if name in MESH:
+            rows = [rows[number] for number in ragged_meshes(file, name, count).tolist()]
+        if len(rows) != count:
+            raise StoreError("is damaged: the group frames does not fit `time`")
+        columns[name] = rows
     return columns
 
 
 def read_ragged_row(file: h5py.File, name: str, index: int) -> NDArray[Any]:
     """Return one array at one time."""
     variable = file[RAGGED][name]
-    sizes = np.prod(ragged_shapes(file, name, index + 1)[: index + 1], axis=1, dtype=np.int64)
-    end = int(sizes.sum())
-    shape = tuple(ragged_shapes(file, name, index + 1)[index])
-    return np.asarray(variable[end - int(sizes[-1]) : end]).reshape(shape)
+    at = int(ragged_meshes(file, name, file["time"].size)[index])
+    shapes = ragged_shapes(file, name, at + 1)
+    ends = ragged_ends(shapes)
+    begin = int(ends[at - 1]) if at else 0
+    return np.asarray(variable[begin : int(ends[at])]).reshape(tuple(shapes[at]))
 
 
 def ragged_shapes(file: h5py.File, name: str, count: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpsolve.density.arrays import FRAME_ARRAYS, frame_arrays, frame_from
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import StoreError
-from fpsolve.recording.ragged import append_ragged, flattened, read_ragged
+from fpsolve.recording.ragged import RaggedWriter, read_ragged
 from fpsolve.store.check import check_finite
 
 __all__ = ["read_frames", "write_frames"]
@@ -25,18 +25,17 @@ def write_frames(file: h5py.File, frames: Sequence[AnyFrame]) -> None:
     """Write all frames end to end in the group `frames`; arrays that a frame lacks are empty."""
     rows = [frame_arrays(frame) for frame in frames]
     types = {"kind": (0, np.int64), **FRAME_ARRAYS}
+    columns: dict[str, list[NDArray[Any]]] = {}
     for name in [n for n in types if any(n in row for row in rows)]:
         axes, dtype = types[name]
         empty: NDArray[Any] = np.zeros((0,) * axes, dtype=dtype)
-        arrays: list[NDArray[Any]] = [np.asarray(row.get(name, empty), dtype=dtype) for row in rows]
-        append_ragged(file, name, [flattened(arrays)])
+        columns[name] = [np.asarray(row.get(name, empty), dtype=dtype) for row in rows]
+    RaggedWriter(file).append(columns)
 
 
 def read_frames(file: h5py.File, shape: tuple[int, int]) -> tuple[AnyFrame, ...]:
     """Return what `write_frames` wrote: one frame for each time, of so many teacher values."""
-    columns = read_ragged(file)
-    if any(len(column) != shape[0] for column in columns.values()):
-        raise StoreError("is damaged: the group frames does not fit `time`")
+    columns = read_ragged(file, shape[0])
     kinds = columns.pop("kind", [np.int64(0)] * shape[0])
     frames = []
     for row in range(shape[0]):

@@ -11,7 +11,7 @@ from fpsolve.errors import StoreError
 from fpsolve.line.stream import frame_arrays, frame_from
 from fpsolve.line.trajectory import LineTrajectory
 from fpsolve.recording.layout import TIME, Label, read_variable, write_dimension, write_variable
-from fpsolve.recording.ragged import append_ragged, flattened, read_ragged
+from fpsolve.recording.ragged import RaggedWriter, read_ragged
 from fpsolve.store.check import check_finite, check_shape, check_times
 
 __all__ = ["read", "write"]
@@ -36,8 +36,7 @@ def write(file: h5py.File, result: LineTrajectory) -> None:
             axes = ("dense_time", "functional")
             write_variable(file, "dense_functionals", result.dense_functionals, axes, label)
     rows = [frame_arrays(frame) for frame in result.frames]
-    for name in rows[0]:
-        append_ragged(file, name, [flattened([row[name] for row in rows])])
+    RaggedWriter(file).append({name: [row[name] for row in rows] for name in rows[0]})
 
 
 def read(file: h5py.File, problem: None, stats: dict[str, Any]) -> LineTrajectory:
@@ -56,9 +55,7 @@ def read(file: h5py.File, problem: None, stats: dict[str, Any]) -> LineTrajector
         check_shape("dense_functionals", along, (dense.size, here.shape[1]))
     for name, values in (("functionals", here), ("dense_functionals", along)):
         check_finite(name, values)
-    columns = read_ragged(file)
-    if any(len(column) != times.size for column in columns.values()):
-        raise StoreError("is damaged: the group frames does not fit `time`")
+    columns = read_ragged(file, times.size)
     frames = []
     for row in range(times.size):
         arrays = {name: column[row] for name, column in columns.items()}

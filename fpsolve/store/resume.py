@@ -40,6 +40,8 @@ def resume(
 ) -> Any:
     """Go on where a stored run stopped, or beyond its end.
 
+    An ODE takes milliseconds and keeps no state to go on from: `solve_ode` solves it again.
+
     Parameters
     ----------
     path : str or Path
