@@ -67,6 +67,46 @@ class Frame:
             object.__setattr__(self, name, value)
 
     @classmethod
+    def series(cls, order: int, first: NDArray[np.int64], values: Array) -> list[Frame]:
+        """Take over densities at several times, without point masses.
+
+        Parameters
+        ----------
+        order : int
+            As above.
+        first : ndarray, shape (T, K + 1)
+            First elements at each time. Neither array is copied, and both have to be read-only.
+        values : ndarray
+            Left ends, widths and values at the nodes, (p + 3, E), one time after the other.
+
+        Returns
+        -------
+        list of Frame
+            One a time.
+        """
+        out, nodes, at = [], order + 1, 0
+        atoms = Atoms.none(first.shape[1] - 1)
+        held = np.zeros((first.shape[0], first.shape[1] - 1))
+        surveys = np.empty((first.shape[0], 4))
+        survey(first, values, _survey_rows(order), order, held, surveys)
+        every = zip(first, first[:, -1].tolist(), surveys.tolist(), strict=True)
+        for begins, count, found in every:
+            middle, begin, end = at + count, at + 2 * count, at + (2 + nodes) * count
+            frame = object.__new__(cls)
+            frame.__dict__.update(
+                order=order,
+                first=begins,
+                left=values[at:middle],
+                width=values[middle:begin],
+                u=values[begin:end].reshape(nodes, count),
+                atoms=atoms,
+                _survey=tuple(found),
+            )
+            out.append(frame)
+            at = end
+        return out
+
+    @classmethod
     def of_points(cls, points: ArrayLike, order: int = 4) -> Frame:
         """All weights of teacher value k at `points`[k], shape (K,)."""
         position = np.asarray(points, dtype=np.float64)[:, None]
@@ -189,8 +229,12 @@ class Frame:
 
     @cached_property
     def _survey(self) -> tuple[float, float, float, float]:
-        rows = _survey_rows(self.order)
-        return survey(self.first, self.width, self.u, rows, self.order, self.atom_masses())
+        values = np.concatenate([self.left, self.width, self.u.ravel()])
+        values.flags.writeable = False  # As those of `series` are: a type of its own.
+        out, held = np.empty((1, 4)), self.atom_masses()[None]
+        survey(self.first[None], values, _survey_rows(self.order), self.order, held, out)
+        low, high, most, defect = out[0].tolist()
+        return low, high, most, defect
 
     def mass_defect(self) -> float:
         """Largest |mass − 1| of a conditional density."""

@@ -129,32 +129,50 @@ def invert(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def survey(
-    first: NDArray[np.int64], width: Array, u: Array, rows: Array, parts: int, held: Array
-) -> tuple[float, float, float, float]:
-    """Say how good a density is, of which atoms hold `held` (K,).
+    first: NDArray[np.int64], values: Array, rows: Array, parts: int, held: Array, out: Array
+) -> None:
+    """Say how good densities at several times are, of which atoms hold `held` (T, K).
 
-    `rows` turn nodal values into averages over `parts` equal parts of an element, its two highest
-    modes, and its average. Returns the least and the largest average over a part, and the largest
-    mass, of all classes, that the highest modes carry, and |mass − 1|; NaN where there is one.
+    `first` (T, K + 1) are the first elements, and `values` left ends, widths and nodal values of a
+    time's elements, one time after the other. `rows` turn nodal values into averages over `parts`
+    equal parts of an element, its two highest modes, and its average. `out` (T, 4) gets the least
+    and the largest average over a part, and the largest mass, of all classes, that the highest
+    modes carry, and |mass − 1|; NaN where there is one.
     """
-    low, high, most, defect = np.inf, -np.inf, 0.0, 0.0
-    for k in range(held.size):
-        mass, tails = held[k], 0.0
-        for e in range(first[k], first[k + 1]):
-            tail = 0.0
-            for r in range(rows.shape[0]):
-                value = 0.0
-                for j in range(u.shape[0]):
-                    value += rows[r, j] * u[j, e]
-                if r < parts:
-                    # Only a comparison of this form keeps a NaN.
-                    low = low if low <= value else value
-                    high = max(high, value)
-                elif r < parts + 2:
-                    tail = max(tail, abs(value))
-                else:
-                    mass += value * width[e]
-            tails += tail * width[e]
-        most = max(most, tails)
-        defect = defect if abs(mass - 1.0) <= defect else abs(mass - 1.0)
-    return low, high, most, defect
+    nodes, at = rows.shape[1], 0
+    for t in range(first.shape[0]):
+        count = first[t, -1]
+        end = at + (2 + nodes) * count
+        width, u = values[at + count : at + 2 * count], values[at + 2 * count : end]
+        at = end
+        least, largest, tails = np.empty(count), np.empty(count), np.zeros(count)
+        average = np.empty(count)
+        for e in range(count):
+            least[e], largest[e] = np.inf, -np.inf
+        for r in range(rows.shape[0]):
+            for e in range(count):
+                average[e] = rows[r, 0] * u[e]
+            for j in range(1, nodes):
+                weight, row = rows[r, j], u[j * count : (j + 1) * count]
+                for e in range(count):
+                    average[e] += weight * row[e]
+            if r < parts:
+                for e in range(count):
+                    least[e] = min(least[e], average[e])
+                    largest[e] = max(largest[e], average[e])
+            elif r < parts + 2:
+                for e in range(count):
+                    tails[e] = max(tails[e], abs(average[e]))
+        low, high, most, defect = np.inf, -np.inf, 0.0, 0.0
+        for k in range(held.shape[1]):
+            mass, tail = held[t, k], 0.0
+            for e in range(first[t, k], first[t, k + 1]):
+                low, high = min(low, least[e]), max(high, largest[e])
+                mass += average[e] * width[e]
+                tail += tails[e] * width[e]
+            most = max(most, tail)
+            # Only a comparison of this form keeps a NaN, which a mass has if anything else has.
+            defect = defect if abs(mass - 1.0) <= defect else abs(mass - 1.0)
+        if np.isnan(defect):
+            low = defect
+        out[t, 0], out[t, 1], out[t, 2], out[t, 3] = low, high, most, defect

@@ -33,7 +33,7 @@ from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
 from fpsolve.numerics.kernels import Law
-from fpsolve.numerics.solver import Ending, Solver
+from fpsolve.numerics.solver import Ending, Landings, Solver
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
@@ -43,14 +43,18 @@ __all__ = ["Quality", "Run", "State", "begin", "reduced"]
 
 Array = NDArray[np.float64]
 
-# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`.
+# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`. A drift
+# that varies inside bins leads what many elements leave into one place, where it adds up.
 _RESOLUTION = 5.0
+_RESOLUTION_BENT = 1.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
 # Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
 # one; where it is small, ε_g is known to this share of that level.
 _LEAST_ERROR = 0.002
 _IDLE = 40.0
+# Mass that atoms may lack, times the relevance of a class, in units of rtol: as lifting may cost.
+_MOST_LACKING = 25.0
 _LARGEST_RATE = 1e150
 # Deviations below this share of the position are lost in rounding.
 _NARROWEST = 1e-15
@@ -172,8 +176,9 @@ def _solver(
     errors: tuple[float, float], time: float = 0.0,
 ) -> Solver:  # fmt: skip
     """The initial density on a mesh; `errors` are those of `_least_errors`."""
+    resolution = _RESOLUTION_BENT if np.isnan(equation.flat).any() else _RESOLUTION
     solver = start_solver(
-        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
+        equation, law, initial, order=order, rtol=work, resolution=resolution * work, time=time
     )
     solver.rest, solver.idle = errors
     return solver
@@ -303,24 +308,51 @@ class Run:
     _kept: Law | None = None
     _until: float = math.inf
 
-    def reach(self, time: float, tick: Callable[[float], None] | None = None) -> None:
-        """Integrate to `time` and keep the density there."""
+    def reach(self, times: list[float], tick: Callable[[float], None] | None = None) -> None:
+        """Integrate to each of these `times`, ascending, and keep the densities there."""
         before, solver = self.state.before, self.state.solver
-        if before is not None and time < before[0]:
+        while before is not None and times and times[0] < before[0]:
             self.frames.append(before[1])
             self.moments.append(before[2])
-            return
-        stops = [*(t for t in self._landings if solver.time < t < time), time]
-        for stop in stops:
-            self.law_time = solver.time if self.law_time is None else self.law_time
-            self.stop = stop
-            law = self._law(self.law_time)
-            ending = solver.advance(law, stop, tick)
-            if ending is not Ending.REACHED:
-                raise self._failed(self._why(ending))
-            self.law_time = None
-        self.frames.append(self._frame())
-        self.moments.append(solver.all_moments)
+            times = times[1:]
+        while times:
+            landing = min((t for t in self._landings if t > solver.time), default=math.inf)
+            stretch = [t for t in times if t <= landing]
+            if not self._is_plain:
+                # What else there is to a frame is known as long as the solver stands there.
+                stretch = stretch[:1]
+            if stretch:
+                self._go(stretch, tick)
+            else:
+                self._go([landing], tick, keeps=False)
+            times = times[len(stretch) :]
+
+    def _go(
+        self, stops: list[float], tick: Callable[[float], None] | None, *, keeps: bool = True
+    ) -> None:
+        """Integrate to each of `stops` under one law, and keep the densities there."""
+        solver = self.state.solver
+        self.law_time = solver.time if self.law_time is None else self.law_time
+        self.stop = stops[-1]
+        law = self._law(self.law_time)
+        ending = solver.advance(law, np.array(stops), tick)
+        if keeps:
+            for landings in solver.landed:
+                self.frames += self._frames(landings)
+                self.moments += list(landings.moments)
+        if ending is not Ending.REACHED:
+            raise self._failed(self._why(ending))
+        self.law_time = None
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether a frame is the solver's polynomials and nothing else."""
+        if self.state.solver.scheme != 0 or self.problem.surrogate is not None:
+            return False
+        if self.state.points is not None:
+            return False
+        walls = self.problem.dynamics.walls
+        return self.state.frozen is None and (walls is None or walls.margin == 0)
 
     def _law(self, time: float) -> Law:
         """The law from `time` on, the same until schedules land."""
@@ -351,15 +383,20 @@ class Run:
         solver = self.state.solver
         return float(solver.moments[0] + self.problem.dynamics.added_noise(solver.time))
 
-    def _frame(self) -> AnyFrame:
+    def _frames(self, landings: Landings) -> Sequence[AnyFrame]:
+        """The densities where the solver has landed; where it stands, unless they are plain."""
         solver = self.state.solver
         if isinstance(solver, ScharfetterGummel):
-            return solver.frame()
-        u = solver.u
+            return [solver.frame()]
+        frames = Frame.series(solver.element.order, landings.first, landings.densities)
+        if self._is_plain:
+            return frames
+        first, left, width, u = frames[-1].first, frames[-1].left, frames[-1].width, frames[-1].u
         if self.problem.surrogate is not None:
             u = u / self._shape(solver) ** 2
-        first, left, width = solver.cells.first, solver.mesh.left, solver.mesh.width
         points, atoms, held = self.state.points, None, solver.control.atoms.T
+        if (held < 0).any():
+            held, u = self._lifted_atoms(held, u)
         if points is not None:
             first, held = points.beside(first, held)
         if self.state.frozen is not None:
@@ -372,7 +409,27 @@ class Run:
             atoms = points.joined(solver.time, atoms)
         frame = Frame(solver.element.order, first, left, width, u, atoms)
         self._check_tips(frame)
-        return frame
+        return [frame]
+
+    def _lifted_atoms(self, held: Array, u: Array) -> tuple[Array, Array]:
+        """Atoms on walls (K, 2) that are not negative, taken from the rest of their densities `u`.
+
+        Ripples of a density of little weight leave an atom below 0 as long as hardly anything is
+        in it. Like other lifts this comes no further from any density that is positive than by the
+        mass that is moved.
+        """
+        solver = self.state.solver
+        lacking = np.maximum(-held, 0.0).sum(axis=1)
+        if (solver.model.relevance * lacking > _MOST_LACKING * self.rtol).any():
+            raise self._failed(
+                f"an atom on a wall holds {held.min():.2g} of the mass, less than nothing; "
+                "tighten rtol"
+            )
+        mass = (solver.mesh.mass * solver.u).sum(axis=0)
+        first = solver.cells.first
+        rest = np.add.reduceat(mass, first[:-1]) + np.maximum(held, 0.0).sum(axis=1)
+        factor = 1.0 - lacking / rest
+        return np.maximum(held, 0.0) * factor[:, None], u * np.repeat(factor, np.diff(first))
 
     def _check_tips(self, frame: Frame) -> None:
         """Refuse what has come too near the tips of a triangular surrogate, and would return.

@@ -167,11 +167,14 @@ def _in_memory(run: Run, shown: Callable[[float], None], callback: Callback) -> 
             if came:
                 raise came[0]
 
-        for time in run.times.tolist():
-            run.reach(time, tick)
-            interrupted = callback is not None and stops(callback, time, run.last)
-            if interrupted:
-                break
+        if callback is None:
+            run.reach(run.times.tolist(), tick)
+        else:
+            for time in run.times.tolist():
+                run.reach([time], tick)
+                interrupted = stops(callback, time, run.last)
+                if interrupted:
+                    break
     if came:
         raise came[0]
     return run.trajectory(interrupted=interrupted)

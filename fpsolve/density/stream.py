@@ -92,7 +92,7 @@ class DensityStream(Stream[DensityTrajectory]):
         """Go to `time` and let the density there wait."""
         run = self._run
         # A stretch that has reached its end is not in order before the next one begins.
-        run.reach(time, lambda now: tick(now, now < run.stop))
+        run.reach([time], lambda now: tick(now, now < run.stop))
         frame, self._last = run.frames.pop(), run.moments.pop()
         self._waiting.append((time, frame, self._last))
         return run.state.solver.u.size

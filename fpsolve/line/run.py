@@ -103,7 +103,7 @@ class LineRun:
             What a function of the model has raised.
         """
         try:
-            ending = self.solver.advance(self._law, time, tick)
+            ending = self.solver.advance(self._law, np.array([time]), tick)
         except SolveError:
             if self._foreign.failure is not None:
                 raise self._foreign.failure from None

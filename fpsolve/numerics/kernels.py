@@ -45,7 +45,17 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from fpsolve.numerics.parts import PartCompiler
-from fpsolve.numerics.rows import add_rows, cross, dot, multiply, set_rows, subtract_products
+from fpsolve.numerics.rows import (
+    add_rows,
+    cross,
+    dot,
+    multiply,
+    restore_row,
+    set_rows,
+    set_three_rows,
+    set_two_rows,
+    subtract_products,
+)
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
 __all__ = [
@@ -57,6 +67,7 @@ __all__ = [
     "Mesh",
     "Model",
     "Motion",
+    "Record",
     "Reference",
     "evaluate_law",
     "exponential_flux",
@@ -212,10 +223,12 @@ class Mesh(NamedTuple):
 class Work(NamedTuple):
     """Scratch memory of a step, and its results `new` and `report`.
 
-    `stages` holds the density before the step, then the stages.
+    `stages` holds the density before the step, then the stages; `coupling` (2, STAGES, STAGES + 1)
+    what `sums`, of which `start` and `new` are the halves, have them for factors.
     """
 
     stages: Array
+    sums: Array
     start: Array
     flux: Array
     drift: Array
@@ -425,9 +438,10 @@ def _blend(mesh: Mesh, work: Work, c: Array) -> None:
 def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
     """out = matrix·u on each element."""
     nodes, elements = u.shape
-    for i in range(nodes):
-        at = i * elements + begin
-        set_rows(out, at, matrix, i * nodes, u, begin, elements, nodes, end - begin)
+    for start in range(0, nodes, 3):
+        i = min(start, nodes - 3)  # A row that is set twice is the same.
+        at, weights = (i * elements + begin, elements), (i * nodes, nodes)
+        set_three_rows(out, at, matrix, weights, u, begin, elements, nodes, end - begin)
 
 
 @_part
@@ -511,12 +525,16 @@ def _assemble(
             matrix[1, 0, e] = -alpha
             matrix[1, 1, e] = shift * mass[1, e] + beta
         return
-    for i in range(nodes):
-        for j in range(nodes):
+    step = nodes * elements
+    for j in range(nodes):
+        for first in range(0, nodes, 3):
             # Two terms: the drift at node j, and the row of D after those of the nodes.
+            i = min(first, nodes - 3)
             entry, row = i * nodes + j, (nodes - j) * elements
-            at, start = entry * elements + begin, j * elements + begin
-            set_rows(matrix, at, ref.entries, 2 * entry, drift, start, row, 2, end - begin)
+            at, start = (entry * elements + begin, step), j * elements + begin
+            weights = (2 * entry, 2 * nodes)
+            set_three_rows(matrix, at, ref.entries, weights, drift, start, row, 2, end - begin)
+    for i in range(nodes):
         for e in range(_unsigned(begin), _unsigned(end)):
             matrix[i, i, e] += shift * mass[i, e]
 
@@ -620,10 +638,10 @@ def _substitute_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
 def _restore_interior(matrix: Array, x: Array, begin: int, end: int) -> None:
     last, elements = x.shape[0] - 1, x.shape[1]
     for c in range(last - 1, 0, -1):
-        _take_off(matrix, x, (c, 0, 1), begin, end)
-        _take_off(matrix, x, (c, c + 1, last - c), begin, end)
         at, pivot = c * elements + begin, c * (last + 2) * elements + begin
-        multiply(x, at, matrix, pivot, end - begin)
+        first = (c * (last + 1) * elements + begin, begin)
+        second, further = (pivot + elements, at + elements), (elements, elements)
+        restore_row(x, at, matrix, first, second, further, last - c, pivot, end - begin)
 
 
 @_fused
@@ -674,8 +692,10 @@ def _low_rank(bend: Array, a: Array, x: Array) -> None:
 
 # --- one step ------------------------------------------------------------------------------------
 
-# Stage s starts from these multiples of what was before the step and of the stages before.
+# Stage s starts from these multiples of what was before the step and of the stages before, and
+# takes off these, divided by the step.
 _START_WEIGHTS = np.concatenate((np.ones((STAGES, 1)), STAGE_WEIGHTS), axis=1)
+_TAKEN = np.concatenate((np.zeros((STAGES, 1)), -COUPLING), axis=1)
 
 
 @_part
@@ -696,8 +716,9 @@ def _begin_step(
     rank, u, matrix = slopes.shape[0] - 1, work.stages[0], work.matrix
     elements, last, shift = u.shape[1], u.shape[0] - 1, 1.0 / (GAMMA * dt)
     for s in range(STAGES):
-        for r in range(STAGES):
-            work.coupling[s, r] = -COUPLING[s, r] / dt
+        for r in range(STAGES + 1):
+            work.coupling[0, s, r] = _START_WEIGHTS[s, r]
+            work.coupling[1, s, r] = _TAKEN[s, r] / dt
     for i in range(rank + 1):
         if _any(slopes[i]):
             _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
@@ -746,16 +767,15 @@ def _take_stage(
     (nodes, elements), size = start.shape, start.size
     if stage > 0:
         _correct(work, correction, stages[stage])
-    weights = stage * (STAGES + 1)
-    set_rows(start, 0, _START_WEIGHTS, weights, stages, 0, size, stage + 1, size)
+    # Where it starts, and mass·Σ_r COUPLING_r U_r/dt but for the sign and the mass.
+    first = (stage * (STAGES + 1), STAGES * (STAGES + 1))
+    set_two_rows(work.sums, (0, size), work.coupling, first, stages, 0, size, stage + 1, size)
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
     _blend(mesh, work, c)
     _apply_operator(scheme, ref, mesh, work, start, out)
     if stage > 0:
-        # mass·Σ_r COUPLING_r U_r/dt; `coupling` has the opposite sign.
-        set_rows(work.flux, 0, work.coupling, stage * STAGES, stages, size, size, stage, size)
-        subtract_products(out, 0, mesh.mass, 0, 0, work.flux, 0, 0, 1, size)
+        subtract_products(out, 0, mesh.mass, 0, 0, work.new, 0, 0, 1, size)
     if nudge != 0.0:
         forcing = work.columns[correction.size]
         for j in range(nodes):
@@ -1663,10 +1683,15 @@ WORK = 17
 # Work and time at the last two looks at how far it has come, and the work at the next one.
 LOOKS = 18
 NEXT_LOOK = 22
-CLOCK_SIZE = 23
+# Of a `Record`: times landed on, and numbers that fill `densities`; `LOGGED` are rows of its `log`.
+LANDED = 23
+FILLED = 24
+CLOCK_SIZE = 25
 
-# Work of a try that does not grow with the mesh, in unknowns.
+# Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
+# what caches hold, each takes twice as long.
 _OVERHEAD = 200.0
+UNCACHED = 6e5
 # Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
 # there is one after each.
 _STEPS_PER_MERGE = 4
@@ -1693,6 +1718,8 @@ _PATIENCE = 0.03
 _CLEAR_STEPS = 10.0
 # First step relative to a time of start that is not 0.
 _LEAST_STEP = 1e-8
+# Nothing moves in so short a time, and steps of it would be subnormal.
+_INSTANT = 1e-290
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 
@@ -1713,13 +1740,12 @@ class Control(NamedTuple):
 class Limits(NamedTuple):
     """What the loop obeys.
 
-    `until` is where to land, `chunk` the number of tries after which to come back; `resolution` the
-    mass an element may leave unresolved; `negative` the least density accepted, relative to the
+    `chunk` is the number of tries after which to come back; `resolution` the mass an element may
+    leave unresolved; `negative` the least density accepted, relative to the
     largest; `idle` the size below which a driving functional needs no relative accuracy;
     `rest` the size of functional 0 below which to ask whether all is at rest.
     """
 
-    until: float
     rtol: float
     resolution: float
     negative: float
@@ -1730,14 +1756,30 @@ class Limits(NamedTuple):
     most_unknowns: int
 
 
+class Record(NamedTuple):
+    """What is found on the way.
+
+    `log` gets a row (time, functionals) an accepted step. At each time landed on, `moments` (S, F)
+    get the functionals, `first` (S, K + 1) the first elements of the classes, and `densities` left
+    ends, widths and values at the nodes of all elements, one time after the other.
+    """
+
+    log: Array
+    moments: Array
+    first: Indices
+    densities: Array
+
+
 @_maker
 def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
     """Scratch memory for a mesh with room for `size` elements."""
     nodes, terms = mesh.mass.shape[0], mesh.drift.shape[0]
     count, classes = mesh.functionals.shape[0], mesh.first.size - 1
+    sums = np.empty((2, nodes, size))
     return Work(
         np.empty((STAGES + 1, nodes, size)),
-        np.empty((nodes, size)),
+        sums,
+        sums[0],
         np.empty((nodes, size)),
         np.empty((nodes + 1, size)),
         np.empty((rank + 1, nodes, size)),
@@ -1746,9 +1788,9 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         np.empty(size),
         np.empty(size + classes),
         np.zeros((2, classes)),
-        np.empty((STAGES, STAGES)),
+        np.empty((2, STAGES, STAGES + 1)),
         np.empty((classes, 2)),
-        np.empty((nodes, size)),
+        sums[1],
         np.empty(3 + 2 * count),
         np.empty(count),
         np.empty((3, max(terms + 1, rank, count))),
@@ -2202,7 +2244,7 @@ def _approach(mesh: Mesh, u: Array, importance: Array, c: Array, step: float, en
 def _lengthen(clock: Array, step: float, ratio: float) -> None:
     """Choose the next step after one of this length and error ratio."""
     factor = min(6.0, max(0.2, 0.85 * max(ratio, 1e-12) ** (-1.0 / ORDER)))
-    if ratio > 1.0 or step >= clock[STEP] or factor < 1.0:
+    if factor < 1.0 or step * factor >= clock[STEP]:
         clock[STEP] = step * factor
 
 
@@ -2214,15 +2256,16 @@ def _next_step(
     grid: tuple[Cells, Motion],
     clock: Array,
     limits: Limits,
+    until: float,
     present: Array,
     c: Array,
 ) -> tuple[int, float]:
     """GO and the length of the step to try, or why there is none; `c` gets (c, D) at its start."""
     cells, motion = grid
-    left = limits.until - clock[TIME]
-    if left < 1e-15 * limits.until:
+    left = until - clock[TIME]
+    if left < max(1e-15 * until, _INSTANT):
         # Two requested times that differ by rounding are one.
-        clock[TIME] = limits.until
+        clock[TIME] = max(clock[TIME], until)
         return REACHED, 0.0
     if present[0] < limits.rest and clock[STEPS] >= clock[ASK]:
         return REST, 0.0
@@ -2271,6 +2314,33 @@ def _enter(
 
 
 @_part
+def _land(mesh: Mesh, u: Array, clock: Array, stops: Array, present: Array, record: Record) -> int:
+    """Record the density where it has landed; return whether to GO on, or why not."""
+    at, densities, (nodes, elements) = int(clock[FILLED]), record.densities, u.shape
+    if at + (2 + nodes) * elements > densities.size:
+        return TICK
+    landing, row = int(clock[LANDED]), int(clock[LOGGED]) - 1
+    for e in range(elements):
+        densities[at + e] = mesh.left[e]
+        densities[at + elements + e] = mesh.width[e]
+    for j in range(nodes):
+        at_node = at + (2 + j) * elements
+        for e in range(elements):
+            densities[at_node + e] = u[j, e]
+    for k in range(mesh.first.size):
+        record.first[landing, k] = mesh.first[k]
+    for i in range(present.size):
+        record.moments[landing, i] = present[i]
+        if row >= 0 and record.log[row, 0] == stops[landing]:
+            # Adaptation and the order of a sum move functionals by rounding: one value a time.
+            record.log[row, 1 + i] = present[i]
+    clock[LANDED] += 1.0
+    clock[FILLED] += (2 + nodes) * elements
+    clock[TRIES] = 0.0
+    return GO if landing + 1 < stops.size else REACHED
+
+
+@_part
 def _set_off(
     model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array, c: Array
 ) -> None:
@@ -2307,13 +2377,14 @@ def march(
     grid: tuple[Cells, Motion, Mesh, Array],
     control: Control,
     limits: Limits,
-    log: Array,
+    stops: Array,
+    record: Record,
 ) -> tuple[int, tuple[Cells, Motion, Mesh, Array]]:
-    """Take error-controlled steps until `limits.until` is reached or Python is needed.
+    """Take error-controlled steps until the last of `stops` is reached or Python is needed.
 
-    Returns why it came back (REACHED …) and the grid. After REFRESH the cells have changed and the
-    mesh has to be made anew by whoever knows the coefficients. `log` gets a row (time, functionals)
-    an accepted step.
+    It lands on each of them, and records what it finds there. Returns why it came back (REACHED …)
+    and the grid. After REFRESH the cells have changed and the mesh has to be made anew by whoever
+    knows the coefficients.
     """
     cells, motion, mesh, u = grid
     clock, foreign = control.clock, model.drift.shape[0] == 0
@@ -2326,13 +2397,18 @@ def march(
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
-        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, present, c)
+        until = stops[int(clock[LANDED])]
+        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, until, present, c)
+        if why == REACHED:
+            why = _land(mesh, u, clock, stops, present, record)
+            if why == GO:
+                continue
         if why != GO:
             break
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        clock[WORK] += u.size + _OVERHEAD
+        clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
@@ -2356,7 +2432,7 @@ def march(
                 changed = True
             if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
                 changed = _detach(bins, model, cells, motion, c, step) or changed
-            _enter(work, control, (step, ratio, relative), limits.until, log)
+            _enter(work, control, (step, ratio, relative), until, record.log)
         elif u.size > limits.most_unknowns:
             why = CROWDED
             break

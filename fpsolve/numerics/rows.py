@@ -19,7 +19,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add_rows", "cross", "dot", "multiply", "set_rows", "subtract_products"]
+__all__ = [
+    "add_rows",
+    "cross",
+    "dot",
+    "multiply",
+    "restore_row",
+    "set_rows",
+    "set_three_rows",
+    "set_two_rows",
+    "subtract_products",
+]
 
 # Untyped: callers pass no context, and builders of code have no types.
 _intrinsic: Any = intrinsic
@@ -33,6 +43,7 @@ _VECTOR = ir.VectorType(ir.DoubleType(), _LANES)
 _ZERO = ir.Constant(_VECTOR, [0.0] * _LANES)
 # A product may be fused with the sum that takes it.
 _FUSED = ("contract",)
+_pair: Any = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 
 
 class _Writer:
@@ -69,6 +80,14 @@ class _Writer:
         else:
             self._masked("store", ir.VoidType(), value, place, _INT(8), self.mask)
 
+    def numbers(self, pair: Any, count: int) -> list[Any]:
+        """So many numbers, of which the first and the difference to the next are given."""
+        first, step = (self.builder.extract_value(pair, i) for i in range(2))
+        out = [first]
+        while len(out) < count:
+            out.append(self.builder.add(out[-1], step))
+        return out
+
     def spread(self, value: Any) -> Any:
         """Eight copies of a number."""
         none = ir.Constant(ir.VectorType(value.type, _LANES), ir.Undefined)
@@ -81,16 +100,16 @@ class _Writer:
         join = self.builder.fadd if sign > 0 else self.builder.fsub
         return join(total, product, flags=_FUSED)
 
-    def along(self, size: Any, visit: Callable[[list[Any]], None]) -> None:
+    def along(self, size: Any, visit: Callable[[list[Any]], None], flight: int = _FLIGHT) -> None:
         """Visit a row: lists of the offsets of blocks, and what is left over behind a mask."""
         builder = self.builder
-        wide, narrow = _WORD(_LANES * _FLIGHT), _WORD(_LANES)
+        wide, narrow = _WORD(_LANES * flight), _WORD(_LANES)
         whole, even = (
-            builder.and_(size, _WORD(-_LANES * _FLIGHT)),
+            builder.and_(size, _WORD(-_LANES * flight)),
             builder.and_(size, _WORD(-_LANES)),
         )
         with _code.for_range_slice(builder, _WORD(0), whole, wide) as (at, _):
-            visit([builder.add(at, _WORD(_LANES * block)) for block in range(_FLIGHT)])
+            visit([builder.add(at, _WORD(_LANES * block)) for block in range(flight)])
         with _code.for_range_slice(builder, whole, even, narrow) as (at, _):
             visit([at])
         rest = builder.sub(size, even)
@@ -140,9 +159,42 @@ def _weighted(adds: bool) -> Callable[..., Any]:
     return generate
 
 
+def _several(number: int) -> Callable[..., Any]:
+    """The body of `set_two_rows` and `set_three_rows`: what is loaded serves all of them."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        writer = _Writer(context, builder, signature, args)
+        out, ats, weights, firsts, rows, start, stride, count, size = writer.values
+        ats, firsts = writer.numbers(ats, number), writer.numbers(firsts, number)
+
+        def visit(blocks: list[Any]) -> None:
+            def term(i: Any, which: int, total: Any) -> Any:
+                row, block = divmod(which, len(blocks))
+                weight = builder.load(builder.gep(weights, [builder.add(firsts[row], i)]))
+                begin = builder.add(start, builder.mul(i, stride))
+                value = writer.load(rows, builder.add(begin, blocks[block]))
+                return writer.multiply_add(total, writer.spread(weight), value)
+
+            places = [builder.add(at, block) for at in ats for block in blocks]
+            totals = writer.sums(count, [_ZERO] * len(places), term)
+            for place, total in zip(places, totals, strict=True):
+                writer.store(total, out, place)
+
+        writer.along(size, visit, 2)
+        return context.get_dummy_value()
+
+    return generate
+
+
 def _signature(result: Any, *kinds: Any) -> Any:
-    """Arrays as they are; all else are whole numbers."""
-    return result(*(k if isinstance(k, types.Array) else types.int64 for k in kinds))
+    """Arrays as they are; all else are whole numbers, or pairs of them."""
+
+    def own(kind: Any) -> Any:
+        if isinstance(kind, types.BaseTuple):
+            return _pair
+        return kind if isinstance(kind, types.Array) else types.int64
+
+    return result(*map(own, kinds))
 
 
 @_intrinsic
@@ -153,6 +205,26 @@ def set_rows(
     """out[at + l] = Σ_i weights[first + i] rows[start + i stride + l], i < count, l < size."""
     kinds = (out, at, weights, first, rows, start, stride, count, size)
     return _signature(types.void, *kinds), _weighted(adds=False)
+
+
+@_intrinsic
+def set_two_rows(
+    context: Any, out: Any, at: Any, weights: Any, first: Any, rows: Any, start: Any, stride: Any,
+    count: Any, size: Any,
+) -> Any:  # fmt: skip
+    """The same for two rows; `at` and `first` are pairs: of the first row, and how far the next."""
+    kinds = (out, at, weights, first, rows, start, stride, count, size)
+    return _signature(types.void, *kinds), _several(2)
+
+
+@_intrinsic
+def set_three_rows(
+    context: Any, out: Any, at: Any, weights: Any, first: Any, rows: Any, start: Any, stride: Any,
+    count: Any, size: Any,
+) -> Any:  # fmt: skip
+    """The same for three rows."""
+    kinds = (out, at, weights, first, rows, start, stride, count, size)
+    return _signature(types.void, *kinds), _several(3)
 
 
 @_intrinsic
@@ -192,6 +264,51 @@ def subtract_products(
         return context.get_dummy_value()
 
     kinds = (out, at, a, a_start, a_stride, b, b_start, b_stride, count, size)
+    return _signature(types.void, *kinds), generate
+
+
+@_intrinsic
+def restore_row(
+    context: Any, out: Any, at: Any, a: Any, first: Any, second: Any, further: Any, count: Any,
+    pivot: Any, size: Any,
+) -> Any:  # fmt: skip
+    """out[at + l] = (out[at + l] − a[f + l] out[g + l] − Σ_i …) a[pivot + l], (f, g) = `first`.
+
+    The sum is over a[s + i d + l] out[t + i e + l], i < count, l < size, with (s, t) = `second` and
+    (d, e) = `further`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        writer = _Writer(context, builder, signature, args)
+        out, at, a, first, second, further, count, pivot, size = writer.values
+
+        def pair(values: Any) -> list[Any]:
+            return [builder.extract_value(values, i) for i in range(2)]
+
+        def visit(blocks: list[Any]) -> None:
+            places = [builder.add(at, block) for block in blocks]
+
+            def taken(total: Any, at: list[Any], block: int) -> Any:
+                one = writer.load(a, builder.add(at[0], blocks[block]))
+                other = writer.load(out, builder.add(at[1], blocks[block]))
+                return writer.multiply_add(total, one, other, -1)
+
+            def term(i: Any, block: int, total: Any) -> Any:
+                steps = [builder.mul(i, step) for step in pair(further)]
+                return taken(total, list(map(builder.add, pair(second), steps)), block)
+
+            before = [
+                taken(writer.load(out, place), pair(first), n) for n, place in enumerate(places)
+            ]
+            totals = writer.sums(count, before, term)
+            for place, total, block in zip(places, totals, blocks, strict=True):
+                factor = writer.load(a, builder.add(pivot, block))
+                writer.store(builder.fmul(total, factor), out, place)
+
+        writer.along(size, visit)
+        return context.get_dummy_value()
+
+    kinds = (out, at, a, first, second, further, count, pivot, size)
     return _signature(types.void, *kinds), generate
 
 

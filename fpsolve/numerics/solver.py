@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +17,22 @@ from fpsolve.numerics.attach import attach
 from fpsolve.numerics.effort import REFRESH_WORK, effort_ahead, how_long
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
-from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Reference
+from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Record, Reference
 from fpsolve.numerics.rest import at_rest, dies_out, settles
 
-__all__ = ["Ending", "Solver", "kernel_reference"]
+__all__ = ["Ending", "Landings", "Solver", "kernel_reference"]
 
 announce_compilation()
 
 Array = NDArray[np.float64]
 
-# Tries after which the compiled loop comes back for signals and progress: about 10 ms of work.
-_CHUNK_WORK = 200_000
+# Work, counted as in `effort`, after which the compiled loop comes back for signals and progress:
+# about 20 ms. So many tries at most, for each has a row in the log.
+_CHUNK_WORK, _TRY_WORK, _MOST_CHUNK = 200_000, 200, 1000
+# Numbers that densities landed on may fill before they are handed over, if one is not larger.
+_ROOM = 2**17
 _MOST_UNKNOWNS = 3_000_000
 _MOST_TRIES = 30_000
-_INSTANT = 1e-290
 # Accepted steps between questions whether all is at rest.
 _STEPS_PER_QUESTION = 5.0
 
@@ -43,6 +45,25 @@ class Ending(enum.Enum):
     TRIES = f"{_MOST_TRIES} steps were not enough; loosen rtol or ask for times in between"
     LONG = "too much work"
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
+
+
+class Landings(NamedTuple):
+    """Densities at some of the times that were asked for; read-only.
+
+    Attributes
+    ----------
+    moments : ndarray, shape (T, F)
+        Functionals, offsets and what is on no mesh included.
+    first : ndarray, shape (T, K + 1)
+        First element of each class.
+    densities : ndarray
+        Left ends (E,), widths (E,) and values at the nodes (p + 1, E) of v = h² μ, one time after
+        the other; E is the last of `first`.
+    """
+
+    moments: Array
+    first: NDArray[np.int64]
+    densities: Array
 
 
 @functools.lru_cache(maxsize=32)
@@ -84,6 +105,8 @@ class Solver:
     ----------
     log : list of ndarray
         Rows (time, functionals) of the accepted steps, in pieces.
+    landed : list of Landings
+        What the last call of `advance` has reached.
     horizon : float
         Where the solve is to end, if it is to be refused when that is far too much work.
     beside : callable or None
@@ -123,6 +146,7 @@ class Solver:
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
+        self.landed: list[Landings] = []
         self.beside: Callable[[Array], Array] | None = None
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
@@ -179,29 +203,14 @@ class Solver:
         self.log[:] = [self._row()]
 
     def advance(
-        self, law: Law, until: float, tick: Callable[[float], None] | None = None
+        self, law: Law, stops: Array, tick: Callable[[float], None] | None = None
     ) -> Ending:
-        """Integrate to `until`, landing on it, under one law."""
-        clock = self.control.clock
-        rest = self.rest if settles(law) else np.inf if dies_out(law) else -np.inf
-        if 0.0 < until - clock[kernels.TIME] < _INSTANT:
-            # Nothing moves in so short a time, and steps of it would be subnormal.
-            clock[kernels.TIME] = until
-        while clock[kernels.TIME] < until:
-            chunk = max(1, min(256, _CHUNK_WORK // self.u.size))
-            log = np.empty((chunk, 1 + self.model.offset.size))
-            clock[kernels.LOGGED] = 0.0
-            limits = Limits(
-                until,
-                self.rtol,
-                self.resolution,
-                self.negative,
-                self.idle,
-                rest,
-                chunk,
-                float(_MOST_TRIES),
-                _MOST_UNKNOWNS,
-            )
+        """Integrate to the last of `stops`, increasing, landing on each of them, under one law."""
+        clock, self.landed = self.control.clock, []
+        while stops.size:
+            chunk = self._chunk
+            record = self._record(min(chunk, stops.size))
+            clock[kernels.LOGGED] = clock[kernels.LANDED] = clock[kernels.FILLED] = 0.0
             why, grid = kernels.march(
                 self.scheme,
                 self.reference,
@@ -210,44 +219,94 @@ class Solver:
                 law,
                 (self.cells, self.motion, self.mesh, self.u),
                 self.control,
-                limits,
-                log,
+                self._limits(law),
+                stops[:chunk],
+                record,
             )
             self.cells, self.motion, self.mesh, self.u = grid
-            self.log.append(self._whole(log[: int(clock[kernels.LOGGED])]))
-            if why == kernels.REFRESH:
-                clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
-                self.place()
-            elif why == kernels.ATTACH:
-                attach(self, law)
-            elif why == kernels.REST:
-                clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
-                if at_rest(self, law):
-                    clock[kernels.ASK] = clock[kernels.STEPS]
-                    clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
-                    clock[kernels.TIME] = until
-                    self.log.append(self._row())
-            elif why == kernels.STUCK:
-                return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
-            elif why == kernels.CROWDED:
-                self.place()
-                return Ending.CROWDED
-            elif why == kernels.FOREIGN:
-                raise SolveError(
-                    "the coefficients could not be evaluated", time=self.time, step=self.step
-                )
-            if self.horizon < np.inf and self.time < until:
-                pace = self.step / self.u.size
+            self._take(record, stops)
+            stops = stops[int(clock[kernels.LANDED]) :]
+            ending = self._attend(why, law, stops)
+            if ending is Ending.REACHED and self.horizon < np.inf and stops.size:
+                pace = self.step / (self.u.size * (1.0 + self.u.size / kernels.UNCACHED))
                 self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
                 if self._whole_work > 0.0:
-                    return Ending.LONG
+                    ending = Ending.LONG
+            if ending is not Ending.REACHED:
+                return ending
             if tick is not None:
                 tick(self.time)
-        if self.log and self.log[-1].size and self.log[-1][-1, 0] == until:
-            # Adaptation and the order of a sum move functionals by rounding: one value a time.
-            self.log[-1][-1, 1:] = self.all_moments
-        # Not at the start: a run that goes on from the middle has its tries behind it.
-        clock[kernels.TRIES] = 0.0
+        return Ending.REACHED
+
+    def _limits(self, law: Law) -> Limits:
+        return Limits(
+            self.rtol,
+            self.resolution,
+            self.negative,
+            self.idle,
+            self.rest if settles(law) else np.inf if dies_out(law) else -np.inf,
+            self._chunk,
+            float(_MOST_TRIES),
+            _MOST_UNKNOWNS,
+        )
+
+    @property
+    def _chunk(self) -> int:
+        return max(1, min(_MOST_CHUNK, _CHUNK_WORK // (self.u.size + _TRY_WORK)))
+
+    def _record(self, count: int) -> Record:
+        """Room for what `count` times and the steps to them leave."""
+        functionals, one = self.model.offset.size, self.u.size + 2 * self.u.shape[1]
+        return Record(
+            np.empty((self._chunk, 1 + functionals)),
+            np.empty((count, functionals)),
+            np.empty((count, self.cells.first.size), np.int64),
+            np.empty(min(2 * count * one, max(_ROOM, 2 * one))),
+        )
+
+    def _take(self, record: Record, stops: Array) -> None:
+        """Keep what was recorded on the way to `stops`, and nothing of the room for it."""
+        clock = self.control.clock
+        rows, count = int(clock[kernels.LOGGED]), int(clock[kernels.LANDED])
+        moments, filled = record.moments[:count].copy(), int(clock[kernels.FILLED])
+        if count and self.beside is not None:
+            moments += self.beside(stops[:count])
+        if count and self.log and self.log[-1][-1, 0] == stops[0]:
+            # Coefficients were evaluated between the last step and the landing, see `_land`.
+            self.log[-1][-1, 1:] = moments[0]
+        if rows:
+            self.log.append(self._whole(record.log[:rows].copy()))
+        if not count:
+            return
+        landings = Landings(moments, record.first[:count].copy(), record.densities[:filled].copy())
+        for array in landings:
+            array.flags.writeable = False
+        self.landed.append(landings)
+
+    def _attend(self, why: int, law: Law, stops: Array) -> Ending:
+        """Do what the compiled loop came back for; `stops` are those ahead."""
+        clock = self.control.clock
+        if why == kernels.REFRESH:
+            clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
+            self.place()
+        elif why == kernels.ATTACH:
+            attach(self, law)
+        elif why == kernels.REST:
+            clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
+            if at_rest(self, law):
+                clock[kernels.ASK] = clock[kernels.STEPS]
+                clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
+                clock[kernels.TIME] = stops[0]
+                self.log.append(self._row())
+        elif why == kernels.STUCK:
+            return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
+        elif why == kernels.CROWDED:
+            self.place()
+            return Ending.CROWDED
+        elif why == kernels.FOREIGN:
+            raise SolveError(
+                "the coefficients could not be evaluated", time=self.time, step=self.step
+            )
         return Ending.REACHED
 
     @property
