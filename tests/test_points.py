@@ -38,8 +38,8 @@ def problem(**change) -> Problem:
     return Problem(**{**kept, **change})
 
 
-def places(trajectory, k=0) -> np.ndarray:
-    held = [frame.atoms.of(k) for frame in trajectory.frames]
+def places(trajectory, k=0, first=0) -> np.ndarray:
+    held = [frame.atoms.of(k) for frame in trajectory.frames[first:]]
     assert all(mass.tolist() == [1.0] for _, mass in held)
     return np.array([at[0] for at, _ in held])
 
@@ -64,6 +64,23 @@ def test_decay_and_a_wall_carry_unseen_weights():
     decaying = problem(ridge=0.0, weight_decay=0.2, weight_clip=0.9)
     at = 0.9 * np.exp(-RATE * 0.2 * np.array(times))
     np.testing.assert_allclose(places(solve_pde(decaying, times)), at, rtol=0, atol=1e-11)
+
+
+def test_unseen_weights_that_all_start_beyond_a_wall_leave_it_together():
+    # Nothing but rounding of N(14, 0.2) is inside of the wall, from where decay takes them.
+    times = [0.0, 3.0, 300.0]
+    wide = problem(
+        ridge=0.0,
+        weight_decay=0.2,
+        weight_clip=0.8,
+        teacher=Teacher([1.0, 1.0], [0.5, 0.5], [1.0, UNSEEN]),
+        initial=GaussianInitial(14.0, 0.2),
+        noise_variance=0.1,
+    )
+    found = solve_pde(wide, times)
+    at = 0.8 * np.exp(-RATE * 0.2 * np.array(times))
+    np.testing.assert_allclose(places(found, 1, first=1), at[1:], rtol=0, atol=1e-11)
+    assert found.stats["steps"] < 1000
 
 
 def test_a_smoothed_step_takes_unseen_weights_the_time_of_its_integral():

@@ -12,6 +12,7 @@ from fpsolve import (
     Schedule,
     SolveError,
     Surrogate,
+    Teacher,
     UniformQuantizer,
     simulate_sde,
     solve_pde,
@@ -88,3 +89,33 @@ def test_no_mass_is_lost_where_the_surrogate_changes(slope):
 def test_what_the_density_cannot_follow_is_refused():
     with pytest.raises(SolveError, match="widen weight_clip"):
         solve_pde(combined(weight_clip=0.5, initial=GaussianInitial(4.0, 0.04)), [1.0])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.1])
+def test_travel_where_a_leaky_surrogate_slows_training_is_exact_and_cheap(temperature):
+    # Beyond the bound of the surrogate and all thresholds ψ = ω, h = slope: constant drift and,
+    # as ε_g does not change, constant diffusivity, so that a Gaussian stays one.
+    omega, slope, rate, ridge, noise, far = 0.5, 0.3, 0.2, 0.4, 0.7, 1e4
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, omega, temperature),
+        input_quantizer=None,
+        learning_rate=rate,
+        ridge=ridge,
+        noise_variance=noise,
+        teacher=Teacher.constant(3.0),
+        initial=GaussianInitial(40.0, 0.5),
+        surrogate=Surrogate(slope=slope),
+    )
+    speed = rate * slope * (3.0 - (1.0 + ridge) * omega)
+    heat = rate**2 * slope**2 * ((3.0 - omega) ** 2 + noise)
+    time = far / speed
+    found = solve_pde(problem, [time], rtol=1e-8)
+    mean, variance = 40.0 + far, 0.5 + heat * time
+    np.testing.assert_allclose(found.order_parameters.m, 3.0 * mean, rtol=1e-7)
+    np.testing.assert_allclose(found.order_parameters.q, mean**2 + variance, rtol=1e-7)
+    x = mean + np.sqrt(variance) * np.linspace(-4, 4, 17)
+    density = np.exp(-0.5 * (x - mean) ** 2 / variance) / np.sqrt(2 * np.pi * variance)
+    np.testing.assert_allclose(
+        found.frames[0].pdf(0, x), density, rtol=0, atol=1e-7 * density.max()
+    )
+    assert found.stats["steps"] < 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtr
 
 from fpsolve import GaussianInitial, Problem, Surrogate, Teacher, UniformQuantizer, solve_pde
 
@@ -55,3 +56,19 @@ def test_a_density_that_hardly_moved_is_nowhere_negative_where_h_jumps():
     x = np.array([-0.75, -0.73, -0.72, 0.1, 0.5, 0.72, 0.73, 0.75])
     gaussian = np.exp(-0.5 * x**2) / np.sqrt(2.0 * np.pi)
     np.testing.assert_allclose(solved.frames[1].pdf(0, x), gaussian, rtol=10 * rtol)
+
+
+def test_mass_that_has_just_left_a_wall_is_seen():
+    """Decay takes it off the wall faster than it spreads: a pulse between the nodes of any mesh.
+
+    So soon it is nearly where it was, and its mass is that of the Gaussian beyond the wall.
+    """
+    rtol = 1e-4
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 1.0), input_quantizer=None, learning_rate=1e-5,
+        batch_size=1000, weight_clip=5.0, weight_decay=0.006, initial=GaussianInitial(0.0, 100.0),
+    )  # fmt: skip
+    frame = solve_pde(problem, [0.0, 2.0], rtol=rtol).frames[1]
+    for width in (1e-3, 0.1):
+        held = frame.probability(0, -5.0, -5.0 + width)
+        np.testing.assert_allclose(held, ndtr((-5.0 + width) / 10.0), atol=10 * rtol)

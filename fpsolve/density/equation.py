@@ -170,13 +170,13 @@ def _flat(
     problem: Problem, drift: Array, shape: Array, terms: int, bins: Bins,
     theirs: NDArray[np.int64], absorbing: bool,
 ) -> Array:  # fmt: skip
-    """Drift on the bins where it is constant and h is 1, NaN elsewhere; (J, K, B)."""
+    """Drift on the bins where it and h are constant, NaN elsewhere; (J, K, B)."""
     dynamics = problem.dynamics
     out = np.full((terms, dynamics.w_star.size, bins.span.size), np.nan)
     if absorbing:
         return out
     if drift.shape[0]:
-        even = (drift[..., 1:] == 0).all(axis=(0, -1)) & (shape == [1.0, 0.0, 0.0]).all(axis=-1)
+        even = (drift[..., 1:] == 0).all(axis=(0, -1)) & (shape[..., 1:] == 0).all(axis=-1)
         return np.where(even, drift[..., 0], np.nan)
     k = np.arange(dynamics.w_star.size)
     for b, end in ((0, bins.upper[0] - bins.span[0]), (-1, bins.lower[-1] + bins.span[-1])):
@@ -185,7 +185,7 @@ def _flat(
                 dynamics.fields(np.full(k.size, x), np.full(k.size, theirs[b]), k)
                 for x in (end, 2.0 * end)
             )
-            if (near.drift == far.drift).all() and (near.shape == 1.0).all():
+            if (near.drift == far.drift).all() and (near.shape == far.shape).all():
                 out[:, :, b] = near.drift
     return out
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.frame import Frame
-from fpsolve.density.start import point_moments, starting_points
+from fpsolve.density.start import point_moments, start_at_points, starting_points
 from fpsolve.errors import SolveError
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
@@ -124,11 +124,13 @@ class Points:
 def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     """Return the classes that stay points up to `horizon`; None if there are none.
 
-    Those are such as start at a point, see noise that cannot move them by a tenth of `rtol`, and
-    are not seen by the loss; and all, where nothing moves and the generalization error is 0.
+    Those are such as start at a point, on a reflecting wall if all of them are beyond it, see noise
+    that cannot move them by a tenth of `rtol`, and are not seen by the loss; and all, where nothing
+    moves and the generalization error is 0.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
-    if problem.initial.variance > 0 or not dynamics.is_standard:
+    begins = start_at_points(problem)
+    if not begins.any() or not dynamics.is_standard:
         return None
     turning = varies(problem.ridge)
     if turning and (problem.weight_decay > 0 or problem.dampening > 0):
@@ -138,10 +140,10 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     untrained = problem.rho + float(dynamics.sigma2 @ np.square(start) / start.size)
     error = float(point_moments(problem)[0] + dynamics.added_noise(0.0))
     quiet = not varies(problem.noise_variance) and abs(error) <= _ROUNDING * untrained
-    if quiet and not (np.abs(_drift(problem, start)) > 0).any():
+    if quiet and begins.all() and not (np.abs(_drift(problem, start)) > 0).any():
         return Points(problem, np.ones(start.size, np.bool_), horizon)
     reach = float(np.abs(start).max())
-    which = dynamics.sigma2 == 0
+    which = begins & (dynamics.sigma2 == 0)
     if quantizer is not None and not turning:
         far = float(np.abs(quantizer.levels).max())
         seen = dynamics.sigma2 * far**2 + 2.0 * np.abs(dynamics.kappa * dynamics.w_star) * far
@@ -154,7 +156,7 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
         least = problem.rho - float(
             dynamics.probability @ (dynamics.sigma2 * np.square(dynamics.ideal))
         )
-        which |= narrow & (dynamics.probability * seen <= _UNSEEN * rtol * least)
+        which |= begins & narrow & (dynamics.probability * seen <= _UNSEEN * rtol * least)
     return Points(problem, which, horizon) if which.any() else None
 
 

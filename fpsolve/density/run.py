@@ -29,6 +29,7 @@ from fpsolve.density.walls import (
     walled_start,
 )
 from fpsolve.errors import ParameterError, SolveError
+from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
@@ -43,14 +44,26 @@ __all__ = ["Quality", "Run", "State", "begin", "reduced"]
 
 Array = NDArray[np.float64]
 
-# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`.
+# Mass an element may leave unresolved, in units of rtol; see the promise of `solve_pde`. A drift
+# that varies inside bins leads what many elements leave into one place, where it adds up.
 _RESOLUTION = 5.0
+_RESOLUTION_BENT = 1.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
+# Mass that rounding makes and steps give back, in units of rtol; there is far less where elements
+# are not lost in the width of the whole, as they are after growth by tens of decades.
+_MOST_ROUNDING = 10.0
+_HUGE = 1e20
+_DIVERGES = (
+    "the generalization error grows without bound; the learning rate is above "
+    "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
+)
 # Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
 # one; where it is small, ε_g is known to this share of that level.
 _LEAST_ERROR = 0.002
 _IDLE = 40.0
+# Mass that atoms may lack, times the relevance of a class, in units of rtol: as lifting may cost.
+_MOST_LACKING = 25.0
 _LARGEST_RATE = 1e150
 # Deviations below this share of the position are lost in rounding.
 _NARROWEST = 1e-15
@@ -172,8 +185,9 @@ def _solver(
     errors: tuple[float, float], time: float = 0.0,
 ) -> Solver:  # fmt: skip
     """The initial density on a mesh; `errors` are those of `_least_errors`."""
+    resolution = _RESOLUTION_BENT if np.isnan(equation.flat).any() else _RESOLUTION
     solver = start_solver(
-        equation, law, initial, order=order, rtol=work, resolution=_RESOLUTION * work, time=time
+        equation, law, initial, order=order, rtol=work, resolution=resolution * work, time=time
     )
     solver.rest, solver.idle = errors
     return solver
@@ -390,6 +404,8 @@ class Run:
         if self.problem.surrogate is not None:
             u = u / self._shape(solver) ** 2
         points, atoms, held = self.state.points, None, solver.control.atoms.T
+        if (held < 0).any():
+            held, u = self._lifted_atoms(held, u)
         if points is not None:
             first, held = points.beside(first, held)
         if self.state.frozen is not None:
@@ -403,6 +419,26 @@ class Run:
         frame = Frame(solver.element.order, first, left, width, u, atoms)
         self._check_tips(frame)
         return [frame]
+
+    def _lifted_atoms(self, held: Array, u: Array) -> tuple[Array, Array]:
+        """Atoms on walls (K, 2) that are not negative, taken from the rest of their densities `u`.
+
+        Ripples of a density of little weight leave an atom below 0 as long as hardly anything is
+        in it. Like other lifts this comes no further from any density that is positive than by the
+        mass that is moved.
+        """
+        solver = self.state.solver
+        lacking = np.maximum(-held, 0.0).sum(axis=1)
+        if (solver.model.relevance * lacking > _MOST_LACKING * self.rtol).any():
+            raise self._failed(
+                f"an atom on a wall holds {held.min():.2g} of the mass, less than nothing; "
+                "tighten rtol"
+            )
+        mass = (solver.mesh.mass * solver.u).sum(axis=0)
+        first = solver.cells.first
+        rest = np.add.reduceat(mass, first[:-1]) + np.maximum(held, 0.0).sum(axis=1)
+        factor = 1.0 - lacking / rest
+        return np.maximum(held, 0.0) * factor[:, None], u * np.repeat(factor, np.diff(first))
 
     def _check_tips(self, frame: Frame) -> None:
         """Refuse what has come too near the tips of a triangular surrogate, and would return.
@@ -452,6 +488,14 @@ class Run:
                 f"the density has ripples down to {quality.minimum:.2g} of its maximum; "
                 "tighten rtol"
             )
+        rounding = float(self.state.solver.control.clock[kernels.ROUNDING])
+        if not rounding < _MOST_ROUNDING * self.rtol:
+            if self.error > _HUGE:
+                raise self._failed(_DIVERGES)
+            raise self._failed(
+                f"rounding has moved a share {rounding:.2g} of the mass between elements that have "
+                "become too thin against the whole; tighten rtol"
+            )
 
     def statistics(self, quality: Quality, *, interrupted: bool = False) -> dict[str, Any]:
         """How the integration went, and whether it was to end early."""
@@ -486,10 +530,7 @@ class Run:
     def _why(self, ending: Ending) -> str:
         error = float(self.state.solver.moments[0])
         if not error < 1e100:
-            return (
-                "the generalization error grows without bound; the learning rate is above "
-                "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
-            )
+            return _DIVERGES
         return self.state.solver.why_long() if ending is Ending.LONG else ending.value
 
     def _failed(self, message: str) -> SolveError:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.density.frame import Frame
-from fpsolve.numerics.gaussian import GaussianStart
+from fpsolve.numerics.gaussian import REACH, GaussianStart
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, varies
 
-__all__ = ["gaussian_start", "point_frame", "point_moments", "starting_points"]
+__all__ = ["gaussian_start", "point_frame", "point_moments", "start_at_points", "starting_points"]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +36,18 @@ def starting_points(problem: Problem) -> Array:
     if walls is not None and walls.kind == "reflect":
         point = np.clip(point, walls.low, walls.high)
     return np.asarray(point)
+
+
+def start_at_points(problem: Problem) -> NDArray[np.bool_]:
+    """Whether classes start at points: without a variance, or wholly put on a reflecting wall."""
+    initial, walls = problem.initial, problem.dynamics.walls
+    if initial.variance == 0:
+        return np.ones(problem.teacher.values.size, np.bool_)
+    if walls is None or walls.kind != "reflect":
+        return np.zeros(problem.teacher.values.size, np.bool_)
+    mean = initial.mean + initial.overlap * problem.teacher.values
+    gone = REACH * math.sqrt(initial.variance)
+    return np.asarray((mean - gone >= walls.high) | (mean + gone <= walls.low))
 
 
 def point_frame(problem: Problem) -> Frame:

@@ -1688,8 +1688,10 @@ LANDED = 23
 FILLED = 24
 CLOCK_SIZE = 25
 
-# Work of a try that does not grow with the mesh, in unknowns.
+# Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
+# what caches hold, each takes twice as long.
 _OVERHEAD = 200.0
+UNCACHED = 6e5
 # Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
 # there is one after each.
 _STEPS_PER_MERGE = 4
@@ -2406,7 +2408,7 @@ def march(
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        clock[WORK] += u.size + _OVERHEAD
+        clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break

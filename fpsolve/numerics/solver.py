@@ -228,7 +228,7 @@ class Solver:
             stops = stops[int(clock[kernels.LANDED]) :]
             ending = self._attend(why, law, stops)
             if ending is Ending.REACHED and self.horizon < np.inf and stops.size:
-                pace = self.step / self.u.size
+                pace = self.step / (self.u.size * (1.0 + self.u.size / kernels.UNCACHED))
                 self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
                 if self._whole_work > 0.0:
                     ending = Ending.LONG

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
+from fpsolve.recording.target import new_file, put_in_place
 from fpsolve.sweeps.batch import Outcome, unpack
 
 __all__ = ["Folder"]
@@ -46,7 +46,7 @@ class Folder:
         return found
 
     def keep(self, packed: Mapping[str, NDArray[Any]]) -> None:
-        """Write a batch under a temporary name, then rename it: readers see all of it or nothing.
+        """Write a batch, then give it its name: readers see all of it or nothing.
 
         Raises
         ------
@@ -55,11 +55,12 @@ class Folder:
         """
         digest = hashlib.blake2b("".join(packed["key"]).encode(), digest_size=12).hexdigest()
         path = self._path / f"batch-{digest}.npz"
-        part = self._path / f".{path.stem}.{secrets.token_hex(4)}.part"
         try:
-            with open(part, "xb") as file:
-                np.savez(file, **packed)  # type: ignore[arg-type]
-            part.replace(path)
+            with new_file(path) as new:
+                with open(new.descriptor, "wb", closefd=False) as file:
+                    np.savez(file, **packed)  # type: ignore[arg-type]
+                put_in_place(new, path, overwrite=True)
+        except FileExistsError:
+            return  # Another process has answered the same.
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

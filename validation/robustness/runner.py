@@ -152,7 +152,7 @@ def work(seed: int, indices: list[int], jobs: int) -> Iterator[dict[str, Any]]:
             for job in [job for job in running if _has_ended(job)]:
                 running.remove(job)
                 record = _record(seed, job)
-                if record.get("ended") == "slow" and job.at == "tight" and job.tight == TIGHT:
+                if _took_too_long(record) and job.at == "tight" and job.tight == TIGHT:
                     # No reference so tight within the time: it is one decade looser.
                     waiting.append((job.index, MIDDLE))
                     continue
@@ -161,6 +161,13 @@ def work(seed: int, indices: list[int], jobs: int) -> Iterator[dict[str, Any]]:
         for job in running:
             job.process.kill()
             job.process.join()
+
+
+def _took_too_long(record: dict[str, Any]) -> bool:
+    """Whether the last solve was cut off, or ended when that was foreseen."""
+    said = [s["refused"] for s in record["stages"][-1:] if "refused" in s]
+    foreseen = any(reason_of(text)[0] == TOO_MUCH_WORK for text in said)
+    return foreseen or record.get("ended") == "slow"
 
 
 def _begin(seed: int, index: int, tight: float) -> _Job:
