@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from fpsolve import Problem, Surrogate, Teacher, UniformQuantizer, solve_pde
+from fpsolve import (
+    GaussianInitial,
+    Problem,
+    SolveError,
+    Surrogate,
+    Teacher,
+    UniformQuantizer,
+    solve_pde,
+)
 from validation.robustness.problems import draw
 
 
@@ -53,6 +61,24 @@ def test_stochastic_rounding_is_gaussian_far_from_the_outermost_level(rtol):
     bound = {"rtol": 0, "atol": 10 * rtol}
     np.testing.assert_allclose(state.generalization_error, expected, **bound)
     np.testing.assert_allclose(state.q, 0.5 * (mean**2 + variance).sum(axis=0), **bound)
+
+
+def test_growth_by_tens_of_decades_is_solved_or_refused_but_never_wrong():
+    # Above the stable rate q grows as exp(80 τ): elements of the start are lost in it.
+    problem = Problem(
+        weight_quantizer=None,
+        input_quantizer=None,
+        learning_rate=10.0,
+        noise_variance=3.5e-4,
+        teacher=Teacher.constant(1.0),
+        initial=GaussianInitial(-0.56, 8e-5, 0.35),
+    )
+    for rtol, time in ((1e-4, 0.3), (1e-6, 2.8)):
+        exact = solve_pde(problem, [time]).order_parameters.q
+        found = solve_pde(problem, [time], rtol=rtol, scheme="spectral-volume")
+        np.testing.assert_allclose(found.order_parameters.q, exact, rtol=10 * rtol)
+    with pytest.raises(SolveError, match=r"above 2 B \(S \+ ridge\)/S\^2"):
+        solve_pde(problem, [2.8], rtol=1e-4, scheme="spectral-volume")
 
 
 def test_atoms_on_absorbing_walls_hold_no_less_than_nothing():

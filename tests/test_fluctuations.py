@@ -17,6 +17,7 @@ from fpsolve import (
     Teacher,
     UniformQuantizer,
 )
+from fpsolve.comparison.fluctuations import Solved, fluctuations_about
 
 # d·Var ε_g at τ = 2, 6, 20 from an independent solution of the adjoint equation.
 TIMES, REFERENCE = [2.0, 6.0, 20.0], [1.998, 0.626695, 0.238744]
@@ -66,8 +67,14 @@ def test_alignment_of_unquantized_weights_has_a_closed_form(rule: dict[str, obje
     own = eta**2 * case.sigma2 * path.generalization_error / case.batch_size * case.rho
     shared = eta * (case.sigma2 * path.m - case.kappa * case.rho)
     noise = kept**2 * (own + shared**2 / case.batch_size)
-    truth = kept[0] ** 2 * case.rho * case.initial.variance + np.trapezoid(noise, tau)
+    start = kept[0] ** 2 * case.rho * case.initial.variance
+    truth = start + np.trapezoid(noise, tau)
     assert fpsolve.fluctuations(case, [7.0]).m[0] == pytest.approx(truth, rel=0.01)
+    # Particles of the limiting equation share no residual.
+    pde = fpsolve.solve_pde(case, [7.0])
+    solved = Solved(pde.times, pde.order_parameters, pde.edges[[0, -1]])
+    apart = fluctuations_about(case, solved, 0.01, 20_000, residual=False)[0]
+    assert apart.m[0] == pytest.approx(start + np.trapezoid(kept**2 * own, tau), rel=0.01)
 
 
 RULES = {

@@ -11,9 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from validation.browser import faults, find_browser
 from validation.catalogue import ITEMS, Result, load_item, work_out
 from validation.claims import VERDICTS, Answer, answer, judged
 from validation.gates import Gate, fitted_slope, normal_limit, student_limit
-from validation.mutations import AMOUNTS, COARSE, MUTATIONS, altered, mutated
+from validation.mutations import COARSE, MUTATIONS, mutated
 from validation.noticed import RECORD, gate_id, noticed
 from validation.parts import keeping, part
 from validation.report import WORDS, sizes, summary, write_report
@@ -82,6 +80,9 @@ def test_every_gate_has_been_red(results: list[Result]) -> None:
     assert set(record) == set(ITEMS)
     never = [(item, g) for item, gates in record.items() for g, by in gates.items() if not by]
     assert never == []
+    # Errors of theory, solver, simulation or statistics; numbers altered afterwards prove nothing.
+    told = {name for gates in record.values() for names in gates.values() for name in names}
+    assert told <= set(MUTATIONS) | set(COARSE)
     for result in results:
         assert all(noticed(result.name, gate) for gate in result.gates), result.name
 
@@ -94,24 +95,6 @@ def test_the_record_is_no_invention() -> None:
     }
     assert red == {gate for gate, by in record.items() if "statics-of-another-problem" in by}
     assert red
-
-
-def test_the_record_says_by_how_much_numbers_must_be_off() -> None:
-    """What is no error of the package is a number altered by a stated amount, ten times at most."""
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    told = {name for gates in record.values() for names in gates.values() for name in names}
-    amounts = [name.rpartition(" off by ")[2] for name in told - set(MUTATIONS) - set(COARSE)]
-    assert {amount.removesuffix(" %") for amount in amounts} <= {f"{100 * a:g}" for a in AMOUNTS}
-
-
-def test_altered_numbers_turn_a_gate_red_from_a_smallest_amount_on() -> None:
-    """Of three numbers one is judged, within 5 % of 2: an error of 10 % is the first seen."""
-    data = {"found": [2.0], "seed": 3, "other": 1.0}
-    module = types.SimpleNamespace(
-        gates=lambda d: [Gate.near("g = 1", d["found"][0], 2.0, 0.1, "")]
-    )
-    with mock.patch("validation.mutations.load_item", return_value=module):
-        assert altered("x", data) == {"g = #": ["found off by 10 %"]}
 
 
 def test_parts_of_an_interrupted_item_are_kept(tmp_path: Path) -> None:

@@ -25,5 +25,5 @@ def _record() -> dict[str, dict[str, list[str]]]:
 
 
 def noticed(item: str, gate: Gate) -> list[str]:
-    """Return what has turned the gate red: mutations, or its own numbers off by a stated amount."""
+    """Return the deliberate errors that have turned the gate red."""
     return _record().get(item, {}).get(gate_id(gate.name), [])

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 __all__ = [
     "COLORS",
@@ -96,24 +96,45 @@ def key(axes: Axes, **options: object) -> None:
     axes.legend(handles=signs, **options)
 
 
-def half_power(axes: Axes, d: object, y: object, error: object) -> None:
+def half_power(axes: Axes, d: object, y: object, error: object, *, labelled: bool = True) -> None:
     """Draw the line d^−½ that fits positive data best, given their standard errors."""
     d, y, error = (np.asarray(v, dtype=np.float64) for v in (d, y, error))
     weight = np.square(y / error)
     height = np.exp(weight @ np.log(y * np.sqrt(d)) / weight.sum())
-    axes.plot(d, height * d**-0.5, color=INK, lw=0.8, label=r"$d^{-1/2}$")
+    label = "slope −½" if labelled else None
+    axes.plot(d, height * d**-0.5, color=INK, lw=0.8, label=label)
 
 
 def thin_out_labels(figure: Figure) -> None:
-    """Drop labels between powers of ten, which run into each other, where two powers are left."""
+    """Label logarithmic axes by powers of ten or, where one or none is in sight, by few numbers.
+
+    Ticks that a picture has set itself stay.
+    """
     for axes in figure.axes:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
-            if scale == "log":
-                low, high = axis.get_view_interval()
-                if np.floor(np.log10(high)) > np.ceil(np.log10(low)):
-                    axis.set_minor_formatter(NullFormatter())
-                else:
-                    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+            if scale != "log":
+                continue
+            axis.set_minor_formatter(NullFormatter())
+            low, high = np.sort(axis.get_view_interval())
+            powers = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
+            if powers < 2 and not isinstance(axis.get_major_locator(), FixedLocator):
+                ticks = _round_numbers(float(low), float(high))
+                axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return three to six round numbers between two, or what there is of them."""
+    tens = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    found: list[float] = []
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6), (1, 1.2, 1.4, 1.6, 2, 2.5)):
+        ticks = np.sort(np.outer(tens, digits).ravel())
+        inside = [float(f"{t:g}") for t in ticks if low <= t <= high]
+        if len(inside) > 6:
+            break
+        found = inside
+        if len(found) >= 4:
+            break
+    return found
 
 
 def svg_text(figure: Figure, name: str) -> str:

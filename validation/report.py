@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 from collections import Counter
 from dataclasses import asdict
 from html import escape
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import fpsolve
-from validation.catalogue import Result
+from validation.catalogue import Result, load_item
 from validation.gates import FALSE_ALARM, Gate, Table
 from validation.noticed import noticed
 
@@ -113,8 +114,9 @@ def sizes(data: Any) -> list[str]:
             here = {**outer, **{k: v for k, v in value.items() if k in ("runs", "particles")}}
             d = next((value[k] for k in ("dimension", "d", "N", "particles") if k in value), None)
             runs = here.get("runs")
-            if isinstance(d, int) and isinstance(runs, int):
-                found[(d, runs)] = None
+            for size in value.get("dimensions", [d]):
+                if isinstance(size, int) and isinstance(runs, int):
+                    found[(size, runs)] = None
             for part in value.values():
                 look(part, here)
         elif isinstance(value, list):
@@ -203,9 +205,8 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
         "rate. A gate that wants a difference seen fails, too, where the sample is too small to "
         "see it. What each gate <em>sees</em> is by how much the measured number must be off to "
         "turn it red with a chance of 95 per cent, from the truth where there is one, else from "
-        "where it is; <em>noticed</em> names deliberate errors in theory or simulation that have "
-        "turned it red or, where none of them reaches it, by how much which of the numbers that it "
-        "judges must be off.</p>"
+        "where it is; <em>noticed</em> names deliberate errors in theory, solver, simulation or "
+        "statistics that have turned it red.</p>"
         f'<p class="fine">{escape(versions)}; {escape(told["machine"])}; '
         f"{told['seconds']:.0f} s this "
         f"time, {sum(r.seconds for r in results):.0f} s in all.</p>" + _table(table, stacks=True)
@@ -229,7 +230,7 @@ def _finding(results: list[Result]) -> str:
         return ""
     told = "; ".join(f"{verdicts[v]} {WORDS[v]}" for v in WORDS if verdicts[v])
     theorem = next((r for r in results if r.name == "theorem_v3" and not r.error), None)
-    found = f"<p>{escape(theorem.headline)}.</p>" if theorem else ""
+    found = f"<p>{_text(load_item(theorem.name).plain(theorem.data))}</p>" if theorem else ""
     return (
         f"<p>Of {verdicts.total()} claims of the paper, over every setting that it leaves "
         f"unstated: {escape(told)}.</p>{found}"
@@ -244,17 +245,29 @@ def _opening(results: list[Result]) -> str:
 
 def _claims(results: list[Result], told: dict[str, Any]) -> str:
     """The paper's claims with their verdicts, and what the pooled test would have seen."""
-    rows: list[list[object]] = [
-        [c.claim, _Cell(_verdict(c.verdict), c.verdict), c.where, c.evidence]
-        for result in results
-        for c in result.claims
-    ]
+    rows = _claim_rows(results)
     if not rows:
         return ""
     table = Table("Claims", ["the paper's claim", "verdict", "where", "evidence"], rows)
     seen = ", ".join(f"{name} {100 * value:.2g} %" for name, value in told["power"].items())
     power = f"<p>Smallest error that the pooled test would have seen: {escape(seen)}.</p>"
     return "<h2>Claims of the paper</h2>" + _table(table, stacks=True) + (power if seen else "")
+
+
+def _own_claims(result: Result) -> str:
+    """The claims that one item decides, above its gates."""
+    if not result.claims:
+        return ""
+    heads = ["the paper's claim", "verdict", "where", "evidence"]
+    return _table(Table("Claims", heads, _claim_rows([result])), stacks=True)
+
+
+def _claim_rows(results: list[Result]) -> list[list[object]]:
+    return [
+        [c.claim, _Cell(_verdict(c.verdict), c.verdict), c.where, c.evidence]
+        for result in results
+        for c in result.claims
+    ]
 
 
 def _verdict(name: str) -> str:
@@ -265,7 +278,7 @@ def _verdict(name: str) -> str:
 def _item(result: Result) -> str:
     lead, _, rest = result.text.partition("\n\n")
     paragraphs = "".join(
-        f"<p>{escape(' '.join(p.split()))}</p>" for p in [lead, *rest.split("\n\n")] if p
+        f"<p>{_text(' '.join(p.split()))}</p>" for p in [lead, *rest.split("\n\n")] if p
     )
     picture = ""
     if result.picture:
@@ -280,7 +293,7 @@ def _item(result: Result) -> str:
         )
     return (
         f'<section id="{result.name}"><h3>{_badge(result.holds).html} {escape(result.title)}</h3>'
-        f"{paragraphs}{error}{picture}{_gates(result)}"
+        f"{paragraphs}{error}{picture}{_own_claims(result)}{_gates(result)}"
         + "".join(_table(table) for table in result.tables)
         + f'<p class="fine"><code>python -m validation --only {result.name}</code>; '
         f"{result.seconds:.1f} s{listed}.</p></section>"
@@ -335,6 +348,18 @@ def _badge(holds: bool) -> _Cell:
     return _Cell(f'<span class="badge {name}">{name}</span>', name)
 
 
+# One letter and its index, as in b_x, m_ψ or v_{k−1}, but not a name as in solve_pde.
+_INDEX = re.compile(r"((?<![\w`])[^\W\d_]|[α-ωΑ-Ω])_(?:\{([^}]+)\}|(\w|∞)(?![^\W\d_²³]|_))")
+_POWER = re.compile(r"\^(?:\(([^)]{2,})\)|\{([^}]+)\}|([−-]?\([^)]+\)|[−-]?[\d½/]+|\w))")
+
+
+def _text(plain: str) -> str:
+    """Return text as HTML, with indices and powers where b_x and d^(−1/2) stand for them."""
+    text = _INDEX.sub(lambda m: f"{m[1]}<sub>{m[2] or m[3]}</sub>", escape(plain, quote=False))
+    text = _POWER.sub(lambda m: f"<sup>{m[1] or m[2] or m[3]}</sup>", text)
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+
+
 def _number(value: float) -> str:
     return f"{value:.5g}".replace("-", "−")
 
@@ -364,6 +389,6 @@ def _cell(value: object) -> str:
     if isinstance(value, _Cell):
         return f'<td data-order="{escape(str(value.order))}">{value.html}</td>'
     if not _is_number(value):
-        return f"<td>{escape(str(value))}</td>"
+        return f"<td>{_text(str(value))}</td>"
     shown = str(value) if isinstance(value, int) else _number(value)
     return f'<td class="number" data-order="{value!r}">{shown}</td>'

@@ -7,9 +7,12 @@ weights below given points. The first is the standard error of order parameters,
 (`Dependence`) makes the limits of the distances between densities, both taken as a twentieth
 larger, which is how well they are known.
 
-Some comparisons have no such adjoint: those of particles of the limiting equation, of runs that
-share their initial weights, of rules that freeze weights, of layers too thin for its cells. There a
-bound stands in for it. A step adds to a mean (1/d)Σ f(w_i) the increment −η (ŷ − y)·U/d^½ with
+Particles of the limiting equation share ε_g alone, no residual, and their adjoint has so much less.
+Where there is none, in `_known`, a bound stands in for it: for runs that share their initial
+weights, whose means vary about another density than that of the law; for a surrogate that is 0
+somewhere, and freezes weights there; for a scheduled ridge or noise variance; for coefficients of a
+subclass's own; for more than 32 teacher values; at ε_g = 0; and where layers are too thin for 1500
+cells. A step adds to a mean (1/d)Σ f(w_i) the increment −η (ŷ − y)·U/d^½ with
 U = (1/d^½)Σ f'(w_i) ψ_x(x_i), whose variance is E[(ŷ − y)² U²] = ε_g E[U²] + E[(ŷ − y) U]² for the
 jointly Gaussian local fields (paper Prop. II.2). Independent coordinates would have the first term
 alone, and by Cauchy–Schwarz the second is at most as large. So the noise that training adds is at
@@ -17,7 +20,9 @@ most doubled, that of the initial weights not at all, and the covariance of the 
 most φ = 1 + min(1, 2∫D dτ / Var w) times the independent one: the drift does not increase with w,
 so trajectories contract, and the noise contributes 2∫D dτ at most to Var w. What this leaves out
 (fluctuations of D itself) is looked for between the runs: where their distribution functions
-differ by more than φ allows, the larger factor is used.
+differ by more than φ allows, the larger factor is used. Twice is also what training may do to order
+parameters where they are compared given the initial weights, if that is sharper than the adjoint's
+noise with these drawn anew.
 """
 
 from __future__ import annotations
@@ -159,21 +164,21 @@ def _known(
     """Return what the adjoint equation says of the noise, at the given times of the density.
 
     First d·Var of the order parameters over runs, by name, a twentieth larger than it is known to
-    be; empty where it is not: for particles of the limiting equation, which share no residual, runs
-    that share their initial weights, frozen weights, layers too thin for the adjoint's cells. Then
-    the excess covariance of shares of weights, shape (T, K, J, J), or None.
+    be; empty where it is not, as the head of this module lists. Then the excess covariance of
+    shares of weights, shape (T, K, J, J), or None.
     """
     problem = particles.problem
-    shared = particles.stats.get("shared_initial") or particles.stats.get("kind") != "ste"
+    shared = particles.stats.get("shared_initial")
     if shared or problem.teacher.values.size > _MOST_CLASSES:
         return {}, None
+    residual = particles.stats.get("kind") == "ste"
     chosen, where = np.unique(indices, return_inverse=True)
     solved = Solved(density.times[chosen], density.order_parameters[chosen], density.edges[[0, -1]])
     per_time = len(Fluctuations.names) + LEVELS.size * problem.teacher.values.size
     if chosen.size * per_time <= _MOST_FUNCTIONALS and density.times[chosen[-1]] > 0:
         solved = solved._replace(points=_points(density, particles, chosen))
     try:
-        found, shares = fluctuations_about(problem, solved, _RTOL, _MOST_CELLS)
+        found, shares = fluctuations_about(problem, solved, _RTOL, _MOST_CELLS, residual=residual)
     except (ParameterError, SolveError):
         return {}, None
     names = [n for n in found.names if n != "s" or found.stats["error_of_s"] <= _RTOL]

@@ -186,7 +186,7 @@ class Solved(NamedTuple):
 
 
 def fluctuations_about(
-    problem: Problem, solved: Solved, rtol: float, most_cells: int
+    problem: Problem, solved: Solved, rtol: float, most_cells: int, *, residual: bool = True
 ) -> tuple[Fluctuations, Shares | None]:
     """Return the fluctuations about a density; raise `SolveError` if `most_cells` do not do.
 
@@ -202,6 +202,9 @@ def fluctuations_about(
         As in `fluctuations`.
     most_cells : int
         Cells beyond which the mesh is not refined any more.
+    residual : bool, default True
+        Whether the coordinates of a step share one residual, as those of STE do. Particles of the
+        limiting equation have noise of their own and share ε_g alone.
     """
     _refuse(problem)
     times = solved.times
@@ -212,9 +215,9 @@ def fluctuations_about(
             time=float(times[-1]),
             step=0.0,
         )
-    coarse, error = _solve(problem, solved, 0), np.inf
+    coarse, error = _solve(problem, solved, 0, residual), np.inf
     while coarse.cells < most_cells:
-        fine = _solve(problem, solved, coarse.level + 1)
+        fine = _solve(problem, solved, coarse.level + 1, residual)
         size, change = _diagonal(fine.covariance), _diagonal(fine.covariance - coarse.covariance)
         # Where a variance is all but gone, what counts is its size when it was there.
         scale = np.maximum(size, 1e-2 * size.max(axis=0))
@@ -433,7 +436,7 @@ def _face_drift(problem: Problem, edges: Array) -> Array:
     return np.asarray((sides[0] + sides[1]) / (width[:-1] + width[1:]))
 
 
-def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
+def _solve(problem: Problem, solved: Solved, level: int, residual: bool) -> _Level:
     """Return covariances of the functionals on one mesh: one march forward, one backward."""
     dynamics = problem.dynamics
     edges = _mesh(problem, solved, level)
@@ -474,7 +477,8 @@ def _solve(problem: Problem, solved: Solved, level: int) -> _Level:
     if solved.times[0] == 0:
         backward.join(0)
     error = np.einsum("k,tkn,kn->t", probability, mass[ends], error_form)
-    covariance = backward.covariance(problem, steps, unit, diffusivity)
+    batch = problem.batch_size if residual else np.inf
+    covariance = backward.covariance(batch, steps, unit, diffusivity)
     return _Level(
         level,
         _complete(solved, covariance),
@@ -529,8 +533,11 @@ class _Backward:
             whole[:, whole.shape[1] - part.shape[1] :] = part
         self.records.insert(0, (found[0], found[1], found[2]))
 
-    def covariance(self, problem: Problem, steps: Array, unit: Array, diffusivity: Array) -> Array:
-        """Return the covariance of all functionals at all times, shape (T, F, T, F)."""
+    def covariance(self, batch: float, steps: Array, unit: Array, diffusivity: Array) -> Array:
+        """Return the covariance of all functionals at all times, shape (T, F, T, F).
+
+        `batch` samples a step have one residual each, infinitely many none that is left.
+        """
         start = np.einsum("kn,knf->kf", self.mass[0], self.phi)
         total = self.overlap - np.einsum("k,kf,kg->fg", self.probability, start, start)
         if self.records:
@@ -540,7 +547,7 @@ class _Backward:
             b = diffusivity[:, None] * curvature
             pull = (steps * unit)[:, None] * curvature
             cross = pull.T @ mean
-            weight = steps[:, None] / problem.batch_size
+            weight = steps[:, None] / batch
             mixed = -2 * (weight * first).T @ b
             total += cross + cross.T + mixed + mixed.T
             total += (weight * first).T @ first + 2 * (weight * b).T @ b

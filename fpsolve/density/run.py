@@ -29,6 +29,7 @@ from fpsolve.density.walls import (
     walled_start,
 )
 from fpsolve.errors import ParameterError, SolveError
+from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.initial import Initial, start_solver
@@ -49,6 +50,14 @@ _RESOLUTION = 5.0
 _RESOLUTION_BENT = 1.0
 # Rounding leaves far less; more means that the solve went wrong.
 _MOST_DEFECT = 1e-10
+# Mass that rounding makes and steps give back, in units of rtol; there is far less where elements
+# are not lost in the width of the whole, as they are after growth by tens of decades.
+_MOST_ROUNDING = 10.0
+_HUGE = 1e20
+_DIVERGES = (
+    "the generalization error grows without bound; the learning rate is above "
+    "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
+)
 # Diffusion is held where ε_g is less than this multiple of the tolerance, relative to an untrained
 # one; where it is small, ε_g is known to this share of that level.
 _LEAST_ERROR = 0.002
@@ -479,6 +488,14 @@ class Run:
                 f"the density has ripples down to {quality.minimum:.2g} of its maximum; "
                 "tighten rtol"
             )
+        rounding = float(self.state.solver.control.clock[kernels.ROUNDING])
+        if not rounding < _MOST_ROUNDING * self.rtol:
+            if self.error > _HUGE:
+                raise self._failed(_DIVERGES)
+            raise self._failed(
+                f"rounding has moved a share {rounding:.2g} of the mass between elements that have "
+                "become too thin against the whole; tighten rtol"
+            )
 
     def statistics(self, quality: Quality, *, interrupted: bool = False) -> dict[str, Any]:
         """How the integration went, and whether it was to end early."""
@@ -513,10 +530,7 @@ class Run:
     def _why(self, ending: Ending) -> str:
         error = float(self.state.solver.moments[0])
         if not error < 1e100:
-            return (
-                "the generalization error grows without bound; the learning rate is above "
-                "2 B (S + ridge)/S^2, lower it, enlarge batch_size or shorten the horizon"
-            )
+            return _DIVERGES
         return self.state.solver.why_long() if ending is Ending.LONG else ending.value
 
     def _failed(self, message: str) -> SolveError:

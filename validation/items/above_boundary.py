@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import fpsolve
+from validation.claims import Claim, answer, judged
 from validation.curves import late_average, problem, student_gate
 from validation.gates import Gate
 from validation.pictures import COLORS, INK, grid_of_axes, points
@@ -66,6 +67,30 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return [*rows, Gate.at_least(name, growth, 5 * error, why, noise=error)]
 
 
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether quantized weights learn where unquantized ones run away."""
+    nothing = 1 + SETTINGS["noise_variance"]
+    runs_away = data["growth"] - 5 * data["growth_error"]
+    answers = [
+        # Better than weights of 0, and unquantized ones grow.
+        answer(
+            f"{r['factor']:g} of the boundary", min(nothing - r["mean"], runs_away), 5 * r["error"]
+        )
+        for r in data["rows"]
+        if r["factor"] > 1
+    ]
+    told = ", ".join(
+        f"{r['mean']:.3f} ± {r['error']:.3f} at {r['factor']:g} of the boundary"
+        for r in data["rows"]
+    )
+    evidence = (
+        f"ε_g of three-bit weights by STE: {told}; that of unquantized "
+        f"weights grows e-fold every {10 / data['growth']:.2g} of τ at {FACTORS[1]:g}"
+    )
+    text = "Conclusion: quantization enlarges the stable region, an implicit regularizer"
+    return [judged("implicit-regularizer", text, answers, evidence)]
+
+
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
     top = data["rows"][-1]
@@ -86,7 +111,7 @@ def visualize(data: dict[str, Any]) -> Any:
     ax.plot([], [], "o", ms=3.5, color=COLORS[1], label="STE ± s.e.")
     ax.axvline(data["boundary"], color=INK, ls="--", lw=0.8, label="unquantized: 2(S+λ)/S²")
     ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax.set_ylim(bottom=0)
     ax.set_xlabel(r"$\eta$")
     ax.set_ylabel(r"$\varepsilon_g^*$")
     ax.legend()

@@ -341,10 +341,11 @@ def visualize(data: dict[str, Any]) -> Any:
     ax.set_xticks([0, 1, 2], ["PDE", "STE", "closure"])
     ax.set_xlim(-0.5, 2.5)
     ax = axes[0, 2]
+    # All three nearly coincide: the scale is that of what they differ by.
+    finest = np.asarray(data["inputs"]["5"]["pde"])
     for color, (bits, f) in zip(COLORS, data["inputs"].items(), strict=False):
-        points(ax, f["tau"], f["ste"], f["error"], color, ms=2.5)
-        ax.plot(f["tau"], f["pde"], color=color, label=f"$b_x={bits}$")
-    ax.set_yscale("log")
+        points(ax, f["tau"], f["ste"] - finest, f["error"], color, ms=2.5)
+        ax.plot(f["tau"], f["pde"] - finest, color=color, label=f"$b_x={bits}$")
     ax.set_xlabel(r"$\tau$")
     ax.legend()
     ax = axes[1, 0]
@@ -356,14 +357,18 @@ def visualize(data: dict[str, Any]) -> Any:
         [r["error"] for r in data["ranges"].values()],
         COLORS[1],
     )
-    ax.plot(at, [r["exact"] for r in data["ranges"].values()], "_", color=COLORS[0], ms=14)
+    exact = [r["exact"] for r in data["ranges"].values()]
+    ax.plot(at, exact, "_", color=COLORS[0], ms=14, label="stationary, exact")
+    ax.plot([], [], "o", color=COLORS[1], ms=3.5, label="STE")
     ax.set_xlabel(r"$\omega$")
+    ax.legend()
     ax = axes[1, 1]
     f = data["early"]
     # The last time is far behind the minimum.
     points(ax, f["tau"][:-1:4], f["ste"][:-1:4], f["error"][:-1:4], COLORS[1])
     ax.plot(f["tau"][:-1], f["pde"][:-1], color=COLORS[0])
     ax.plot(f["tau"][:-1], f["closure"][:-1], ":", color=INK)
+    ax.set_ylim(0.9 * min(f["closure"]), 2 * min(f["closure"]))
     ax.set_xlabel(r"$\tau$")
     ax = axes[1, 2]
     for color, (name, r) in zip(COLORS, data["shoulder"].items(), strict=False):
@@ -373,13 +378,14 @@ def visualize(data: dict[str, Any]) -> Any:
     ax.legend()
     names = (
         "closure at growing $d$",
-        "Fig. 8 at 37",
+        "Fig. 8, b = 2, λ = ½, τ = 37",
         "input bits",
-        "range",
+        "range of the weights, λ = 1",
         "early stopping",
         "plateau",
     )
     for i, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
         ax.set_title(f"{i + 1}: {name}")
         ax.set_ylabel(r"$\varepsilon_g$")
+    axes[0, 2].set_ylabel(r"$\varepsilon_g$ less that of the PDE, $b_x=5$")
     return figure

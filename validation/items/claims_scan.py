@@ -9,6 +9,7 @@ too close to tell.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,7 +103,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
     }
     judges = {
         "b = 2, λ = ½, variance 1e-4": (problem(2, ridge=0.5, **Setting(1e-4).options()), [37.0]),
-        "b = 2, λ = ½, variance 1": (problem(2, ridge=0.5), [37.0]),
+        # Where ε_g is lowest, and the end, tell how far it rises again.
+        "b = 2, λ = ½, variance 1": (problem(2, ridge=0.5), [37.0, 47.0, 120.0]),
         "b = 2, λ = ½, variance 4": (problem(2, ridge=0.5, **Setting(4.0).options()), [37.0]),
         "b_x = 3, variance 4": (
             problem(3, bits_x=3, ridge=1.0, **Setting(4.0).options(1.25)),
@@ -161,21 +163,38 @@ def _gaussian_m_psi(case: fpsolve.Problem, m: np.ndarray, s: np.ndarray) -> np.n
 
 
 def _closure_gap(setting: Setting, quick: bool) -> dict[str, Any]:
-    """Fig. 8: largest |PDE − ODE| over its panels, and five runs' standard error there."""
-    tau = setting.clock(np.linspace(1.0, 120.0, 120))
-    worst: dict[str, Any] = {"gap": 0.0}
+    """Figs 2, 3, 8: largest |PDE − ODE| over their panels, and five runs' standard error there.
+
+    Beside them, of the panels at λ < 1.5, how far either curve rises again to its end, over what
+    it has fallen.
+    """
+    tau = setting.clock(np.linspace(0.0, 120.0, 121))
     cases = [(b, 1.0, ridge) for ridge in (0.5, 1.0, 1.5) for b in (2, 3, 4, 5)]
-    cases += [(3, w, ridge) for ridge in (0.5, 1.0, 1.5) for w in (0.5, 1.5)]
-    for bits, omega, ridge in cases[:4] if quick else cases:
+    cases += [(3, w, ridge) for ridge in (1.0, 0.5, 1.5) for w in (0.5, 1.5)]
+    rows, rises = [], {"density": 0.0, "the paper's ODE": 0.0}
+    for bits, omega, ridge in cases[:2] + cases[4:6] + cases[12:14] if quick else cases:
         case = problem(bits, omega, ridge=ridge, **setting.options())
         closed = fpsolve.solve_ode(case, tau).order_parameters.generalization_error
-        gap = np.abs(curve(case, tau) - closed)
-        at = int(np.argmax(gap))
-        if gap[at] > worst["gap"]:
-            worst = {"gap": gap[at], "tau": tau[at], "bits": bits, "omega": omega, "ridge": ridge}
-    case = problem(worst["bits"], worst["omega"], ridge=worst["ridge"], **setting.options())
-    noise = known_errors(case, [worst["tau"]], 900, 5)
-    return {**setting.factors, "noise_of_runs": float(noise[0]), **worst}
+        exact = curve(case, tau)
+        at = int(np.argmax(np.abs(exact - closed)))
+        row = {"tau": tau[at], "bits": bits, "omega": omega, "ridge": ridge}
+        rows.append({"gap": abs(exact[at] - closed[at]), **row})
+        for name, error in zip(rises, (exact, closed), strict=True):
+            if ridge < 1.5:
+                share = (error[-1] - error.min()) / (error[0] - error.min())
+                rises[name] = max(rises[name], share)
+    figures = {
+        "fig8": rows,
+        "fig2": [r for r in rows if r["ridge"] == 1 and r["omega"] == 1],
+        "fig3": [r for r in rows if r["ridge"] == 1 and r["bits"] == 3],
+    }
+    found: dict[str, Any] = {**setting.factors, "rises": rises}
+    for name, panels in figures.items():
+        worst = max(panels, key=lambda r: r["gap"])
+        case = problem(worst["bits"], worst["omega"], ridge=worst["ridge"], **setting.options())
+        noise = float(known_errors(case, [worst["tau"]], 900, 5)[0])
+        found[name] = {**worst, "noise_of_runs": noise}
+    return found
 
 
 def _rises(setting: Setting) -> dict[str, Any]:
@@ -250,12 +269,16 @@ def questions(data: dict[str, Any]) -> list[Question]:
     """Return every claim with its answers."""
     return [
         _theorem(data),
-        _fig8(data),
+        _closely(data, "fig2", "Fig. 2: the ODE is in close agreement with STE at every bit width"),
+        _closely(data, "fig3", "Fig. 3: the ODE predicts STE at every range of the weights"),
+        _closely(data, "fig8", "Fig. 8: the ODE follows STE closely in all panels"),
+        _small_range(data),
         _fig4(data),
         _best_range(data, "1.0"),
         _best_range(data, "0.5"),
         _more_bits(data),
         _early_claim(data),
+        _nearly_monotone(data),
         _plateau_claim(data),
     ]
 
@@ -317,6 +340,12 @@ def plain(data: dict[str, Any]) -> dict[str, tuple[str, str]]:
             f"lowest error {early['minimum']:.3f} on the way, {early['end']:.3f} at the end; the "
             f"two equations have the lowest at {early['closure']:.3f}",
         ),
+        "early-stopping-small-lambda": (
+            "With weaker regularization it matters little, the error hardly rises again",
+            f"two bits: it rises by {_dip(data)[0]:.3f} ± {_dip(data)[1]:.3f} in simulated "
+            f"training, {_rise(data, 'pde'):.3f} by fpsolve; the two equations have "
+            f"{_rise(data, 'closure'):.3f}",
+        ),
         "plateau": (
             "The error first stays where it is, then drops",
             "when a quarter of the predicted time has passed, "
@@ -352,23 +381,47 @@ def _theorem(data: dict[str, Any]) -> Question:
     return "theorem-v3", text, answers, evidence, 0.0
 
 
-def _fig8(data: dict[str, Any]) -> Question:
+def _closely(data: dict[str, Any], figure: str, text: str) -> Question:
     rows = data["closure"]
     # "Closely" is taken generously: within the error bars, two standard errors of five runs.
     answers = [
-        answer(label, 2 * r["noise_of_runs"] - r["gap"], r["noise_of_runs"], **factors)
+        answer(label, 2 * r[figure]["noise_of_runs"] - r[figure]["gap"],
+               r[figure]["noise_of_runs"], **factors)
         for r in rows
         for label, factors in [_at(r)]
-    ]
-    least = min(rows, key=lambda r: r["gap"])
-    judge = data["judges"]["b = 2, λ = ½, variance 1"]
+    ]  # fmt: skip
+    told = []
+    for which, choose in (("best", min), ("worst", max)):
+        row = choose(rows, key=lambda r: r[figure]["gap"])
+        worst = row[figure]
+        told.append(
+            f"at {which} ({_at(row)[0]}) the ODE is {worst['gap']:.3f} off the density in its "
+            f"worst panel (b = {worst['bits']}, ω = {worst['omega']:g}, λ = {worst['ridge']:g}), "
+            f"{worst['gap'] / worst['noise_of_runs']:.0f} standard errors of five runs"
+        )
+    if figure == "fig8":
+        judge = data["judges"]["b = 2, λ = ½, variance 1"]
+        told.append(
+            f"b = 2, λ = ½, τ = 37: STE {judge['ste'][0][0]:.3f} ± {judge['error'][0][0]:.3f}, "
+            f"density {judge['pde'][0][0]:.3f}, ODE {judge['closure'][0][0]:.3f}"
+        )
+    told.append("close is within two standard errors of the paper's five runs")
+    return f"{figure}-ode", text, answers, "; ".join(told), 0.0
+
+
+def _small_range(data: dict[str, Any]) -> Question:
+    answers, told = [], []
+    for row in data["ranges"]["1.0"]:
+        last = np.asarray(row["error"])[:, -1]
+        label, factors = _at(row)
+        answers.append(answer(label, float(last[0] - last[1:].max()), EXACT, **factors))
+        told.append(f"{last[0]:.3f} against {last[1:].max():.3f} at {label}")
     evidence = (
-        f"at best ({_at(least)[0]}) the ODE is {least['gap']:.2f} off the density in its worst "
-        f"panel, {least['gap'] / least['noise_of_runs']:.0f} standard errors of five runs; "
-        f"b = 2, λ = ½, τ = 37: STE {judge['ste'][0][0]:.3f} ± {judge['error'][0][0]:.3f}, density "
-        f"{judge['pde'][0][0]:.3f}, ODE {judge['closure'][0][0]:.3f}"
+        f"b = 3, λ = 1, τ = {HORIZONS[-1]:g} at η = {RATE:g}: ε_g of ω = {RANGES[0]:g} against the "
+        f"largest of the others: {'; '.join(told[:3])}"
     )
-    return "fig8-ode", "Fig. 8: the ODE follows STE closely in all panels", answers, evidence, 0.0
+    text = "Fig. 3: the smallest range, ω = 0.25, has the highest error floor"
+    return "fig3-small-range", text, answers, evidence, 0.0
 
 
 def _fig4(data: dict[str, Any]) -> Question:
@@ -449,6 +502,44 @@ def _early_claim(data: dict[str, Any]) -> Question:
     return "early-stopping", text, answers, evidence, off
 
 
+def _nearly_monotone(data: dict[str, Any]) -> Question:
+    answers = []
+    for row in data["closure"]:
+        label, factors = _at(row)
+        for name, share in row["rises"].items():
+            # Nearly: it rises again by less than a twentieth of what it has fallen.
+            sign = answer(label, 0.05 - share, EXACT).sign
+            told = (("curve", name), *answer(label, 1.0, 0.0, **factors).factors)
+            answers.append(Answer(f"{name}: {label}", sign, told))
+    most = {
+        name: max(row["rises"][name] for row in data["closure"])
+        for name in data["closure"][0]["rises"]
+    }
+    dip, noise = _dip(data)
+    evidence = (
+        "largest rise after the minimum, as a share of the fall before it, over all panels and "
+        + "settings: "
+        + ", ".join(f"{100 * share:.1f} % of {name}" for name, share in most.items())
+        + f"; b = 2, λ = ½, from τ = 47 to 120: STE {dip:.3f} ± {noise:.3f}, density "
+        f"{_rise(data, 'pde'):.3f}; ODE, from τ = 37, {_rise(data, 'closure'):.3f}"
+    )
+    text = "At smaller λ the trajectories are nearly monotone: stopping early matters less"
+    return "early-stopping-small-lambda", text, answers, evidence, 0.0
+
+
+def _rise(data: dict[str, Any], which: str) -> float:
+    """Return how much ε_g of b = 2, λ = ½ rises from where density or closure is lowest."""
+    early, lowest, end = data["judges"]["b = 2, λ = ½, variance 1"][which][0]
+    return float(end - (early if which == "closure" else lowest))
+
+
+def _dip(data: dict[str, Any]) -> tuple[float, float]:
+    """Return that rise by STE, and its standard error."""
+    spread = data["judges"]["b = 2, λ = ½, variance 1"]["covariance"]
+    variance = spread[1][1] + spread[2][2] - 2 * spread[1][2]
+    return _rise(data, "ste"), float(np.sqrt(max(variance, 0.0)))
+
+
 def _plateau_claim(data: dict[str, Any]) -> Question:
     rows = data["plateau"]
     # A plateau: at a quarter of its time a hundredth of the whole fall has happened, or less.
@@ -496,6 +587,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
     rows = [{**r, "bits": r["bits"] or "none"} for r in data["isotropy"]]
     gap = {"initial variance": "variance", "b": "bits", "ω": "omega", "λ": "ridge", "τ": "tau"}
     gap |= {"η": "eta", "σ²": "noise", "PDE − ODE": "gap", "s.e. of five runs": "noise_of_runs"}
+    gaps = [{**r, **r["fig8"]} for r in data["closure"]]
     early = {"initial variance": "variance", "η": "eta", "σ²": "noise"}
     early |= {"minimum": "minimum", "end": "end"}
     judged_rows = [
@@ -506,7 +598,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
     heads = ["where", "τ", "STE", "s.e.", "PDE", "ODE"]
     return [
         Table.of("Distance of w − m w*/ρ to a Gaussian (λ = 1, ω = 1)", columns, rows),
-        Table.of("Fig. 8's worst panel", gap, data["closure"]),
+        Table.of("Fig. 8's worst panel", gap, gaps),
         Table.of(
             "Early stopping (λ = 1.5, ω = 1.5)",
             {**early, "ODE's minimum": "closure"},
@@ -524,16 +616,17 @@ def headline(data: dict[str, Any]) -> str:
 
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the map of all answers: columns are initial variances, rows all else that is scanned."""
-    figure, axes = grid_of_axes(2, 4, width=13, height=3.0)
+    asked = questions(data)
+    figure, axes = grid_of_axes(-(-len(asked) // 3), 3, width=12, height=2.9)
     shades = ListedColormap([COLORS[1], GRAY, COLORS[0]])
-    for ax, (name, _, answers, _, _) in zip(axes.flat, questions(data), strict=True):
+    for ax, (_, text, answers, _, _) in zip(axes.flat, asked, strict=False):
         cells: dict[tuple[str, str], list[int]] = {}
         columns: dict[str, None] = {}
         for found in answers:
             factors = dict(found.factors)
             column = factors.pop("initial variance")
             row = ", ".join(
-                f"{k} {v}" if k == "weights" else f"{k} = {v}"
+                {"weights": f"{k} {v}", "curve": v}.get(k, f"{k} = {v}")
                 for k, v in factors.items()
                 if (k, v) != ("σ²", "0")
             )
@@ -545,10 +638,11 @@ def visualize(data: dict[str, Any]) -> Any:
         for (row, column), signs in cells.items():
             image[rows.index(row), list(columns).index(column)] = np.mean(signs)
         ax.pcolormesh(image, cmap=shades, vmin=-1, vmax=1, edgecolors="white", lw=0.5)
-        ax.set_xticks(np.arange(len(columns)) + 0.5, list(columns), fontsize=7)
-        shown = range(0, len(rows), max(1, len(rows) // 12))
-        ax.set_yticks([i + 0.5 for i in shown], [rows[i] for i in shown], fontsize=6)
-        ax.set_title(name)
+        ax.set_xticks(np.arange(len(columns)) + 0.5, list(columns), fontsize=8)
+        shown = range(0, len(rows), -(-len(rows) // 8))
+        ax.set_yticks([i + 0.5 for i in shown], [rows[i] for i in shown], fontsize=7)
+        title = textwrap.fill(text, 36).replace("ε_g", r"$\varepsilon_g$")
+        ax.set_title(title.replace("d^(−1/2)", "$d^{-1/2}$"), fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel("initial variance")
     return figure

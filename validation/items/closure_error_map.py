@@ -40,17 +40,14 @@ def compute(quick: bool = False) -> dict[str, Any]:
         i, j = np.unravel_index(at, worst.shape)
         case = problem(2, omegas[j], ridge=ridges[i])
         time = max(float(when[i, j]), 1.0)
-        ste = fpsolve.simulate_ste(
-            case,
-            [time],
-            dimension=(1600, 400)[k] if quick else 3200 - 2300 * k,
-            runs=(8, 4)[k],
-            seed=SEED + k,
-            dense_times=[time],
-        )
+        size = {
+            "dimension": (1600, 400)[k] if quick else 3200 - 2300 * k,
+            "runs": (8, 4)[k],
+        }
+        ste = fpsolve.simulate_ste(case, [time], **size, seed=SEED + k, dense_times=[time])
         found = agreement(fpsolve.solve_pde(case, [time]), ste)
         closed = fpsolve.solve_ode(case, [time]).order_parameters.generalization_error[0]
-        judged.append({"omega": omegas[j], "ridge": ridges[i], "closure": closed, **found})
+        judged.append({"omega": omegas[j], "ridge": ridges[i], "closure": closed, **size, **found})
     where = part("where", lambda: _where(quick))
     unquantized = fpsolve.closure_error(problem(None, ridge=0.5), tau, rtol=1e-6)
     return {

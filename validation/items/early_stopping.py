@@ -118,7 +118,8 @@ def visualize(data: dict[str, Any]) -> Any:
         part = [r for r in data["rows"] if r["omega"] == omega]
         at = [r["ridge"] for r in part]
         axes[0, 1].plot(at, [r["gain"] for r in part], "o-", color=color, label=f"ω = {omega:g}")
-        axes[0, 1].plot(at, [r["closure_gain"] for r in part], "v:", color=color)
+        closed = [r["closure_gain"] for r in part]
+        axes[0, 1].plot(at, closed, "v:", color=color, label=f"ω = {omega:g}, closure")
     axes[0, 1].set_xlabel(r"$\lambda$")
     axes[0, 1].set_ylabel("saved by stopping early")
     axes[0, 1].legend()

@@ -8,11 +8,13 @@ VI.1.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import fpsolve
+from validation.claims import Claim, answer, judged
 from validation.curves import late_average, problem, student_gate
 from validation.gates import Gate
 from validation.pictures import COLORS, INK, grid_of_axes, points
@@ -95,6 +97,42 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     reason = "both exact for unquantized weights; rounding, amplified by 1/ε* ≤ 1e5 at b_x = 10"
     rows.append(Gate.at_most("closure against density, relative", apart, 1e-10, reason))
     return rows
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether another bit always widens the stable region, and whether it passes 2."""
+    ranges, curves = np.asarray(data["ranges"]), data["curves"]
+    other, margins, changes = [], [], []
+    for (bits, low), (more, high) in pairwise(curves.items()):
+        change = np.subtract(high["boundary"], low["boundary"])
+        changes.append(change)
+        where = ranges[change < 0]
+        margins.append(
+            f"from b_x = {bits} to {more} it falls for ω_x from {where.min():.2g} to "
+            f"{where.max():.2g} and rises elsewhere"
+            if where.size
+            else f"{bits} to {more}: rises"
+        )
+    # Another bit widens the stable region at some ranges, and narrows it at others.
+    both = float(min(np.max(changes), -np.min(changes)))
+    one = [answer(f"ω_x from {ranges.min():g} to {ranges.max():g}", both, 1e-9)]
+    for bits, curve in curves.items():
+        other.append(answer(f"b_x = {bits}", float(np.max(curve["boundary"])) - 2, 1e-9))
+    largest = ", ".join(f"{np.max(c['boundary']):.3g} at b_x = {b}" for b, c in curves.items())
+    return [
+        judged(
+            "fig5-margin",
+            "Fig. 5: the stability margin is not monotone in the bit width of the inputs",
+            one,
+            "; ".join(margins),
+        ),
+        judged(
+            "fig5-larger",
+            "Fig. 5: in some ranges the stable region is larger than without quantization",
+            other,
+            f"largest boundary, 2 without: {largest}",
+        ),
+    ]
 
 
 def headline(data: dict[str, Any]) -> str:

@@ -201,10 +201,10 @@ def headline(data: dict[str, Any]) -> str:
 
 def visualize(data: dict[str, Any]) -> Any:
     """Draw variances over 1/d, and the shift of ε_g."""
-    figure, axes = grid_of_axes(1, 2, width=10, height=3.8)
+    figure, axes = grid_of_axes(1, 2, width=10, height=4.2)
     x = 1 / np.asarray(data["dimensions"], dtype=float)
     for i, (name, row) in enumerate(data["rows"].items()):
-        color, beside = COLORS[i % len(COLORS)], x * (1 + 0.02 * i)
+        color, beside = (*COLORS, INK)[i], x * (1 + 0.02 * i)
         points(axes[0, 0], beside, row["squares"], row["square_errors"], color, label=name)
         off = np.asarray(row["means"])[:, 1] - row["truth"][1]
         points(axes[0, 1], beside, off, np.asarray(row["mean_errors"])[:, 1], color)
@@ -216,5 +216,6 @@ def visualize(data: dict[str, Any]) -> Any:
     for ax in axes[0]:
         ax.set_xlabel("$1/d$")
         ax.set_xlim(0, 1.25 * x[0])
-    axes[0, 0].legend(fontsize=7)
+        ax.locator_params(axis="x", nbins=5)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

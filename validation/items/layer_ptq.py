@@ -120,7 +120,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
     base = problem_of(weights, 1.0)
     ranges = {"theory": fpsolve.optimal_range(base).omega, **fpsolve.usual_ranges(weights, BITS)}
     promised = fpsolve.range_curve(base, [ranges[name] for name in CHOICES])
-    neurons, horizon, repeats = (24, 100.0, 8) if quick else (256, 200.0, 8)
+    neurons, horizon, repeats = (24, 100.0, 8) if quick else (128, 200.0, 8)
     part_of = weights[:: len(weights) // neurons]
     # ε_g is that of the whole layer; neurons that were not chosen have another power.
     scale = float(np.square(part_of).mean())
@@ -169,6 +169,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
         "calibrated": calibrated,
         "neurons": neurons,
         "repeats": repeats,
+        "dimension": DIMENSION,
+        "runs": repeats,
         "steps": steps,
         "seeds": [SEED + r for r in range(repeats)] + [SEED + 100 + r for r in range(repeats)],
     }

@@ -232,9 +232,9 @@ def visualize(data: dict[str, Any]) -> Any:
     """Draw remainders over their bounds, and s on a level over its law."""
     figure, axes = grid_of_axes(1, 2, height=3.4)
     for color, name in zip(COLORS, LEMMAS, strict=False):
-        for style, p in zip(("-", "--", ":"), (0.05, 0.5, 0.8), strict=True):
+        for style, p in zip(("-", "--", ":"), (0.05, 0.3, 0.8), strict=True):
             rows = [r for r in data["left"] if r["p"] == p]
-            label = f"{name}, p = {p:g}" if p == 0.05 else None
+            label = f"{name}, p = {p:g}"
             y = np.maximum([r[name] for r in rows], 1e-30)
             axes[0, 0].plot([r["share"] for r in rows], y, style, color=color, label=label)
     axes[0, 0].set_xscale("log")
@@ -242,7 +242,7 @@ def visualize(data: dict[str, Any]) -> Any:
     axes[0, 0].set_ylim(1e-30, 100)
     axes[0, 0].set_xlabel(r"$s/\Delta$")
     axes[0, 0].set_ylabel("remainder over the stated bound")
-    axes[0, 0].legend()
+    axes[0, 0].legend(fontsize=7, ncols=2)
     eta = [r["eta"] for r in data["level"]]
     axes[0, 1].plot(eta, [r["law"] for r in data["level"]], "o-", color=COLORS[3])
     axes[0, 1].axhline(1, lw=0.8, color=COLORS[6])

@@ -16,7 +16,7 @@ import fpsolve
 from fpsolve import Teacher
 from validation.curves import problem
 from validation.gates import Gate
-from validation.pictures import COLORS, grid_of_axes
+from validation.pictures import COLORS, INK, grid_of_axes
 
 TITLE = "Moment identities of the density"
 KIND = "claim"
@@ -115,5 +115,9 @@ def visualize(data: dict[str, Any]) -> Any:
         ax.set_yscale("log")
         ax.set_xlabel(r"$\tau$")
         ax.set_ylabel(rf"$|\mathrm{{d}}{key}/\mathrm{{d}}\tau|$")
-    axes[0, 1].legend()
+    axes[0, 0].legend(loc="center", bbox_to_anchor=(0.55, 0.52), fontsize=8)
+    signs = axes[0, 1].plot([], [], "-", color=INK, label="right-hand side")
+    signs += axes[0, 1].plot([], [], "o", color=INK, ms=4, label="difference of the sides")
+    signs += axes[0, 1].plot([], [], "_", color=INK, ms=12, label="its bound")
+    axes[0, 1].legend(handles=signs, loc="center", bbox_to_anchor=(0.55, 0.52), fontsize=8)
     return figure

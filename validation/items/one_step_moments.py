@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from validation.claims import Claim, answer, judged
 from validation.curves import problem
 from validation.gates import FALSE_ALARM, Gate, fitted_exponent, fitted_slope, normal_limit
 from validation.pictures import COLORS, INK, grid_of_axes, points
@@ -35,7 +36,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
 
 def _one(case: Any, w: Any, w_star: Any, count: int, rng: Any) -> dict[str, Any]:
     """Return the moments of `count` steps from the same weights, by chunks."""
-    d, eta = w.size, case.learning_rate
+    d = w.size
     psi = case.weight_quantizer(w)
     quantity: list[Any] = []
     first, second = np.zeros(d), np.zeros(d)
@@ -48,7 +49,7 @@ def _one(case: Any, w: Any, w_star: Any, count: int, rng: Any) -> dict[str, Any]
         noise = rng.normal(0, np.sqrt(case.noise_variance), part)
         fields = np.stack([x @ w_star, psi_x @ w_star, psi_x @ w, psi_x @ psi]) / np.sqrt(d)
         residual = fields[3] - fields[0] - noise
-        move = -eta * (residual[:, None] * psi_x / np.sqrt(d) + case.ridge / d * psi)
+        move = step(case, residual, psi_x, psi)
         first += move.sum(axis=0)
         second += np.square(move).sum(axis=0)
         products = np.einsum("an,bn->nab", fields, fields).reshape(part, 16)
@@ -79,6 +80,12 @@ def _one(case: Any, w: Any, w_star: Any, count: int, rng: Any) -> dict[str, Any]
         "third_error": error[1],
         "fields": np.max(np.abs(mean[2:] - np.ravel(sigma)) / error[2:]),
     }
+
+
+def step(case: Any, residual: Any, psi_x: Any, psi: Any) -> Any:
+    """Return what steps change: residuals (n,), inputs (n, d), quantized weights (d,)."""
+    d = psi.size
+    return -case.learning_rate * (residual[:, None] * psi_x / np.sqrt(d) + case.ridge / d * psi)
 
 
 def gates(data: dict[str, Any]) -> list[Gate]:
@@ -137,6 +144,35 @@ def _second(data: dict[str, Any]) -> tuple[Any, Any, Any]:
     d = np.array([r["d"] for r in data["rows"]], dtype=float)
     ratio = np.array([r["second"] / r["lemma"] for r in data["rows"]])
     return d, ratio, np.array([r["second_error"] / r["lemma"] for r in data["rows"]])
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether the moments of a step are those of the lemmas, at every dimension."""
+    rows, found = data["rows"], []
+    for name, text, key, tests in (
+        ("prop-ii2", "Prop. II.2: the four local fields have covariance Σ", "fields", 10),
+        ("lemma-iii2", "Lemma III.2: the mean of a step", "first", 0),
+    ):
+        answers = [answer(f"d = {r['d']}", normal_limit(tests or r["d"]) - r[key], 0) for r in rows]
+        worst = max(r[key] for r in rows)
+        told = f"{worst:.1f} standard errors off at most, the worst of all entries"
+        found.append(judged(name, text, answers, told))
+    d, ratio, error = _second(data)
+    limit = normal_limit(d.size)
+    answers = [
+        # Terms of order 1/d are the lemma's own.
+        answer(f"d = {n:g}", limit * e + 2 / n - abs(x - 1), 0.0)
+        for n, x, e in zip(d, ratio, error, strict=True)
+    ]
+    last = rows[-1]
+    off = abs(last["second"] - last["paper"]) / (limit * last["second_error"])
+    evidence = (
+        f"d·E(Δw)² = {last['second']:.4f} ± {last['second_error']:.4f} at d = {last['d']}; η²Sε_g "
+        f"is {last['lemma']:.4f}, the last line's Sε_g {last['paper']:.4f}"
+    )
+    text = "Lemma III.3: the mean square of a step; the last line of its proof lacks η²"
+    found.append(judged("lemma-iii3", text, answers, evidence, off=off))
+    return found
 
 
 def headline(data: dict[str, Any]) -> str:

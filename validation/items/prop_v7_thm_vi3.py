@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import fpsolve
+from validation.claims import Claim, answer, judged
 from validation.curves import late_average, problem, student_gate
 from validation.gates import Gate, mean_and_error
 from validation.pictures import COLORS, GRAY, grid_of_axes, points
@@ -48,6 +49,8 @@ def compute(quick: bool = False) -> dict[str, Any]:
         row: dict[str, Any] = {
             "truth": truth,
             "library": limit.generalization_error,
+            # The theorem's ε_g^(0) holds Sω² where its own derivation has Sc².
+            "printed": truth if c >= omega else truth - c**2 + omega**2,
             "chi": chi,
             "step": step,
             "slope": truth * chi if regime == "on a level" else 0.0,
@@ -134,6 +137,36 @@ def gates(data: dict[str, Any]) -> list[Gate]:
 def _left(values: Any, eta: Any) -> float:
     """Return twice the distance to η = 0 of a quantity linear in η at the two smallest rates."""
     return float(2 * abs(values[1] - values[0]) / (eta[1] / eta[0] - 1))
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether ε* and s have the stated limits, corrected and as printed."""
+    eta = np.asarray(data["eta"])
+    answers, told, off = [], [], 0.0
+    for regime, row in data["regimes"].items():
+        left = _left(row["exact"], eta) + 1e-12
+        answers.append(answer(regime, left - abs(row["exact"][0] - row["truth"]), 0.0))
+        off = max(off, abs(row["exact"][0] - row["printed"]) / left)
+        told.append(
+            f"{regime}: exact {row['exact'][0]:.4f} at η = {eta[0]:.0e}, limit {row['truth']:.4f}, "
+            f"as printed {row['printed']:.4f}"
+        )
+    text = "Theorem VI.3: ε* as η → 0 between levels, on a level and beyond the range"
+    found = [judged("theorem-vi3", text, answers, "; ".join(told), off=off)]
+    between = data["regimes"]["between levels"]
+    slopes = np.asarray(between["closure_spread"])[:2] / eta[:2]
+    left = _left(slopes, eta) + 1e-6 * slopes[0]
+    right = between["spread_slope"]
+    # As printed: without the factor ε_g of the limit.
+    printed = right / between["truth"]
+    evidence = (
+        f"s/η of the closure {slopes[0]:.4f} at η = {eta[0]:.0e}; χε_g/(2Δφ) = {right:.4f}, as "
+        f"printed χ/(2Δφ) = {printed:.4f}"
+    )
+    answers = [answer("between levels", left - abs(slopes[0] - right), 0.0)]
+    text = "Prop. V.7: between levels s is proportional to η, with slope χ/(2Δφ)"
+    off = abs(slopes[0] - printed) / left
+    return [*found, judged("prop-v7", text, answers, evidence, off=off)]
 
 
 def headline(data: dict[str, Any]) -> str:

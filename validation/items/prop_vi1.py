@@ -13,9 +13,10 @@ import numpy as np
 
 import fpsolve
 from fpsolve import GaussianInitial, Teacher
+from validation.claims import Claim, answer, judged
 from validation.curves import late_average, problem, student_gate
 from validation.gates import FALSE_ALARM, Gate, mean_and_error, student_limit
-from validation.pictures import COLORS, GRAY, grid_of_axes, points
+from validation.pictures import COLORS, GRAY, INK, grid_of_axes, points
 
 TITLE = "Prop. VI.1: both sides of the stability boundary"
 KIND = "claim"
@@ -124,6 +125,28 @@ def gates(data: dict[str, Any]) -> list[Gate]:
     return rows
 
 
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether STE settles at q* below the boundary, with ρκ² and with κ², and grows above it."""
+    answers, off, told = [], 0.0, []
+    for side in data["sides"]:
+        label = f"η = {side['share']:g} of the boundary"
+        if "fixed" in side:
+            found = side["late_q"]
+            reach = student_limit(found["degrees"], 2) * found["error"]
+            answers.append(answer(label, reach - abs(found["mean"] - side["formula"]), 0.0))
+            off = max(off, abs(found["mean"] - side["paper"]) / reach)
+            told.append(
+                f"{label}: STE {found['mean']:.3f} ± {found['error']:.3f}, with ρκ² "
+                f"{side['formula']:.3f}, as printed {side['paper']:.3f}"
+            )
+        else:
+            first, last, noise = side["ste"][0], side["ste"][-1], side["error"][-1]
+            answers.append(answer(label, last - first, student_limit(side["runs"] - 1, 2) * noise))
+            told.append(f"{label}: q grows {last / first:.0f}-fold")
+    text = "Prop. VI.1: q* of unquantized weights, stable for η < 2(S+λ)/S²"
+    return [judged("prop-vi1", text, answers, "; ".join(told), off=off)]
+
+
 def headline(data: dict[str, Any]) -> str:
     """What was found, in a sentence."""
     off = max(
@@ -148,6 +171,8 @@ def visualize(data: dict[str, Any]) -> Any:
         points(ax, side["tau"], side["ste"], side["error"], color, label=label)
         if "fixed" in side:
             ax.axhline(side["formula"], color=GRAY, lw=0.8)
+    axes[0, 0].plot([], [], ":", color=INK, lw=2, label="d → ∞")
+    axes[0, 0].plot([], [], "-", color=GRAY, lw=0.8, label="q* of the formula")
     for ax in axes[0]:
         ax.set_xlabel(r"$\tau$")
         ax.set_ylabel("$q$")

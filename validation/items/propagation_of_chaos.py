@@ -189,8 +189,8 @@ def visualize(data: dict[str, Any]) -> Any:
         rows = case["rows"]
         n = np.array([r["N"] for r in rows], dtype=float)
         own, error = np.array([r["own"] for r in rows]).T
-        points(axes[0, 0], n, own, error, COLORS[i], label=name)
-        half_power(axes[0, 0], n, own, error)
+        points(axes[0, 0], n, own, error, COLORS[i], label=name.replace("b_x", "$b_x$"))
+        half_power(axes[0, 0], n, own, error, labelled=i == 0)
         free = np.array([r["free"] for r in rows])[:, 0]
         axes[0, 0].plot(n, free, "_", ms=12, color=COLORS[i])
         variance, noise = np.array([r["variance"] for r in rows]).T

@@ -121,7 +121,8 @@ def _ste(dimension: int) -> dict[str, Any]:
     case = case_of(5, bits=4, eta=0.2)
     times = [3.0, 30.0]
     ste = fpsolve.simulate_ste(case, times, dimension=dimension, runs=8, seed=SEED)
-    return agreement(fpsolve.solve_pde(case, times, rtol=1e-5), ste)
+    found = agreement(fpsolve.solve_pde(case, times, rtol=1e-5), ste)
+    return {"dimension": dimension, "runs": 8, **found}
 
 
 def _stops(data: dict[str, Any], floor: float) -> float:

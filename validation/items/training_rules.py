@@ -88,7 +88,8 @@ def _agreements(dimension: int, runs: int) -> list[dict[str, Any]]:
 def _agreement(case: fpsolve.Problem, dimension: int, runs: int, seed: int) -> dict[str, Any]:
     pde = fpsolve.solve_pde(case, CHECKS, rtol=1e-5)
     ste = fpsolve.simulate_ste(case, CHECKS, dimension=dimension, runs=runs, seed=seed)
-    return agreement(pde, ste, curves=2 * len(RULES))
+    found = agreement(pde, ste, curves=2 * len(RULES))
+    return {**found, "dimension": dimension, "runs": runs}
 
 
 def _floors(count: int) -> list[dict[str, float]]:
@@ -135,7 +136,7 @@ def _flips(dimension: int, runs: int) -> dict[str, Any]:
             errors.append(float(error))
         noise = math.hypot(2 * errors[1], errors[0])
         told = {"mean": 2 * means[1] - means[0], "error": noise, "runs": runs, "degrees": runs - 1}
-        counted.append({"eta": eta, "density": density, **told})
+        counted.append({"eta": eta, "density": density, "dimension": 4 * dimension, **told})
     closed = 4 / math.pi * p * (1 - p) / math.sqrt(p * (1 - p))
     return {"closed": closed, "rows": rows, "counted": counted}
 
@@ -202,7 +203,10 @@ def _annealing(dimension: int, runs: int) -> dict[str, Any]:
             )
             pair.append(mean_and_error(ste.order_parameters.generalization_error[:, -1]))
         found = _ahead(pair, 2.0, -1.0, runs)
-        out[name] = {"pde": float(pde.generalization_error[-1]), "ste": found}
+        out[name] = {
+            "pde": float(pde.generalization_error[-1]),
+            "ste": {**found, "dimension": 2 * dimension},
+        }
     return out
 
 
