@@ -20,10 +20,11 @@ class Compiling:
         self.waiting: list[Callable[[], object]] = []
         self.paused = False
 
-    def begin(self, module: str) -> None:
+    def begin(self, module: str | None) -> None:
         """Say so at the first of ours, and let no garbage be collected until it is compiled."""
         self.depth += 1
-        if not module.startswith("fpsolve."):
+        # Functions that others have made up at run time are of no module.
+        if module is None or not module.startswith("fpsolve."):
             return
         if not self.paused and gc.isenabled():
             # A compiler makes millions of objects, nearly all of which stay until it is done: to

@@ -29,10 +29,11 @@ def test_the_first_of_ours_is_announced_once(caplog) -> None:
     compiling = Compiling()
     with caplog.at_level(logging.WARNING, "fpsolve"):
         compiling.begin("somebody.else")
+        compiling.begin(None)
         assert not caplog.records
         compiling.begin("fpsolve.numerics.kernels")
         compiling.begin("fpsolve.numerics.kernels")
-    for _ in range(3):
+    for _ in range(4):
         compiling.end()
     (said,) = caplog.records
     assert said.getMessage().startswith("compiling kernels for this machine, once")
