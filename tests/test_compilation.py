@@ -1,5 +1,6 @@
 """The first compilation of a kernel is announced, once; signals wait until it is done."""
 
+import gc
 import logging
 import os
 import signal
@@ -28,9 +29,12 @@ def test_the_first_of_ours_is_announced_once(caplog) -> None:
     compiling = Compiling()
     with caplog.at_level(logging.WARNING, "fpsolve"):
         compiling.begin("somebody.else")
+        compiling.begin(None)
         assert not caplog.records
         compiling.begin("fpsolve.numerics.kernels")
         compiling.begin("fpsolve.numerics.kernels")
+    for _ in range(4):
+        compiling.end()
     (said,) = caplog.records
     assert said.getMessage().startswith("compiling kernels for this machine, once")
 
@@ -44,6 +48,24 @@ def test_what_is_put_off_is_done_at_the_end_of_all_that_is_compiled() -> None:
     assert not done
     compiling.end()
     assert done == [1]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_waits_for_the_end_of_all_that_is_compiled(collects) -> None:
+    set_to = {True: gc.enable, False: gc.disable}
+    before, compiling = gc.isenabled(), Compiling()
+    set_to[collects]()
+    try:
+        compiling.begin("somebody.else")
+        assert gc.isenabled() is collects
+        compiling.begin("fpsolve.numerics.kernels")
+        assert not gc.isenabled()
+        compiling.end()
+        assert not gc.isenabled()
+        compiling.end()
+        assert gc.isenabled() is collects
+    finally:
+        set_to[before]()
 
 
 def test_a_signal_that_is_only_noticed_does_not_wait_for_the_compiler(monkeypatch) -> None:

@@ -137,3 +137,19 @@ def test_what_starts_beyond_the_bound_cannot_start_again():
     ended = solve_pde(problem(**CASES["wide"]), [1.0])
     with pytest.raises(ParameterError, match="must lie within"):
         solve_pde(problem(**CASES["wide"]), [1.0], start=ended)
+
+
+@pytest.mark.parametrize("mean", [-87.0, 40.0])
+def test_weights_that_all_start_beyond_the_bound_never_move(mean):
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 2.0),
+        input_quantizer=None,
+        learning_rate=0.1,
+        noise_variance=0.1,
+        initial=GaussianInitial(mean, 0.8),
+        surrogate=Surrogate.triangular(5.0),
+    )
+    found = solve_pde(problem, [0.0, 100.0])
+    q = mean**2 + 0.8
+    np.testing.assert_allclose(found.order_parameters.q, q, rtol=1e-9)
+    np.testing.assert_allclose(found.frames[1].cdf(0, np.array([mean])), 0.5, rtol=1e-9)

@@ -62,7 +62,7 @@ def start_solver(
         if hasattr(initial, "elements"):
             own = cells_like(equation.bins, *_to_walls(equation, *initial.elements(k)))
         else:
-            low, high = initial.support(k)
+            low, high = _inside(equation, *initial.support(k), initial.scale(k))
             own = laid(equation.bins, low, high, initial.scale(k))
         cells += own
         first.append(len(cells))
@@ -95,6 +95,16 @@ def start_solver(
     _fix_masses(solver, initial)
     solver.begin()
     return solver
+
+
+def _inside(equation: Equation, low: float, high: float, scale: float) -> tuple[float, float]:
+    """An interval of which something is where the equation lives, though it may hold nothing."""
+    begin, end = float(equation.bins.lower[0]), float(equation.bins.upper[-1])
+    if high <= begin:
+        return begin, min(begin + scale, end)
+    if low >= end:
+        return max(end - scale, begin), end
+    return low, high
 
 
 def _to_walls(equation: Equation, left: Array, width: Array) -> tuple[Array, Array]:
