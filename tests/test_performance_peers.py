@@ -48,6 +48,11 @@ def test_implicit_methods_find_what_lsoda_finds(case, method, scheme):
     assert arrow == pytest.approx(banded, abs=1e-5)
 
 
+def test_fluxes_in_plain_numpy_are_the_compiled_ones(case):
+    plain = scipy_methods.as_written(case, 288, rtol=1e-8)
+    assert plain == pytest.approx(scipy_methods.lsoda(case, 288, rtol=1e-8), abs=1e-6)
+
+
 @pytest.mark.parametrize("scheme", [scipy_methods.SCHARFETTER_GUMMEL, scipy_methods.CENTRAL])
 def test_jacobian_of_the_peers_is_the_derivative(case, scheme):
     system = scipy_methods.Cells.of(case, 60, scheme)

@@ -11,7 +11,15 @@ import pytest
 from fpsolve import GaussianInitial, Problem, Schedule, UniformQuantizer, solve_pde
 from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.problem.problem import Problem as ProblemType
-from validation.robustness.judge import LOOSE, TIGHT, density_errors, judged, order_parameter_errors
+from validation.robustness import runner
+from validation.robustness.judge import (
+    LOOSE,
+    MIDDLE,
+    TIGHT,
+    density_errors,
+    judged,
+    order_parameter_errors,
+)
 from validation.robustness.problems import Task, draw
 from validation.robustness.runner import BROKEN, Ledger, verdict_of
 from validation.robustness.table import holds, table
@@ -29,6 +37,30 @@ def record(*stages, index=0, **more):
 def compared(**errors):
     zero = dict.fromkeys(("generalization_error", "m", "q", "L1"), 0.0)
     return {"stage": "compared", "errors": {**zero, **errors}}
+
+
+def test_a_reference_that_takes_too_long_is_taken_a_decade_looser(monkeypatch, tmp_path):
+    # The tight solve is cut off, or says that it would take too long: both end alike.
+    asked = []
+
+    def begin(seed, index, tight):
+        asked.append(tight)
+        return real(seed, index, tight)
+
+    def judge(task, tight, begin):
+        for name, rtol in (("loose", LOOSE), ("tight", tight)):
+            begin(name)
+            said = {"refused": "it would take 3 hours or more", "reached": 0.1}
+            yield stage(name, **(said if rtol == TIGHT else {}))
+        if tight > TIGHT:
+            yield compared()
+
+    real = runner._begin
+    monkeypatch.setattr(runner, "_begin", begin)
+    monkeypatch.setattr(runner, "judged", judge)
+    (found,) = runner.work(1, [0], 1)
+    assert asked == [TIGHT, MIDDLE]
+    assert found["verdict"] == "holds"
 
 
 def test_a_problem_is_known_by_its_number(tmp_path):

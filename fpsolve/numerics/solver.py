@@ -32,7 +32,8 @@ _CHUNK_WORK, _TRY_WORK, _MOST_CHUNK = 200_000, 200, 1000
 # Numbers that densities landed on may fill before they are handed over, if one is not larger.
 _ROOM = 2**17
 _MOST_UNKNOWNS = 3_000_000
-_MOST_TRIES = 30_000
+# Far more than the estimate of work lets pass; who is patient is to have an end, too.
+_MOST_TRIES = 1_000_000
 # Accepted steps between questions whether all is at rest.
 _STEPS_PER_QUESTION = 5.0
 

@@ -1,9 +1,19 @@
-"""Named targets, growth with teacher values and levels, and what a second thread gives."""
+"""Named targets, growth with teacher values and levels, a second thread, and the first solve.
+
+    python -m validation.performance.scaling [--quick]
+
+prints what `validation.performance.density` publishes.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -18,7 +28,7 @@ from fpsolve import DensityTrajectory, Problem, Teacher, UniformQuantizer, solve
 from validation.performance.cases import CASES
 from validation.performance.contest import report
 
-__all__ = ["on_processors", "slopes", "targets", "two_at_once"]
+__all__ = ["first_solve", "main", "on_processors", "slopes", "targets", "two_at_once"]
 
 _PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else frozenset({0})
 # Seconds after which a problem is not solved again.
@@ -123,10 +133,13 @@ def _growth(
 def slopes(*, quick: bool) -> list[dict[str, Any]]:
     """Return the growth with teacher values and with levels at rtol 1e-6, on one thread."""
     values = (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32, 64)
+    nodes = (8, 16) if quick else (8, 16, 32, 64, 128)
     bits = (2, 4, 6) if quick else tuple(range(2, 11))
     repeats = 1 if quick else 3
+    gaussian = [_with_teacher(Teacher.gaussian(1.0, n)) for n in nodes]
     return [
         _growth("teacher values", values, [_with_teacher(_confined(k)) for k in values], repeats),
+        _growth("nodes of a Gaussian teacher", nodes, gaussian, repeats),
         _growth("levels", [2**b - 1 for b in bits], [_with_bits(b) for b in bits], repeats),
     ]
 
@@ -162,3 +175,59 @@ def two_at_once(*, quick: bool) -> dict[str, Any]:
 
 def _solve_small(problem: Problem) -> float:
     return float(solve_pde(problem, _B3.times).order_parameters.m[-1])
+
+
+_FIRST = """
+import time
+from validation.performance.cases import CASES
+from fpsolve import solve_pde
+print("imported", flush=True)
+start = time.perf_counter()
+solve_pde(CASES["fig1"].problem, CASES["fig1"].times)
+print(time.perf_counter() - start)
+"""
+
+
+def first_solve() -> dict[str, float]:
+    """Return the seconds of a first solve in a process of its own, with an empty cache.
+
+    And those after which it says that it compiles. Modules are imported before.
+    """
+    on_processors(2)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+        with subprocess.Popen(
+            [sys.executable, "-c", _FIRST],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            child.stdout.readline()
+            start = time.perf_counter()
+            child.stderr.readline()
+            said = time.perf_counter() - start
+            seconds = float(child.stdout.read())
+    on_processors(1)
+    return {"seconds": seconds, "said": said}
+
+
+def main() -> None:
+    """Measure all of it and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few sizes, few repeats")
+    quick = parser.parse_args().quick
+    on_processors(1)
+    found = {
+        "targets": targets(quick=quick),
+        "scaling": slopes(quick=quick),
+        "threads": two_at_once(quick=quick),
+        "first": first_solve(),
+    }
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
