@@ -43,7 +43,7 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
             **{name: version(name) for name in packages},
         },
         "machine": f"{platform.system()} {platform.machine()}",
-        "claims": [asdict(claim) for result in results for claim in result.claims],
+        "claims": [asdict(claim) for result in _by_weight(results) for claim in result.claims],
         "power": {name: value for r in results for name, value in r.power.items()},
         "never_red": [
             f"{r.name}: {gate.name}"
@@ -245,7 +245,7 @@ def _opening(results: list[Result]) -> str:
 
 def _claims(results: list[Result], told: dict[str, Any]) -> str:
     """The paper's claims with their verdicts, and what the pooled test would have seen."""
-    rows = _claim_rows(results)
+    rows = _claim_rows(_by_weight(results))
     if not rows:
         return ""
     table = Table("Claims", ["the paper's claim", "verdict", "where", "evidence"], rows)
@@ -260,6 +260,11 @@ def _own_claims(result: Result) -> str:
         return ""
     heads = ["the paper's claim", "verdict", "where", "evidence"]
     return _table(Table("Claims", heads, _claim_rows([result])), stacks=True)
+
+
+def _by_weight(results: list[Result]) -> list[Result]:
+    """Return the results with what the paper is read for first: its claims under every setting."""
+    return sorted(results, key=lambda result: result.name != "claims_scan")
 
 
 def _claim_rows(results: list[Result]) -> list[list[object]]:

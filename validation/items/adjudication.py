@@ -365,10 +365,13 @@ def visualize(data: dict[str, Any]) -> Any:
     ax = axes[1, 1]
     f = data["early"]
     # The last time is far behind the minimum.
-    points(ax, f["tau"][:-1:4], f["ste"][:-1:4], f["error"][:-1:4], COLORS[1])
-    ax.plot(f["tau"][:-1], f["pde"][:-1], color=COLORS[0])
-    ax.plot(f["tau"][:-1], f["closure"][:-1], ":", color=INK)
-    ax.set_ylim(0.9 * min(f["closure"]), 2 * min(f["closure"]))
+    tau, ste, error, pde, closure = (
+        np.asarray(f[name])[:-1] for name in ("tau", "ste", "error", "pde", "closure")
+    )
+    near = np.maximum(pde, closure) < 2 * closure.min()  # Around the minimum.
+    points(ax, tau[near][::2], ste[near][::2], error[near][::2], COLORS[1])
+    ax.plot(tau[near], pde[near], color=COLORS[0])
+    ax.plot(tau[near], closure[near], ":", color=INK)
     ax.set_xlabel(r"$\tau$")
     ax = axes[1, 2]
     for color, (name, r) in zip(COLORS, data["shoulder"].items(), strict=False):

@@ -29,6 +29,7 @@ TITLE = "Fig. 1: densities, STE against PDE"
 KIND = "figure"
 TIMES = (10.0, 25.0, 50.0, 100.0)
 SEED = 101
+LEAST = 1e-3  # What densities are drawn from.
 
 
 def compute(quick: bool = False) -> dict[str, Any]:
@@ -103,28 +104,42 @@ def visualize(data: dict[str, Any]) -> Any:
         bins, w = np.asarray(case["bins"]), np.asarray(case["w"])
         for i, time in enumerate(TIMES):
             ax = axes[row, i]
+            bars = np.maximum(case["histograms"][i], LEAST)
             ax.stairs(
-                case["histograms"][i], bins, fill=True, color=COLORS[1], alpha=0.35, label="STE"
+                bars, bins, baseline=LEAST, fill=True, color=COLORS[1], alpha=0.35, label="STE"
             )
-            ax.plot(w, case["density"][i], color=COLORS[0], label="PDE")
+            density = np.asarray(case["density"][i])
+            ax.plot(w, _seen(density), color=COLORS[0], label="PDE")
             m, s = case["m"][i], case["s"][i]
             gaussian = np.exp(-0.5 * ((w - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
-            ax.plot(w, gaussian, ":", color=INK, label="closure")
+            ax.plot(w, _seen(gaussian), ":", color=INK, label="closure")
             ax.set_title(f"{label}, τ = {time:g}")
             ax.set_yscale("log")
-            ax.set_ylim(1e-3, 2 * max(np.max(case["histograms"][i]), np.max(case["density"][i])))
+            ax.set_ylim(LEAST, 2 * max(density.max(), gaussian.max()))
             ax.set_xlim(-2.5, 3)
             ax.set_xlabel("$w$")
         axes[row, 1].legend(loc="upper left")
     curves = {label: case["curve"] for label, case in data["cases"].items()}
-    for first, log in ((0, False), (2, True)):
-        ax = axes[2, first]
-        axes[2, first + 1].remove()
-        if not is_stacked():
-            ax.set_subplotspec(ax.get_gridspec()[2, first : first + 2])
+    last = axes[2]
+    if is_stacked():  # One below the other, and nothing below these two.
+        chosen = last[:2]
+        last[0].get_gridspec().set_height_ratios([1] * 10 + [1e-3] * 2)
+        figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() * 10 / 12)
+    else:
+        chosen = last[::2]
+        for i, ax in zip((0, 2), chosen, strict=True):
+            ax.set_subplotspec(ax.get_gridspec()[2, i : i + 2])
+    for ax in set(last) - set(chosen):
+        ax.remove()
+    for ax, log in zip(chosen, (False, True), strict=True):
         draw_curves(ax, curves, COLORS, log=log)
         if not log:
             ax.legend(loc="upper right")
         else:
             key(ax, loc="lower left")
     return figure
+
+
+def _seen(density: np.ndarray) -> np.ndarray:
+    """Return a density without what lies below the axis."""
+    return np.where(density >= LEAST, density, np.nan)

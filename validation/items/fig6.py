@@ -35,7 +35,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
     eta = 4e-3 if quick else 1e-4
     horizon = 8 / eta
     ranges = (0.4, 1.0, 1.8) if quick else (0.1, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-    fine = np.union1d(np.linspace(0.1, 3.0, 59 if quick else 233), ranges)
+    fine = np.union1d(np.linspace(0.1, 3.0, 88 if quick else 233), ranges)
     curves = {}
     for bits in (2, 3):
         for bits_x in INPUTS[::3] if quick else INPUTS:

@@ -17,7 +17,7 @@ import fpsolve
 from fpsolve import Problem, Schedule, Surrogate, Teacher, UniformQuantizer
 from validation.gates import FALSE_ALARM, Gate, Table, normal_limit
 from validation.parts import part
-from validation.pictures import COLORS, INK, grid_of_axes, points
+from validation.pictures import COLORS, INK, grid_of_axes, is_stacked, points
 
 TITLE = "Finite d: variance over runs, and the shift of means"
 KIND = "new"
@@ -217,5 +217,6 @@ def visualize(data: dict[str, Any]) -> Any:
         ax.set_xlabel("$1/d$")
         ax.set_xlim(0, 1.25 * x[0])
         ax.locator_params(axis="x", nbins=5)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=2 if is_stacked() else 4, fontsize=7 if is_stacked() else 8)  # fmt: skip
     return figure
