@@ -71,6 +71,8 @@ class DensityStream(Stream[DensityTrajectory]):
         Opened; where it has a state, the run goes on from there.
     """
 
+    most_at_once = 64
+
     def __init__(self, run: Run, sink: Sink) -> None:
         super().__init__(sink, run.times)
         self._run, self._opened = run, sink
@@ -88,14 +90,21 @@ class DensityStream(Stream[DensityTrajectory]):
             self._at_hand = None
             self._restore(sink.state)
 
-    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
-        """Go to `time` and let the density there wait."""
+    def reach(self, times: list[float], tick: Callable[[float, bool], None]) -> None:
+        """Go to `times` and let the densities there wait."""
         run = self._run
-        # A stretch that has reached its end is not in order before the next one begins.
-        run.reach([time], lambda now: tick(now, now < run.stop))
-        frame, self._last = run.frames.pop(), run.moments.pop()
-        self._waiting.append((time, frame, self._last))
-        return run.state.solver.u.size
+        try:
+            # A stretch that has reached its end is not in order before the next one begins, nor is
+            # the run while densities are with the solver.
+            run.reach(times, lambda now: tick(now, now < run.stop and now < times[0]))
+        finally:
+            reached = list(zip(times, run.frames, run.moments, strict=False))
+            run.frames.clear()
+            run.moments.clear()
+            self._waiting += reached
+            if reached:
+                self._last = reached[-1][2]
+            self.reached(len(reached), len(reached) * run.state.solver.u.size)
 
     def told(self) -> OrderParameters:
         """Order parameters at the last time reached, each of shape ()."""

@@ -78,12 +78,12 @@ class LineStream(Stream[LineTrajectory]):
                 allowed = f"must be beyond t = {run.solver.time:g}, where the run stands"
                 raise ParameterError("times", float(ahead[0]), allowed)
 
-    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
-        """Go to `time` and let the density there wait."""
-        run = self._run
+    def reach(self, times: list[float], tick: Callable[[float, bool], None]) -> None:
+        """Go to one time and let the density there wait."""
+        run, (time,) = self._run, times
         run.reach(time, lambda now: tick(now, now < time))
         self._waiting.append((time, run.frame, run.functionals))
-        return run.solver.u.size
+        self.reached(1, run.solver.u.size)
 
     def told(self) -> Array:
         """Functionals at the last time reached, shape (r,)."""

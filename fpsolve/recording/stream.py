@@ -22,6 +22,9 @@ __all__ = ["Stream"]
 _MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
 # Seconds between looks at what is due.
 _LOOK_EVERY = 0.02
+# Seconds that a lot of times reached at once should take, and after which a signal does not wait
+# for the rest of it.
+_LOT_SECONDS, _PATIENCE = 0.01, 1.0
 
 _Result = TypeVar("_Result")
 
@@ -46,21 +49,32 @@ class Stream(ABC, Generic[_Result]):
         Number of times reached.
     interrupted : bool
         Whether a signal or a callback has ended the run.
+    most_at_once : int
+        How many times may be reached at once.
     """
+
+    most_at_once = 1
 
     def __init__(self, sink: Sink | None, times: NDArray[np.float64]) -> None:
         self._sink, self._times = sink, times
         self.count = 0
         self.interrupted = False
         self._number = self._values = 0
+        self._torn = False
         self._since = self._look_at = clock.monotonic()
 
     @abstractmethod
-    def reach(self, time: float, tick: Callable[[float, bool], None]) -> int:
-        """Go to `time` and let what is there wait; return how many values it has.
+    def reach(self, times: list[float], tick: Callable[[float, bool], None]) -> None:
+        """Go to `times` and let what is there wait, of which `reached` is told.
 
         `tick` is told of times on the way, and whether the run can be left there.
         """
+
+    def reached(self, number: int, values: int) -> None:
+        """Note that further times have been reached, with so many values together."""
+        self.count += number
+        self._number += number
+        self._values += values
 
     @abstractmethod
     def hand_on(self, sink: Sink | None) -> None:
@@ -101,7 +115,7 @@ class Stream(ABC, Generic[_Result]):
         try:
             self._follow(progress, callback)
         except SolveError as error:
-            if self.count and error.partial is None:
+            if self.count:  # A solver knows of the last few times only.
                 error.partial = self.trajectory()
             raise
         return self.trajectory()
@@ -131,25 +145,34 @@ class Stream(ABC, Generic[_Result]):
                 raise
             self._hand_on()
             self.interrupted |= bool(came)
-            self._close(ending_after(came, self.statistics()), self.state)
+            # Left between two times of a lot, the run goes on from its last checkpoint.
+            self._close(ending_after(came, self.statistics()), None if self._torn else self.state)
         if came:
             raise came[0]
 
     def _go(
         self, progress: Callable[[float], None], callback: Callback, came: list[BaseException]
     ) -> None:
+        began = clock.monotonic()
+
         def tick(time: float, in_order: bool) -> None:
             progress(time)
             if in_order:
                 self._attend(came)
+            elif came and clock.monotonic() - began > _PATIENCE:
+                self._torn = True
+                raise _Stop
 
-        for time in self._times[self.count :].tolist():
-            self._values += self.reach(time, tick)
-            self.count += 1
-            self._number += 1
+        times, lot = self._times.tolist(), 1
+        while self.count < len(times):
+            began = clock.monotonic()
+            self.reach(times[self.count : self.count + lot], tick)
             if self._number >= _MOST_WAITING or self._values > _MOST_VALUES:
                 self._hand_on()
-            if callback is not None and stopped_by(callback, time, self.told(), came):
+            if callback is None:
+                quick = clock.monotonic() - began < _LOT_SECONDS
+                lot = min(2 * lot, self.most_at_once) if quick else 1
+            elif stopped_by(callback, times[self.count - 1], self.told(), came):
                 self.interrupted = True
                 return
             self._attend(came)
