@@ -103,7 +103,7 @@ class _Reader:
         self._along.pop("dense_end", None)
         self._ends = file["dense_end"][...] if "dense_end" in file else np.empty(0, np.int64)
         self._ragged = {n: ragged_shapes(file, n, file["time"].size) for n in ragged_names(file)}
-        self._stops = {n: ragged_ends(shapes) for n, shapes in self._ragged.items()}
+        self._stops = {n: np.append(0, ragged_ends(shapes)) for n, shapes in self._ragged.items()}
         self._at = {n: ragged_meshes(file, n, file["time"].size) for n in self._ragged}
 
     def rows(self, start: int, stop: int) -> list[dict[str, NDArray[Any]]]:
@@ -119,12 +119,11 @@ class _Reader:
             for row, a, b in zip(found, ends[:-1], ends[1:], strict=True):
                 row[name] = block[(slice(None),) * axis + (slice(a - ends[0], b - ends[0]),)]
         for name, shapes in self._ragged.items():
-            at = self._at[name][start:stop].tolist()  # Ascending.
-            first = at[0] if at else 0
-            stops = [0, *self._stops[name].tolist()]
-            block = self._file[RAGGED][name][stops[first] : stops[at[-1] + 1 if at else 0]]
-            for i, row in zip(at, found, strict=True):
-                part = block[stops[i] - stops[first] : stops[i + 1] - stops[first]]
+            at = self._at[name][start:stop]  # Ascending.
+            first, beyond = self._stops[name][at], self._stops[name][at + 1]
+            block = self._file[RAGGED][name][first[0] : beyond[-1]] if at.size else np.empty(0)
+            for i, begin, end, row in zip(at, first, beyond, found, strict=True):
+                part = block[begin - first[0] : end - first[0]]
                 row[name] = part.reshape(tuple(shapes[i]))
         return found
 
