@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import equation_of, law_of, narrowest_bin
 from fpsolve.density.frame import Frame
-from fpsolve.density.points import Points, points_of
+from fpsolve.density.points import Points
 from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
@@ -104,18 +104,18 @@ class State:
 
 def begin(
     problem: Problem, times: Array, work: float, order: int, cells: int | None,
-    given: FrameStart | None = None,
+    *, given: FrameStart | None, points: Points | None,
 ) -> State:  # fmt: skip
     """Return the state at the start of a run with tolerance `work`; `cells` ask for SG.
 
-    It starts from the problem's initial law, or from the densities `given`.
+    It starts from the problem's initial law, some classes of which may be `points`, or from the
+    densities `given`.
     """
     if given is not None:
         return _begin_from(problem, work, order, given)
     dynamics = problem.dynamics
     _check_size(problem)
     positive = times[times > 0]
-    points = points_of(problem, float(times[-1]), work) if cells is None else None
     still = np.zeros(dynamics.w_star.size, np.bool_) if points is None else points.which
     first = float(positive[0]) if positive.size else 1.0
     start = gaussian_start(problem, work, first, None if cells is not None else still)
@@ -144,8 +144,7 @@ def begin(
     elif walls is not None:
         frame, moments = initial_frame(problem, start, order)
         error = float(moments[0] + dynamics.added_noise(start.time))
-        latest = float(positive[0]) if positive.size else 1.0
-        walled = walled_start(problem, start, work, error, latest)
+        walled = walled_start(problem, start, work, error, first)
         if walled.beyond.any() and not error > 0:
             raise SolveError(
                 "with all weights beyond the walls the generalization error is 0, and what is put "

@@ -142,7 +142,7 @@ def solve_pde(
         _open(sink, problem, requested, told, first)
         return _solve_points(problem, requested, rtol, points, sink, callback)
     with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
-        state = begin(problem, requested, work, degree, count, first)
+        state = begin(problem, requested, work, degree, count, given=first, points=points)
         if not patient:
             state.solver.horizon = float(requested[-1])
         run = Run(problem, requested, rtol=rtol, state=state)

@@ -174,11 +174,6 @@ class Solver:
         kernels.measure(self.model.offset, self.mesh.functionals, self.u, moments)
         return moments
 
-    @property
-    def all_moments(self) -> Array:
-        """The same with those of what is on no mesh."""
-        return self._row()[0, 1:]
-
     def _row(self) -> Array:
         """What is logged at the present time, (1, 1 + F)."""
         return self._whole(np.append(self.time, self.moments)[None])
