@@ -1031,12 +1031,14 @@ def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motio
 
 
 @_part
-def _narrowest(mesh: Mesh) -> float:
-    """Width below which positions lose their digits."""
-    size = 1.0
-    for left in mesh.left:
-        size = max(size, abs(left))
-    return 1e-13 * size
+def _narrowest(bins: Bins, cells: Cells, mesh: Mesh, e: int) -> float:
+    """Width of element e below which positions in it lose their digits.
+
+    Those next to an origin at 0 do so only far below what matters to a lattice of this unit.
+    """
+    b = cells.bins[e]
+    size = max(abs(mesh.left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
+    return 1e-13 * max(size, abs(cells.index[e]) * mesh.width[e])
 
 
 # --- adaptation ----------------------------------------------------------------------------------
@@ -1048,6 +1050,9 @@ SPLIT = 1
 
 # An element of this mass, relative to its width and the largest density, counts as one of mass 1.
 _HEIGHT = 4.0
+# The largest density counts as no less than that of so much mass spread over all of a class's mesh:
+# where nearly all of it lies on walls, ripples of the rest are small against nothing.
+_SPREAD = 0.1
 # By this factor its height counts more each time that the mesh has let a density become negative.
 _MORE_CARE = 3.0
 _MOST_CARE = 30.0
@@ -1095,9 +1100,12 @@ def _importance(
         elif model.rule[i] == DRIVING:
             sizes[i] = max(idle, abs(model.offset[i] + dot(mesh.functionals[i], 0, u, 0, u.size)))
     for k in range(mesh.first.size - 1):
+        end = mesh.first[k + 1] - 1
+        extent = mesh.left[end] + mesh.width[end] - mesh.left[mesh.first[k]]
+        height = max(peak, _SPREAD / extent)
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
-            ripple = _HEIGHT * care[k] / (max(lift * lowest, peak) * mesh.width[e])
+            ripple = _HEIGHT * care[k] / (max(lift * lowest, height) * mesh.width[e])
             if eased:
                 ripple *= _ease(model.relevance[k])
             value = max(model.relevance[k], ripple)
@@ -1167,7 +1175,6 @@ def _mark(
     tails = np.empty((2, elements))
     for r in range(2):
         set_rows(tails, r * elements, ref.modes, r * nodes, u, 0, elements, nodes, elements)
-    narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
     for k in range(cells.first.size - 1):
@@ -1178,7 +1185,7 @@ def _mark(
             if _bent(model, cells.bins[e]):
                 held = _density_tail(ref, mesh, u, e) * importance[e] / mesh.inverse[e]
                 unresolved[e] = max(unresolved[e], held)
-            if width[e] <= narrowest:
+            if width[e] <= _narrowest(bins, cells, mesh, e):
                 unresolved[e] = 0.0
             elif unresolved[e] > split_above or width[e] > mesh.widest[e]:
                 action[e] = SPLIT
@@ -2606,7 +2613,7 @@ def _split_layers(
     cells: Cells, action: Indices,
 ) -> None:  # fmt: skip
     """Split where the layer of a break is about to form and elements are too wide for it."""
-    narrowest, final = _narrowest(mesh), bins.upper.size - 1
+    final = bins.upper.size - 1
     for k in range(mesh.first.size - 1):
         if model.relevance[k] < 1.0:
             continue
@@ -2626,7 +2633,8 @@ def _split_layers(
             for j in range(u.shape[0]):
                 peak = max(peak, abs(u[j, e]))
             reached = peak * min(layer, width) > resolution
-            if reached and width > max(layer, gap) and width > narrowest:
+            narrowest = _narrowest(bins, cells, mesh, e)
+            if reached and width > max(layer, gap, narrowest):
                 action[e] = SPLIT
 
 
