@@ -1096,7 +1096,7 @@ def _importance(
     for i in range(sizes.size):
         sizes[i] = 1e-300
         if model.rule[i] == GUARDED:
-            sizes[i] += _absolute(mesh.functionals[i], u)
+            sizes[i] += _size(model, mesh, i, u)
         elif model.rule[i] == DRIVING:
             sizes[i] = max(idle, abs(model.offset[i] + dot(mesh.functionals[i], 0, u, 0, u.size)))
     for k in range(mesh.first.size - 1):
@@ -1709,11 +1709,15 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
-# What lifting may cost in a run, in units of rtol, in L¹ and relative to a functional: a quarter
-# and a tenth of what is promised. One lift may cost a share of what is left.
+# What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to the
+# root of its second moment, and relative to a functional: a quarter, and tenths, of what is promised.
+# One lift may cost a share of what is left.
 _LIFT_L1 = 25.0
+_LIFT_FAR = 1.0
 _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
+# What is added by a lift is taken from the nearest elements that lose no more than this share.
+_NEARBY = 0.05
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
 # Share of it below which what is left does not count as less.
@@ -1822,6 +1826,12 @@ def _absolute(functional: Array, u: Array) -> float:
 
 
 @_part
+def _size(model: Model, mesh: Mesh, i: int, u: Array) -> float:
+    """Functional i of the density, taken everywhere without its sign, and of the atoms at walls."""
+    return abs(model.offset[i]) + _absolute(mesh.functionals[i], u)
+
+
+@_part
 def _judge(
     scheme: int,
     ref: Reference,
@@ -1851,7 +1861,7 @@ def _judge(
             continue
         size = abs(report[3 + count + i])
         if model.rule[i] == ABSOLUTE or model.rule[i] == GUARDED:
-            size = _absolute(mesh.functionals[i], work.new)
+            size = _size(model, mesh, i, work.new)
         sizes[i] = max(sizes[i], size)
         if model.rule[i] == DRIVING:
             sizes[i] = min(sizes[i], max(size, limits.idle))
@@ -1959,6 +1969,87 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
 
 
 @_part
+def _hat(ref: Reference, mesh: Mesh, k: int, window: tuple[int, int], e: int, j: int) -> float:
+    """1 inside a window of elements of class k, falling to 0 over its first and its last one."""
+    low, high = window
+    at = 0.5 * (1.0 + ref.nodes[j])
+    value = at if e == low and low > mesh.first[k] else 1.0
+    return value * (1.0 - at) if e + 1 == high and high < mesh.first[k + 1] else value
+
+
+@_part
+def _tilt(
+    ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int, run: tuple[int, int], reach: int
+) -> tuple[int, int, float, float]:
+    """Window about a run of elements, and (a, b) so that u·(1 − (a + b ξ)·hat) takes back its lift.
+
+    ξ runs from −1 to 1 over the window. What the elements got is `work.lower`, its first moment
+    about their left ends `work.pivot`; both are taken back. (a, b) are ∞ where that is too much.
+    """
+    low = max(mesh.first[k], run[0] - reach)
+    high = min(mesh.first[k + 1], run[1] + reach)
+    half = 0.5 * (mesh.left[high - 1] + mesh.width[high - 1] - mesh.left[low])
+    held, first, second, added, lever = 0.0, 0.0, 0.0, 0.0, 0.0
+    for e in range(low, high):
+        begin = (mesh.left[e] - mesh.left[low]) / half - 1.0
+        if run[0] <= e < run[1]:
+            added += work.lower[e]
+            lever += work.lower[e] * begin + work.pivot[e] / half
+        for j in range(work.start.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                at = begin + 0.5 * (1.0 + ref.nodes[j]) * mesh.width[e] / half
+                mass = mesh.mass[j, e] * work.start[j, e]
+                mass *= _hat(ref, mesh, k, (low, high), e, j)
+                held += mass
+                first += mass * at
+                second += mass * at * at
+    spread = held * second - first * first
+    a, b = np.inf, np.inf
+    if held > 0.0 and spread > 0.0:
+        a = (added * second - lever * first) / spread
+        b = (lever * held - added * first) / spread
+    return low, high, a, b
+
+
+@_part
+def _balance(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
+    """Take what lifting added to runs of elements from where there is mass next to them.
+
+    Moved no further than that, and with its centre kept, it hardly changes functionals.
+    """
+    u, begin, end = work.start, mesh.first[k], mesh.first[k + 1]
+    for e in range(begin, end):
+        work.lower[e], work.pivot[e] = 0.0, 0.0
+        for j in range(u.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                more = mesh.mass[j, e] * (u[j, e] - work.new[j, e])
+                work.lower[e] += more
+                work.pivot[e] += more * 0.5 * (1.0 + ref.nodes[j]) * mesh.width[e]
+    e = begin
+    while e < end:
+        first = e
+        while e < end and (work.lower[e] != 0.0 or work.pivot[e] != 0.0):
+            e += 1
+        run, reach = (first, e), 1
+        e = max(e, first + 1)
+        if run[0] == run[1]:
+            continue
+        low, high, a, b = _tilt(ref, bins, mesh, work, k, run, reach)
+        while abs(a) + abs(b) > _NEARBY and high - low < end - begin:
+            reach *= 2
+            low, high, a, b = _tilt(ref, bins, mesh, work, k, run, reach)
+        if abs(a) + abs(b) > _NEARBY:
+            continue
+        half = 0.5 * (mesh.left[high - 1] + mesh.width[high - 1] - mesh.left[low])
+        for i in range(low, high):
+            at = (mesh.left[i] - mesh.left[low]) / half - 1.0
+            for j in range(u.shape[0]):
+                if not _is_atom(bins, mesh, k, i, j):
+                    here = at + 0.5 * (1.0 + ref.nodes[j]) * mesh.width[i] / half
+                    u[j, i] *= 1.0 - (a + b * here) * _hat(ref, mesh, k, (low, high), i, j)
+
+
+@_part
 def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
     """Mass of class k, atoms left out."""
     total = 0.0
@@ -1970,17 +2061,40 @@ def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
 
 
 @_part
+def _displaced(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> float:
+    """How far mass of class k lies in `work.start` from where it is in `work.new`, times the mass.
+
+    That is the Wasserstein-1 distance ∫|F_1 − F_2| of the two, atoms left out.
+    """
+    total, ahead, last = 0.0, 0.0, work.new.shape[0] - 1
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        for j in range(last + 1):
+            if not _is_atom(bins, mesh, k, e, j):
+                ahead += mesh.mass[j, e] * (work.start[j, e] - work.new[j, e])
+            if j < last:
+                total += abs(ahead) * 0.5 * (ref.nodes[j + 1] - ref.nodes[j]) * mesh.width[e]
+    return total
+
+
+@_part
 def _price(
-    bins: Bins, model: Model, mesh: Mesh, work: Work, k: int, scale: float, moved: Array
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    k: int,
+    scale: float,
+    moved: Array,
 ) -> tuple[float, float]:
     """Scale the lifted class k in `work.start`; return what taking it over may cost.
 
     That is a bound on what it adds to the L¹ error, and the largest relative change of a
     functional; `moved` gets the changes. Clipping brings a density nearer to any that is positive
-    by just the mass clipped: what is moved beyond that counts.
+    by just the mass clipped: what is moved beyond that counts, or how far it is moved.
     """
     u, out = work.new, work.start
-    change, clipped, worst = 0.0, 0.0, 0.0
+    change, clipped, worst, length = 0.0, 0.0, 0.0, 1e-300
     for i in range(moved.size):
         moved[i] = 0.0
     for e in range(mesh.first[k], mesh.first[k + 1]):
@@ -1995,7 +2109,10 @@ def _price(
     for i in range(model.offset.size):
         if model.rule[i] != UNWATCHED:
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
-    return model.relevance[k] * max(0.0, change - clipped), worst
+        if model.rule[i] == GUARDED:
+            length = max(length, math.sqrt(work.sizes[i]))
+    far = _LIFT_L1 / _LIFT_FAR * _displaced(ref, bins, mesh, work, k) / length
+    return model.relevance[k] * min(max(0.0, change - clipped), far), worst
 
 
 @_part
@@ -2034,9 +2151,10 @@ def _lift(
             _raise(ref, bins, mesh, work, k)
             if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
                 break
+        _balance(ref, bins, mesh, work, k)
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
-        cost, worst = _price(bins, model, mesh, work, k, scale, moved)
+        cost, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
         fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
         fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
         if not fair or not before > 0.0:
@@ -2358,7 +2476,7 @@ def _set_off(
         if model.rule[i] == SIGNED:
             control.sizes[i] = abs(present[i])
         elif model.rule[i] >= ABSOLUTE:
-            control.sizes[i] = _absolute(mesh.functionals[i], u)
+            control.sizes[i] = _size(model, mesh, i, u)
     _evaluate_law(law, clock[TIME], present, c)
     speed, finest = 0.0, np.inf
     for e in range(u.shape[1]):
