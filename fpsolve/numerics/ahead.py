@@ -1,13 +1,14 @@
 """Compiling what every solve needs, before the first one, by two processes at the same time.
 
-Compilers are single-threaded, and Numba is one that holds the interpreter's lock. Kernels declared
-with `ahead` are compiled for the types that their annotations say: the larger half here, those
-that are `aside` by a process of its own, which leaves them in the cache on disk, where they are
-found. Whatever becomes of that process, what it did not leave there is compiled here.
+Numba compiles one function after the other. Kernels declared with `ahead` are compiled for the
+types that their annotations say, as soon as the first solve begins: one half here, those that are
+`aside` by a second process, which leaves them in the cache on disk, where they are found. Whatever
+becomes of that process, what it did not leave there is compiled here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -30,8 +31,8 @@ Kernel = TypeVar("Kernel")
 
 _log = logging.getLogger("fpsolve")
 
-# Its half takes as long as ours: if it takes that many times as long, and longer than so many
-# seconds, it is in trouble.
+# The halves take equally long: a second process that takes so many times as long as we did, and at
+# least so many seconds longer, is in trouble.
 _PATIENCE, _LEAST_PATIENCE = 3.0, 30.0
 _CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
@@ -109,7 +110,9 @@ def _is_cached(kernel: Any) -> bool:
     if not hasattr(cache, "_cache_file"):
         return False
     key = cache._index_key(signature_of(kernel.py_func)[0], kernel.targetctx.codegen())
-    return key in cache._cache_file._load_index()
+    with cache._guard_against_spurious_io_errors():
+        return key in cache._cache_file._load_index()
+    return False
 
 
 # --- the other process ---------------------------------------------------------------------------
@@ -130,7 +133,8 @@ def _start(kernels: list[Any]) -> subprocess.Popen[bytes] | None:
     names = [(kernel.py_func.__module__, kernel.py_func.__name__) for kernel in kernels]
     try:
         helper = subprocess.Popen(
-            [sys.executable, "-c", _CODE],
+            # Its path is ours: nothing that lies where it starts comes first.
+            [sys.executable, "-P", "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -166,10 +170,8 @@ def _end(helper: subprocess.Popen[bytes]) -> None:
     helper.kill()
     helper.wait()
     assert helper.stdin is not None
-    try:
+    with contextlib.suppress(OSError):  # There may be nobody to read the rest.
         helper.stdin.close()
-    except OSError:
-        pass  # There was nobody to read the rest.
 
 
 def assist() -> None:

@@ -100,10 +100,12 @@ Flags1 = Annotated[NDArray[np.bool_], Shape(1)]
 # long to compile as they do. Parts make no arrays: without counting of references they compile in a
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
 # slices, each of which brings functions of its own. What has one caller and is given all groups
-# becomes a part of that caller before it is compiled.
+# becomes a part of that caller before it is compiled. A `_bare_kernel` is called by kernels alone,
+# see `at_address`.
 # With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
 # may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
+_code: Any = cgutils
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _hidden: dict[str, Any] = {
     **_options,
@@ -237,7 +239,7 @@ class Mesh(NamedTuple):
 
 
 class Method(NamedTuple):
-    """Scheme of a solve, and where in memory the kernels are that `march` calls, see `at_address`."""
+    """Scheme of a solve, and the addresses of the kernels that `march` calls, see `at_address`."""
 
     scheme: int
     adapt: int
@@ -274,24 +276,25 @@ class Work(NamedTuple):
 
 
 def at_address(kernel: Any) -> Any:
-    """`kernel` as other kernels call it: call(address, arguments), of the types it was declared for.
+    """`kernel` as other kernels call it: call(address, arguments), see `ahead`.
 
     Called by name it would become part of what calls it, and be compiled with that once more; this
-    way it is compiled once, by another process at the same time. A call costs some nanoseconds.
+    way it is compiled once, by another process at the same time. A call takes less than 1 µs. It is
+    of the types that the kernel is declared for: the machine code there knows no others.
     """
 
     @intrinsic
     def call(context: Any, address: Any, arguments: Any) -> Any:
         declared, result = signature_of(kernel.py_func)
         if arguments.types != declared:
-            raise TypeError(f"{kernel.py_func.__name__} is called with types it is not declared for")
+            raise TypeError(f"{kernel.__name__} is declared for {declared}, not {arguments.types}")
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            convention, values = context.call_conv, cgutils.unpack_tuple(builder, args[1])
+            convention, values = context.call_conv, _code.unpack_tuple(builder, args[1])
             kind = convention.get_function_type(result, declared)
             pointer = builder.inttoptr(args[0], kind.as_pointer())
             status, out = convention.call_function(builder, pointer, result, declared, values)
-            with cgutils.if_unlikely(builder, status.is_error):
+            with _code.if_unlikely(builder, status.is_error):
                 convention.return_status_propagate(builder, status)
             return out
 
