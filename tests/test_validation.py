@@ -168,6 +168,15 @@ def test_a_verdict_follows_from_its_answers() -> None:
     scan = [answer("s", 1.0 if tau < 3 else -1.0, 0.0, tau=tau, noise=n) for tau in (1, 2, 3)
             for n in (0.0, 0.1)]  # fmt: skip
     assert judged("x", "x", scan, "").where == "4 of 6 settings: τ: always at 1, 2, never at 3"
+    # Numbers by size; what holds at times is said where something holds always.
+    scan = [answer("s", margin, 0.0, tau=tau, noise=n) for tau, n, margin in
+            ((100, 0, 1.0), (30, 0, -1.0), (30, 1, 1.0), (200, 0, 1.0))]  # fmt: skip
+    told = judged("x", "x", scan, "", off=2.0)
+    assert told.verdict == "holds-under"
+    assert told.where == (
+        "3 of 4 settings: τ: always at 100, 200, at times at 30; σ²: always at 1, at times at 0; "
+        "there, too, a number or a formula is corrected"
+    )
 
 
 @pytest.mark.parametrize("name", ITEMS)

@@ -19,6 +19,18 @@ from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Adjudication: six claims before the simulation"
 KIND = "verdict"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {
+    "claims_scan": (
+        "theorem-v3",
+        "fig8-ode",
+        "fig4-bx3",
+        "range-lambda-1",
+        "bits-lambda-0.5",
+        "early-stopping",
+        "plateau",
+    )
+}
 SEED = 2201
 
 

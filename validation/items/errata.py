@@ -15,6 +15,7 @@ from scipy.integrate import quad
 
 import fpsolve
 from fpsolve import GaussianInitial, Teacher
+from validation.claims import Claim, answer, judged
 from validation.curves import problem
 from validation.errata_algebra import algebra_table
 from validation.errata_proofs import proof_numbers
@@ -326,6 +327,22 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             )
         )
     return found
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """The formulas of the paper that numbers decide, once corrected and as printed."""
+    rows = data["rows"]
+    answers = [
+        answer(r["where"], r["tolerance"] - abs(r["right"] - r["decides"]), 0.0) for r in rows
+    ]
+    off = min(abs(r["said"] - r["decides"]) / r["tolerance"] for r in rows)
+    evidence = (
+        f"{len(rows)} of its misprints change a number: each correct form meets what decides, each "
+        f"printed one is off by {off:.0f} tolerances at least; this item's tables list them, and "
+        "those that algebra decides"
+    )
+    text = "The formulas of the paper as they are printed"
+    return [judged("misprints", text, answers, evidence, off=off)]
 
 
 def headline(data: dict[str, Any]) -> str:
