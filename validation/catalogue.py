@@ -19,7 +19,7 @@ import fpsolve
 from validation.claims import Claim
 from validation.gates import Gate, Table
 from validation.parts import keeping, plain
-from validation.pictures import stacked, svg_text
+from validation.pictures import NARROW, stacked, svg_text
 
 __all__ = ["ITEMS", "Result", "input_hash", "load_item", "work_out"]
 
@@ -183,7 +183,7 @@ def work_out(
         if draw and hasattr(module, "visualize"):
             figure = module.visualize(result.data)
             result.picture = svg_text(figure, name)
-            if len(figure.axes) > 1:
+            if figure.get_figwidth() > NARROW:
                 with stacked():
                     result.narrow = svg_text(module.visualize(result.data), f"{name}-narrow")
     except Exception:  # An item that fails must not take the report with it.

@@ -83,15 +83,14 @@ def judged(
     """
     yes = [a for a in answers if a.sign > 0]
     no = [a for a in answers if a.sign < 0]
-    count = f"{len(yes)} of {len(answers)} settings"
+    settings = f"{len(answers)} setting{'s' if len(answers) > 1 else ''}"
+    count = f"{len(yes)} of {settings}"
     if not yes and not no:
         return Claim(name, claim, VERDICTS[4], "nowhere decidable", evidence)
     if not yes:
         close = len(answers) - len(no)
         left = f"; {close} too close to tell" if close else ""
-        return Claim(
-            name, claim, VERDICTS[3], f"at none of {len(answers)} settings{left}", evidence
-        )
+        return Claim(name, claim, VERDICTS[3], f"at none of {settings}{left}", evidence)
     if no:
         told = _by_factor(answers) if any(a.factors for a in answers) else ""
         told = told or _listed([a.setting for a in yes])

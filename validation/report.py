@@ -294,9 +294,9 @@ def _beyond(result: Result, *, linked: bool = False) -> list[list[object]]:
         return []
     text = f"no claim of the paper: {result.beyond}"
     if not linked:
-        return [[text, _Cell("–", "–"), "–", result.headline]]
+        return [[text, _Cell(_NOTHING, _NOTHING), _NOTHING, result.headline]]
     link = f'no claim of the paper: <a href="#{result.name}">{_text(result.title)}</a>'
-    return [[_Cell(link, text), _Cell("–", "–"), "–", result.beyond]]
+    return [[_Cell(link, text), _Cell(_NOTHING, _NOTHING), _NOTHING, result.beyond]]
 
 
 def _by_weight(results: list[Result]) -> list[Result]:
@@ -361,7 +361,7 @@ def _gates(result: Result) -> str:
     rows: list[list[object]] = [
         [
             *(_badge(g.holds), g.name, g.value, _bounds(g), g.seen),
-            "–" if math.isnan(g.relative) else f"{100 * g.relative:.2g} %",
+            _share(g.relative),
             ", ".join(noticed(result.name, g)) or "–",
             g.reason,
         ]
@@ -369,6 +369,12 @@ def _gates(result: Result) -> str:
     ]
     heads = ["verdict", "measured", "value", "allowed", "sees", "relative", "noticed", "why"]
     return _table(Table("Gates", heads, rows), stacks=True)
+
+
+def _share(relative: float) -> str:
+    if math.isnan(relative):
+        return _NOTHING
+    return f"{100 * relative:.2g} %" if relative < 1 else "over 100 %"
 
 
 def _bounds(gate: Gate) -> str:
@@ -411,7 +417,13 @@ def _number(value: float) -> str:
 
 
 def _table(table: Table, *, stacks: bool = False) -> str:
-    """A sortable table; one that `stacks` has its cells below each other on narrow screens."""
+    """A sortable table; one that `stacks` has its cells below each other on narrow screens.
+
+    So does, whatever it says, one with texts in several columns.
+    """
+    long = [any(len(str(row[i])) > _SHORT for row in table.rows if not _is_number(row[i]))
+            for i in range(len(table.columns))]  # fmt: skip
+    stacks = stacks or sum(long) > 1
     # A heading stands over its numbers.
     numeric = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
     head = "".join(
@@ -424,8 +436,9 @@ def _table(table: Table, *, stacks: bool = False) -> str:
     body = "".join("<tr>" + "".join(map(_cell, row, labels)) + "</tr>" for row in table.rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f"<table{' class=stacks' if stacks else ''}>"
-        f"<caption>{_text(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<table class="{table.title.lower() if table.title in _NAMED else "other"}'
+        f'{" stacks" if stacks else ""}">'
+        f"<caption><span>{_text(table.title)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -437,7 +450,10 @@ def _cell(value: object, label: str) -> str:
     """A cell; one with a label shows it on narrow screens, where no heading stands above it."""
     named = f' data-label="{escape(label)}"' if label else ""
     if isinstance(value, _Cell):
-        return f'<td{named} data-order="{escape(str(value.order))}">{value.html}</td>'
+        empty = ' class="none"' if value.html == _NOTHING else ""
+        return f'<td{named}{empty} data-order="{escape(str(value.order))}">{value.html}</td>'
+    if value == _NOTHING or (_is_number(value) and math.isnan(value)):
+        return f'<td{named} class="short none" data-order="">{_NOTHING}</td>'
     if not _is_number(value):
         text = str(value)
         short = ' class="short"' if len(text) <= _SHORT else ""
@@ -446,5 +462,7 @@ def _cell(value: object, label: str) -> str:
     return f'<td{named} class="number" data-order="{value!r}">{shown}</td>'
 
 
-# Letters of a cell that stands beside others where tables stack.
-_SHORT = 20
+# Tables that are laid out by name.
+_NAMED = ("Claims", "Gates")
+# Letters of a cell that stands beside others where tables stack; what stands for none.
+_SHORT, _NOTHING = 20, "–"

@@ -119,7 +119,7 @@ def _spread(rng: Any) -> dict[str, Any]:
         "q − m²/ρ",
         (q - m**2 / rho**2, q - m**2 / rho, length),
         1e-14,
-        "|w_⊥|²/d of a drawn vector by an orthonormal basis; rounding",
+        "|w⊥|²/d of a drawn vector by an orthonormal basis; rounding",
     )
 
 
@@ -152,8 +152,8 @@ def _input_sums() -> list[dict[str, Any]]:
     return [
         row(
             "Prop. II.1, κ",
-            "(v_k+1 − v_k) φ(θ_k)",
-            "(v_k − v_k−1) φ(θ_k)",
+            "(v_{k+1} − v_k) φ(θ_k)",
+            "(v_k − v_{k−1}) φ(θ_k)",
             (shifted, right, kappa),
             kappa_error,
             why,
@@ -248,7 +248,7 @@ def _closure_equation() -> dict[str, Any]:
     return row(
         "Eq. 8",
         "no Δ, sum to L − 1",
-        "Δ Σ_k=1^L",
+        "Δ Σ_{k=1}^L",
         (paper, right, decides),
         1e-7,
         "left-hand side against ηε_g, both of the ODE at τ = 3000; its tolerance",
