@@ -177,6 +177,8 @@ class Record:
             block[name], block[f"dense_{name}"] = values[:, here], values[:, own]
         if self.flip_counts.shape[-1]:
             block["flip_counts"] = self.flip_counts[:, marks[own]]
+        for row in block["weights"]:
+            row.flags.writeable = False  # A sink need not copy what nobody changes.
         with undisturbed():
             self._sink.extend(self.handed, block)
             if self._at_hand is not None:
