@@ -1776,9 +1776,9 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
-# What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to the
-# root of its second moment, and relative to a functional: a quarter, and tenths, of what is promised.
-# One lift may cost a share of what is left.
+# What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to
+# the root of its second moment, and relative to a functional: a quarter, and tenths, of what is
+# promised. One lift may cost a share of what is left.
 _LIFT_L1 = 25.0
 _LIFT_FAR = 1.0
 _LIFT_FUNCTIONAL = 1.0
@@ -1802,17 +1802,25 @@ _INSTANT = 1e-290
 _TOO_LONG = 32.0
 
 
+# Rows of `Control.lifted`.
+SPENT = 0
+CHANGED = 1
+TRIED = 2
+TRIED_CHANGE = 3
+
+
 class Control(NamedTuple):
     """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K).
 
-    `lifted` (K + 1,) adds up what lifting ripples has cost: L¹ changes of the classes times their
-    relevance, and the largest relative change of the functionals.
+    `lifted` (4, K + 1) is what lifting ripples has cost, how much it has changed densities, and the
+    same for the step that is tried (SPENT …): of the classes, in L¹, times their relevance; and the
+    largest relative change of the functionals.
     """
 
     clock: Array1
     sizes: Array1
     atoms: Array2
-    lifted: Array1
+    lifted: Array2
 
 
 class Limits(NamedTuple):
@@ -1949,13 +1957,23 @@ def _judge(
 def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float]:
     """How often errors of a step and ripples of the mesh count in class k: once if none was lifted.
 
-    A density that travels far would spend all that lifting may cost on ripples of every step; the
-    less is left, the less is let pass, so that it suffices. Ripples of common classes come mostly
-    from steps, which their errors hardly shorten, those of `rare` ones from their coarse meshes.
+    Ripples of a density that travels far are a sign of errors that add up on its way; and it would
+    spend all that lifting may cost. The more it was changed, the less is let pass. Ripples of
+    common classes come mostly from steps, which their errors hardly shorten, those of `rare` ones
+    from their coarse meshes.
     """
-    spent = max(lifted[k] / _LIFT_L1, lifted[lifted.size - 1] / _LIFT_FUNCTIONAL) / rtol
+    functional = lifted[CHANGED, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
+    spent = max(lifted[CHANGED, k] / _LIFT_L1, functional) / rtol
     less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
     return (less**0.75, less**2) if rare else (less**2, less)
+
+
+@_part
+def _charge(lifted: Array) -> None:
+    """Count what lifting has cost in a step that was accepted."""
+    for i in range(lifted.shape[1]):
+        lifted[SPENT, i] += lifted[TRIED, i]
+        lifted[CHANGED, i] += lifted[TRIED_CHANGE, i]
 
 
 @_part
@@ -2153,12 +2171,13 @@ def _price(
     k: int,
     scale: float,
     moved: Array,
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     """Scale the lifted class k in `work.start`; return what taking it over may cost.
 
-    That is a bound on what it adds to the L¹ error, and the largest relative change of a
-    functional; `moved` gets the changes. Clipping brings a density nearer to any that is positive
-    by just the mass clipped: what is moved beyond that counts, or how far it is moved.
+    That is a bound on what it adds to errors of the density, what of it is L¹, and the largest
+    relative change of a functional; `moved` gets the changes. Clipping brings a density nearer to
+    any that is positive by just the mass clipped: what is moved beyond that counts, or how far it
+    is moved.
     """
     u, out = work.new, work.start
     change, clipped, worst, length = 0.0, 0.0, 0.0, 1e-300
@@ -2178,8 +2197,9 @@ def _price(
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
         if model.rule[i] == GUARDED:
             length = max(length, math.sqrt(work.sizes[i]))
-    far = _LIFT_L1 / _LIFT_FAR * _displaced(ref, bins, mesh, work, k) / length
-    return model.relevance[k] * min(max(0.0, change - clipped), far), worst
+    far = model.relevance[k] * _displaced(ref, bins, mesh, work, k) / length
+    change = model.relevance[k] * max(0.0, change - clipped)
+    return min(change, _LIFT_L1 / _LIFT_FAR * far), change, worst
 
 
 @_part
@@ -2200,7 +2220,9 @@ def _lift(
     mesh resolves the others to the tolerance.
     """
     lifted, report, moved, low = control.lifted, work.report, work.spare[1], work.flux[0]
-    classes = lifted.size - 1
+    classes = lifted.shape[1] - 1
+    for i in range(classes + 1):
+        lifted[TRIED, i] = lifted[TRIED_CHANGE, i] = 0.0
     _outermost(work.new, low, work.flux[1])
     report[1] = 0.0
     for k in range(classes):
@@ -2221,17 +2243,19 @@ def _lift(
         _balance(ref, bins, mesh, work, k)
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
-        cost, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
-        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
-        fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
+        cost, change, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
+        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[SPENT, k])
+        left = _LIFT_FUNCTIONAL * limits.rtol - lifted[SPENT, classes] - lifted[TRIED, classes]
+        fair = fair and worst <= _LIFT_SHARE * left
         if not fair or not before > 0.0:
             report[1] = min(report[1], minimum)
             continue
         for j in range(work.new.shape[0]):
             for e in range(mesh.first[k], mesh.first[k + 1]):
                 work.new[j, e] = work.start[j, e]
-        lifted[k] += cost
-        lifted[classes] += worst
+        lifted[TRIED, k], lifted[TRIED_CHANGE, k] = cost, change
+        lifted[TRIED, classes] += worst
+        lifted[TRIED_CHANGE, classes] += worst
         for i in range(model.offset.size):
             report[3 + model.offset.size + i] += moved[i]
 
@@ -2490,6 +2514,7 @@ def _enter(
     """Keep the books of an accepted step; taken = (length, error ratio, error of functional 0)."""
     clock, (step, ratio, relative) = control.clock, taken
     clock[ROW] = 0.0
+    _charge(control.lifted)
     clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
     _lengthen(clock, step, ratio)
     clock[STEPS] += 1.0
