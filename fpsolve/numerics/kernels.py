@@ -1776,6 +1776,8 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
+# Rare classes are those furthest out, which travel furthest: errors of their steps add up.
+_STEP_RARE = 5.0
 # What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to
 # the root of its second moment, and relative to a functional: a quarter, and tenths, of what is
 # promised. One lift may cost a share of what is left.
@@ -1785,6 +1787,9 @@ _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
 # What is added by a lift is taken from the nearest elements that lose no more than this share.
 _NEARBY = 0.05
+# By so much lifting has changed a density where errors of its steps have come near to adding up to
+# what is promised, in units of rtol.
+_CHANGE_L1 = 12.0
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
 # Share of it below which what is left does not count as less.
@@ -1928,8 +1933,10 @@ def _judge(
         return np.inf, 0.0
     worst, first = 0.0, 0.0
     for k in range(work.parts.shape[0]):
-        haste, _ = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
-        worst = max(worst, haste * work.parts[k, 0] / (_STEP_L1 * limits.rtol))
+        rare = model.relevance[k] < 1.0
+        haste, _ = _haste(control.lifted, limits.rtol, k, rare)
+        most = _STEP_RARE if rare else _STEP_L1
+        worst = max(worst, haste * work.parts[k, 0] / (most * limits.rtol))
     for i in range(count):
         sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
@@ -1963,7 +1970,7 @@ def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float
     from their coarse meshes.
     """
     functional = lifted[CHANGED, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
-    spent = max(lifted[CHANGED, k] / _LIFT_L1, functional) / rtol
+    spent = max(lifted[CHANGED, k] / _CHANGE_L1, functional) / rtol
     less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
     return (less**0.75, less**2) if rare else (less**2, less)
 
