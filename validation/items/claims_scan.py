@@ -725,6 +725,9 @@ def visualize(data: dict[str, Any]) -> Any:
         ax.set_yticks([i + 0.5 for i in shown], [rows[i] for i in shown], fontsize=7)
         title = textwrap.fill(text, 36).replace("ε_g", r"$\varepsilon_g$")
         ax.set_title(title.replace("d^(−1/2)", "$d^{-1/2}$"), fontsize=8)
-    for ax in axes[-1]:
+    for ax in axes.flat[len(asked) :]:
+        ax.remove()
+    # Below the last panel of each column.
+    for ax in axes.flat[max(len(asked) - 3, 0) : len(asked)]:
         ax.set_xlabel("initial variance")
     return figure
