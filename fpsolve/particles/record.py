@@ -30,7 +30,7 @@ _MOST = 2**24
 # So many weights may wait for the sink.
 _MOST_WAITING = 2**22
 # It is cheaper to hand on many times: so many, so many weights, or those of so many seconds.
-_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**18, 0.5
+_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**17, 0.5
 # Weights of so many bytes are kept when the sink has them: reading them again takes longer.
 _AT_HAND = 2**26
 

@@ -69,7 +69,9 @@ class CommittedFile:
         # What waits for the next commit: all that lies beyond the committed end, and pages below.
         self._fresh = bytearray()
         self._pages: dict[int, bytearray] = {}
-        self._digests: dict[int, bytes] = {}  # Of whole fresh pages, known in advance.
+        # Digests of whole fresh pages, known in advance; none reaches beyond so many bytes.
+        self._digests: dict[int, bytes] = {}
+        self._prepared = 0
         trailer = _read_trailer(descriptor)
         self.sealed = trailer is not None
         if trailer is None:
@@ -132,6 +134,7 @@ class CommittedFile:
         for page in range(-(-self._committed // _PAGE), whole):
             if page not in self._digests:
                 self._digests[page] = self._digest_of(page, self._length)
+        self._prepared = whole * _PAGE
 
     def commit(self, *, durable: bool = False) -> None:
         """Put everything on disk, whole or not at all.
@@ -173,6 +176,7 @@ class CommittedFile:
         self._fresh = bytearray()
         self._pages.clear()
         self._digests.clear()
+        self._prepared = 0
         self._committed = self._length = length
         self._table, self.sealed = table, True
 
@@ -228,8 +232,9 @@ class CommittedFile:
         return b"".join(parts)
 
     def _put(self, start: int, data: memoryview) -> None:
-        below = max(min(len(data), self._committed - start), 0)
-        at = 0
+        below = at = 0
+        if start < self._committed:
+            below = min(len(data), self._committed - start)
         for page, low, high in _spans(start, below):
             if page not in self._pages:
                 most = min(_PAGE, self._committed - page * _PAGE)
@@ -238,9 +243,10 @@ class CommittedFile:
             at += high - low
         if len(data) > below:
             at, end = start + below - self._committed, start + len(data) - self._committed
-            self._fresh.extend(bytes(max(at - len(self._fresh), 0)))
-            self._fresh[at:end] = data[below:]
-            if self._digests:
+            if at > len(self._fresh):
+                self._fresh.extend(bytes(at - len(self._fresh)))
+            self._fresh[at:end] = data[below:] if below else data
+            if start < self._prepared:
                 for page, _, _ in _spans(start + below, end - at):
                     self._digests.pop(page, None)
 

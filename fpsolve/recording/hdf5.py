@@ -55,9 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Hdf5Sink"]
 
-# What is reached is on disk within this many seconds, or when it fills this much memory.
+# What is reached is on disk within this many seconds, or when it fills this much memory; earlier as
+# long as nobody waits for the disk.
 _SECONDS = 2.0
-_BYTES = 2**24
+_BYTES, _BYTES_AT_FIRST = 2**24, 2**21
 # It leaves HDF5 when it has so many bytes: what is left at the end, a run has to wait for.
 _LOT = 2**19
 # Of a finished run, what readers would compute from its frames; variables before their dimensions.
@@ -197,7 +198,9 @@ class Hdf5Sink:
 
     def _tick(self) -> None:
         """Commit what has waited for long."""
-        if self._uncommitted >= _BYTES or clock.monotonic() - self._flushed >= _SECONDS:
+        now = clock.monotonic()
+        most = _BYTES if now - self._began >= _SECONDS else _BYTES_AT_FIRST
+        if self._uncommitted >= most or now - self._flushed >= _SECONDS:
             self._flush()
 
     def checkpoint_due(self) -> bool:

@@ -19,12 +19,12 @@ __all__ = ["Stream"]
 
 # What is reached waits for more, for it is cheaper to hand on many times: so many, so many values,
 # or so many seconds.
-_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
+_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**17, 0.5
 # Seconds between looks at what is due.
 _LOOK_EVERY = 0.02
 # Seconds that a lot of times reached at once should take, and after which a signal does not wait
 # for the rest of it.
-_LOT_SECONDS, _PATIENCE = 0.01, 1.0
+_LOT_SECONDS, _PATIENCE = 0.02, 1.0
 
 _Result = TypeVar("_Result")
 
