@@ -2,7 +2,9 @@
 
 import importlib
 import itertools
+import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, NamedTuple
@@ -228,6 +230,28 @@ def test_solves_need_no_types_that_are_not_declared() -> None:
     )
     solve_mckean_vlasov(model, GaussianInitial(1.0, 0.2), [0.0, 0.1], rtol=1e-3)
     assert {kernel: set(kernel.overloads) for kernel in ALL} == before
+
+
+FIRST = """
+from fpsolve import Problem, UniformQuantizer, solve_pde
+from fpsolve.density.piecewise import survey
+from fpsolve.numerics.kernels import adapt, fix_masses, lay, march, measure, place
+levels = UniformQuantizer(2, 1.0)
+problem = Problem(weight_quantizer=levels, input_quantizer=None, learning_rate=0.1)
+solve_pde(problem, [0.0, 0.1], rtol=1e-3)
+for kernel in (march, adapt, place, lay, measure, fix_masses, survey):
+    print(sum(kernel.stats.cache_misses.values()), sum(kernel.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ahead._cores() < 2, reason="needs two cores")
+def test_a_first_solve_compiles_half_of_what_it_needs(tmp_path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", FIRST]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["1 0"] + ["0 1"] * 6
+    assert done.stderr.count("compiling kernels") == 1
 
 
 # --- calls at an address -------------------------------------------------------------------------
