@@ -20,11 +20,11 @@ from fpsolve.recording.groups import Written
 from fpsolve.recording.inspect import objects
 from fpsolve.recording.layout import ONE_PIECE, write_attribute
 
-__all__ = ["Ledger", "check_digest", "write_digest"]
+__all__ = ["REFERENCES", "Ledger", "check_digest", "write_digest"]
 
 _DIGEST = "digest"
 # References between variables and their dimensions: addresses, which a copy of the file changes.
-_REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
+REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
 
 
 class _Known(NamedTuple):
@@ -159,7 +159,7 @@ def _attributes(path: str, node: Any) -> list[Any]:
     names = sorted(
         name
         for name in node.attrs
-        if name not in _REFERENCES and not (name == _DIGEST and path == "/")
+        if name not in REFERENCES and not (name == _DIGEST and path == "/")
     )
     return [[name, _attribute(node, name)] for name in names]
 
