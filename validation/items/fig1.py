@@ -23,6 +23,7 @@ from validation.curves import (
     verdict_on,
 )
 from validation.gates import Gate
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes, is_stacked, key
 
 TITLE = "Fig. 1: densities, STE against PDE"
@@ -38,8 +39,11 @@ def compute(quick: bool = False) -> dict[str, Any]:
     found = {}
     for ridge in (0.0, 1.0):
         case = problem(2, 2.0, bits_x=2, omega_x=2.0, ridge=ridge)
-        curve = learning_curve(
-            case, horizon=120.0, dimension=dimension, runs=runs, seed=SEED, checks=TIMES
+        curve = part(
+            f"λ = {ridge}",
+            lambda case=case: learning_curve(
+                case, horizon=120.0, dimension=dimension, runs=runs, seed=SEED, checks=TIMES
+            ),
         )
         ste = fpsolve.simulate_ste(
             case, TIMES, dimension=dimension, runs=runs, seed=SEED + 1, dense_times=[TIMES[-1]]
