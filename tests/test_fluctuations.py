@@ -151,6 +151,19 @@ def test_simulated_runs_scatter_as_promised() -> None:
         assert np.all(np.abs(simulated - promised) < 4.5 * noise + 0.03 * np.outer(scale, scale))
 
 
+def test_the_promise_is_kept_against_a_tolerance_twenty_times_finer() -> None:
+    grid = UniformQuantizer(2, 2.0)
+    case = Problem(weight_quantizer=grid, input_quantizer=grid, learning_rate=0.04)
+    times = [1.0, 10.0, 50.0, 100.0]
+    found, fine = (fpsolve.fluctuations(case, times, rtol=rtol) for rtol in (1e-2, 5e-4))
+    for name in found.names[:-1]:
+        truth = fine.variance(name)
+        off = np.abs(found.variance(name) - truth) / np.maximum(truth, 1e-2 * truth.max())
+        assert off.max() < 0.01
+        # What was claimed of the error is no less than the error.
+        assert off.max() < found.error + fine.error
+
+
 def test_standard_errors_shrink_with_dimension_and_runs() -> None:
     found = fpsolve.fluctuations(problem(2), [2.0])
     one = found.standard_error("generalization_error", 100, 1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fpsolve import StoreError
+from fpsolve.recording import frames
 from fpsolve.recording.behind import Behind
 from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.growth import Growth
@@ -142,6 +143,26 @@ def test_no_path_is_memory() -> None:
     assert isinstance(sink_for(None), MemorySink)
     sink = MemorySink()
     assert sink_for(sink) is sink
+
+
+def test_many_frames_are_read_in_blocks_and_looked_up_once(tmp_path, monkeypatch) -> None:
+    # Looked up for each block, the places of all times would take the square of their number.
+    looked_up = []
+    monkeypatch.setattr("fpsolve.recording.frames._MOST", 1)
+    for name in ("ragged_shapes", "ragged_meshes"):
+        known = getattr(frames, name)
+        monkeypatch.setattr(frames, name, lambda *a, known=known: looked_up.append(a) or known(*a))
+    sink = Hdf5Sink(tmp_path / "r.h5")
+    sink.open("mckean-vlasov", None, TIMES, {})
+    sink.extend(0, block("mckean-vlasov", 0, 3))
+    sink.close(Ending())
+    stored = sink.frames
+    assert [float(frame["time"]) for frame in stored] == TIMES.tolist()
+    assert len(looked_up) == 2
+    assert [frame["u"].shape for frame in stored[1:]] == [(4, 4), (4, 5)]
+    assert [float(frame["time"]) for frame in stored[::-2]] == TIMES[::-2].tolist()
+    assert len(looked_up) == 2
+    assert stored[1:1] == []
 
 
 def meshed(number: int, count: int, left: list[float]):

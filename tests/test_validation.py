@@ -23,9 +23,9 @@ from validation.gates import Gate, fitted_slope, normal_limit, student_limit
 from validation.mutations import COARSE, MUTATIONS, mutated
 from validation.noticed import RECORD, gate_id, noticed
 from validation.parts import keeping, part
-from validation.report import WORDS, sizes, summary, write_report
+from validation.report import WORDS, own_claims, sizes, summary, write_report
 from validation.runner import run
-from validation.showcase import PICTURES, table_text
+from validation.showcase import PICTURES, claims_text, table_text
 
 ROOT = Path(__file__).parents[1]
 BROWSER = find_browser()
@@ -168,6 +168,15 @@ def test_a_verdict_follows_from_its_answers() -> None:
     scan = [answer("s", 1.0 if tau < 3 else -1.0, 0.0, tau=tau, noise=n) for tau in (1, 2, 3)
             for n in (0.0, 0.1)]  # fmt: skip
     assert judged("x", "x", scan, "").where == "4 of 6 settings: τ: always at 1, 2, never at 3"
+    # Numbers by size; what holds at times is said where something holds always.
+    scan = [answer("s", margin, 0.0, tau=tau, noise=n) for tau, n, margin in
+            ((100, 0, 1.0), (30, 0, -1.0), (30, 1, 1.0), (200, 0, 1.0))]  # fmt: skip
+    told = judged("x", "x", scan, "", off=2.0)
+    assert told.verdict == "holds-under"
+    assert told.where == (
+        "3 of 4 settings: τ: always at 100, 200, at times at 30; σ²: always at 1, at times at 0; "
+        "there, too, a number or a formula is corrected"
+    )
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -187,18 +196,55 @@ def test_no_verdict_is_typed_in(name: str) -> None:
     assert not words & set(VERDICTS)
 
 
+@pytest.mark.parametrize("name", ITEMS)
+def test_every_item_has_a_claim_of_the_paper_or_says_that_there_is_none(name: str) -> None:
+    module = load_item(name)
+    claims = hasattr(module, "claims") or hasattr(module, "ELSEWHERE")
+    assert claims != hasattr(module, "BEYOND")
+    judges = [load_item(item) for item in getattr(module, "ELSEWHERE", {})]
+    assert all(hasattr(judge, "claims") for judge in judges)
+
+
+def test_an_item_shows_claims_that_others_judge_and_where_there_is_none(tmp_path: Path) -> None:
+    def result(name: str, **fields: object) -> Result:
+        return Result(*(name, name, "new", "", {}, [], [], "", "", 0.0, ""), **fields)  # type: ignore[arg-type]
+
+    claim = judged("stays", "It stays.", [Answer("v = 1", 1)], "0.1 %")
+    judge = result("judge", claims=[claim])
+    other = result("other", elsewhere={"judge": ["stays"]})
+    alone = result("alone", beyond="it ends before")
+    everything = [judge, other, alone]
+    assert own_claims(other, everything) == [claim]
+    assert own_claims(alone, everything) == []
+    told = summary(everything, quick=True, seconds=0.0)
+    assert told["items"]["other"]["claims"] == ["stays"]
+    assert [row["id"] for row in told["claims"]] == ["stays"]
+    page = write_report(everything, told, tmp_path).read_text(encoding="utf-8")
+    section = page.split('<section id="other">')[1].split("</section>")[0]
+    assert "It stays." in section
+    assert "no claim of the paper: it ends before" in page
+    assert "no claim of the paper: alone | – | it ends before" in claims_text(told)
+    # A claim that the other item does not judge is an error, not a gap.
+    other.elsewhere = {"judge": ["stays", "moves"]}
+    with pytest.raises(ValueError, match="moves"):
+        own_claims(other, everything)
+    # Without that item the page says who would judge.
+    page = write_report([other], summary([other], quick=True, seconds=0.0), tmp_path)
+    assert "Its claims are judged by judge" in page.read_text(encoding="utf-8")
+
+
 def test_summary_lists_claims_and_power(results: list[Result]) -> None:
     claim = judged("plateau", "It stays.", [Answer("v = 1", 1)], "0.1 %")
     given = Result(
         *("x", "x", "new", "", {}, [], [], "", "", 0.0, ""), claims=[claim], power={"kappa": 0.01}
     )
     told = summary([*results, given], quick=True, seconds=0.0)
-    assert told["claims"] == [
+    assert [row for row in told["claims"] if row["id"] == "plateau"] == [
         {
             "id": "plateau",
             "claim": "It stays.",
             "verdict": "holds",
-            "where": "1 of 1 settings",
+            "where": "1 of 1 setting",
             "evidence": "0.1 %",
         }
     ]

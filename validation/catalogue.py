@@ -19,7 +19,7 @@ import fpsolve
 from validation.claims import Claim
 from validation.gates import Gate, Table
 from validation.parts import keeping, plain
-from validation.pictures import stacked, svg_text
+from validation.pictures import NARROW, stacked, svg_text
 
 __all__ = ["ITEMS", "Result", "input_hash", "load_item", "work_out"]
 
@@ -68,7 +68,11 @@ PACKAGE = Path(fpsolve.__file__).parent
 
 @dataclass
 class Result:
-    """What became of one item: its numbers, verdicts and picture."""
+    """What became of one item: its numbers, verdicts and picture.
+
+    Claims of the paper that it is about and that another item judges are named in `elsewhere`, by
+    that item; `beyond` says why there is none, where there is none.
+    """
 
     name: str
     title: str
@@ -86,6 +90,8 @@ class Result:
     power: dict[str, float] = field(default_factory=dict)
     skipped: str = ""
     narrow: str = ""
+    elsewhere: dict[str, list[str]] = field(default_factory=dict)
+    beyond: str = ""
     cached: bool = field(default=False, compare=False)
 
     @property
@@ -158,6 +164,8 @@ def work_out(
         headline="",
         seconds=math.nan,
         key=input_hash(name, quick, variant),
+        elsewhere={item: list(ids) for item, ids in getattr(module, "ELSEWHERE", {}).items()},
+        beyond=getattr(module, "BEYOND", ""),
     )
     result.skipped = module.skip() if hasattr(module, "skip") else ""
     if result.skipped:
@@ -175,7 +183,7 @@ def work_out(
         if draw and hasattr(module, "visualize"):
             figure = module.visualize(result.data)
             result.picture = svg_text(figure, name)
-            if len(figure.axes) > 1:
+            if figure.get_figwidth() > NARROW:
                 with stacked():
                     result.narrow = svg_text(module.visualize(result.data), f"{name}-narrow")
     except Exception:  # An item that fails must not take the report with it.

@@ -6,6 +6,7 @@ answer is yes, no, or too close to tell; the verdict follows from all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,19 +83,19 @@ def judged(
     """
     yes = [a for a in answers if a.sign > 0]
     no = [a for a in answers if a.sign < 0]
-    count = f"{len(yes)} of {len(answers)} settings"
+    settings = f"{len(answers)} setting{'s' if len(answers) > 1 else ''}"
+    count = f"{len(yes)} of {settings}"
     if not yes and not no:
         return Claim(name, claim, VERDICTS[4], "nowhere decidable", evidence)
     if not yes:
         close = len(answers) - len(no)
         left = f"; {close} too close to tell" if close else ""
-        return Claim(
-            name, claim, VERDICTS[3], f"at none of {len(answers)} settings{left}", evidence
-        )
+        return Claim(name, claim, VERDICTS[3], f"at none of {settings}{left}", evidence)
     if no:
         told = _by_factor(answers) if any(a.factors for a in answers) else ""
         told = told or _listed([a.setting for a in yes])
-        return Claim(name, claim, VERDICTS[1], f"{count}: {told}", evidence)
+        right = "; there, too, a number or a formula is corrected" if off > 1 else ""
+        return Claim(name, claim, VERDICTS[1], f"{count}: {told}{right}", evidence)
     which = VERDICTS[2] if off > 1 else VERDICTS[0]
     return Claim(name, claim, which, f"{count}", evidence)
 
@@ -108,13 +109,22 @@ def _by_factor(answers: Sequence[Answer]) -> str:
             value = dict(a.factors).get(factor)
             if value is not None and a.sign:
                 signs.setdefault(value, set()).add(a.sign)
-        always = [v for v, found in signs.items() if found == {1}]
-        never = [v for v, found in signs.items() if found == {-1}]
-        told = [f"always at {', '.join(always)}"] if always else []
-        told += [f"never at {', '.join(never)}"] if never else []
-        if told:
-            parts.append(f"{factor}: {', '.join(told)}")
+        kinds = {"always": {1}, "never": {-1}, "at times": {1, -1}}
+        told = {
+            kind: ", ".join(sorted((v for v, s in signs.items() if s == which), key=_order))
+            for kind, which in kinds.items()
+        }
+        if told["always"] or told["never"]:
+            parts.append(f"{factor}: " + ", ".join(f"{k} at {v}" for k, v in told.items() if v))
     return "; ".join(parts)
+
+
+def _order(value: str) -> tuple[float, str]:
+    """Numbers by size, then words as they are."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return math.inf, value
 
 
 def _listed(settings: Sequence[str]) -> str:

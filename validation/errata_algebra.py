@@ -10,7 +10,7 @@ __all__ = ["algebra_table"]
 _ROWS = (
     (
         "Assumptions IV.2(3), III.1(3)",
-        "E Σ_i (w*_i)⁴ + (w⁰_i)⁴ ≤ C",
+        "E Σ (w*)⁴ + (w⁰)⁴ ≤ C, over the coordinates",
         "≤ C d",
         "the remark below IV.2: coordinates are O_d(1), so that a sum of d fourth powers is O(d)",
     ),
@@ -22,13 +22,13 @@ _ROWS = (
     ),
     (
         "§ V-B",
-        "E‖E_tΨ^{t+1} − Ψ^t − F/d‖ ≤ C d^(−2/3)",
+        "E‖E_{t}Ψ^{t+1} − Ψ^{t} − F/d‖ ≤ C d^(−2/3)",
         "C d^(−3/2)",
         "Eq. (13) of Lemma IV.2; d^(−2/3) summed over d·T steps would not vanish",
     ),
     (
         "Eq. (15)",
-        "E_t m^{t+1} − m^t + (η/d) F₁ = 0",
+        "E_{t}m^{t+1} − m^{t} + (η/d) F₁ = 0",
         "− F₁/d",
         "Eq. (25), where F₁ has its sign and its η already",
     ),
@@ -57,6 +57,12 @@ _ROWS = (
         "Eq. (24)'s next line has ρ: E(w*·x/√d)² = ρ",
     ),
     (
+        "§ V-D, fixed points",
+        "2sκΔ/c",
+        "2s(S + λ)Δ",
+        "the definition of c beside it: κ/c = (S + λ)/ρ, the same at ρ = 1 alone",
+    ),
+    (
         "§ V-D",
         "s = √(q − m²)",
         "√(q − m²/ρ)",
@@ -64,8 +70,9 @@ _ROWS = (
     ),
     (
         "Def. V.2 and VI.2",
-        "v_i* ≤ c ≤ v_i*+1 names a unique i*; c = (1−p)v_i* + p v_i*",
-        "< on one side; p v_i*+1",
+        "v_{i*} ≤ c ≤ v_{i*+1} (VI.2) or < on both sides (V.2), a unique i*; "
+        "c = (1−p)v_{i*} + p v_{i*}",
+        "< on one side; p v_{i*+1}",
         "c = v_k satisfies both i* = k and k − 1; the same line goes on “= −ω + Δ(i* + p)”",
     ),
     (

@@ -12,12 +12,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 __all__ = [
     "COLORS",
     "GRAY",
     "INK",
+    "NARROW",
     "STYLE",
     "grid_of_axes",
     "half_power",
@@ -34,6 +35,9 @@ INK = "#010203"
 GRAY = "#808080"
 # After Wong (2011), told apart by colour-blind readers; bright enough on dark pages.
 COLORS = ("#2b8cd6", "#e0691f", "#0fa37f", "#cc79a7", "#d19a00", "#7d6fd6", "#808080")
+
+# Width of a figure for narrow screens, in inches.
+NARROW = 4.6
 
 _STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
 
@@ -76,7 +80,7 @@ def grid_of_axes(
     mpl.rcParams.update(STYLE)
     if is_stacked():
         count = rows * columns
-        figure = Figure(figsize=(4.6, count * max(height, 3.0)), layout="constrained")
+        figure = Figure(figsize=(NARROW, count * max(height, 3.0)), layout="constrained")
         return figure, figure.subplots(count, 1, squeeze=False, **options).reshape(rows, columns)
     figure = Figure(figsize=(width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -134,7 +138,14 @@ def _round_numbers(low: float, high: float) -> list[float]:
         found = inside
         if len(found) >= 4:
             break
-    return found
+    # Between neighbours of these lists equal steps serve as well.
+    return found if len(found) > 2 else _equal_steps(low, high)
+
+
+def _equal_steps(low: float, high: float) -> list[float]:
+    """Return numbers at equal, round steps between two."""
+    steps = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(f"{t:.12g}") for t in steps if low <= t <= high]
 
 
 def svg_text(figure: Figure, name: str) -> str:

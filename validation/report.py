@@ -15,10 +15,11 @@ from typing import Any, TypeGuard
 
 import fpsolve
 from validation.catalogue import Result, load_item
+from validation.claims import Claim
 from validation.gates import FALSE_ALARM, Gate, Table
 from validation.noticed import noticed
 
-__all__ = ["summary", "write_report"]
+__all__ = ["own_claims", "summary", "write_report"]
 
 HERE = Path(__file__).parent
 KINDS = {
@@ -62,6 +63,8 @@ def summary(results: list[Result], *, quick: bool, seconds: float) -> dict[str, 
                 "inputs": result.key,
                 "error": result.error,
                 "skipped": result.skipped,
+                "claims": [claim.id for claim in own_claims(result, results)],
+                "beyond": result.beyond,
                 "sizes": sizes(result.data),
                 "seeds": seeds(result.data),
                 "gates": [
@@ -167,7 +170,7 @@ def _page(results: list[Result], told: dict[str, Any]) -> str:
         chosen = [result for result in results if result.kind == kind]
         if chosen:
             parts.append(f"<h2>{heading}</h2>")
-            parts += [_item(result) for result in chosen]
+            parts += [_item(result, results) for result in chosen]
     parts.append(f"</main><script>{script}</script></body></html>")
     return "\n".join(parts)
 
@@ -181,7 +184,7 @@ def _head(results: list[Result], told: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
     rows: list[list[object]] = [
         [
-            _Cell(f'<a href="#{r.name}">{escape(r.title)}</a>', r.title),
+            _Cell(f'<a href="#{r.name}">{_text(r.title)}</a>', r.title),
             _Cell('<span class="badge partly">skipped</span>', "skipped")
             if r.skipped
             else _badge(r.holds),
@@ -248,18 +251,52 @@ def _claims(results: list[Result], told: dict[str, Any]) -> str:
     rows = _claim_rows(_by_weight(results))
     if not rows:
         return ""
-    table = Table("Claims", ["the paper's claim", "verdict", "where", "evidence"], rows)
+    rows += [row for result in results for row in _beyond(result, linked=True)]
+    table = Table("Claims", _CLAIM_HEADS, rows)
     seen = ", ".join(f"{name} {100 * value:.2g} %" for name, value in told["power"].items())
     power = f"<p>Smallest error that the pooled test would have seen: {escape(seen)}.</p>"
     return "<h2>Claims of the paper</h2>" + _table(table, stacks=True) + (power if seen else "")
 
 
-def _own_claims(result: Result) -> str:
-    """The claims that one item decides, above its gates."""
-    if not result.claims:
-        return ""
-    heads = ["the paper's claim", "verdict", "where", "evidence"]
-    return _table(Table("Claims", heads, _claim_rows([result])), stacks=True)
+_CLAIM_HEADS = ["the paper's claim", "verdict", "where", "evidence"]
+
+
+def own_claims(result: Result, results: list[Result]) -> list[Claim]:
+    """Return the claims that an item is about: its own, and those that other items judge.
+
+    Raises
+    ------
+    ValueError
+        If an item that was worked out does not judge a claim it is said to.
+    """
+    found = list(result.claims)
+    by_name = {r.name: r for r in results if not r.error and not r.skipped}
+    for item, ids in result.elsewhere.items():
+        judged = {claim.id: claim for claim in by_name[item].claims} if item in by_name else None
+        if judged is not None and not set(ids) <= set(judged):
+            raise ValueError(f"{item} does not judge {', '.join(set(ids) - set(judged))}")
+        found += [judged[name] for name in ids] if judged is not None else []
+    return found
+
+
+def _own_claims(result: Result, results: list[Result]) -> str:
+    """The claims that one item is about, above its gates, or why there is none."""
+    rows = [*_rows_of(own_claims(result, results)), *_beyond(result)]
+    present = {r.name for r in results}
+    away = [item for item in result.elsewhere if item not in present]
+    told = f"<p>Its claims are judged by {escape(', '.join(away))}.</p>" if away else ""
+    return told + (_table(Table("Claims", _CLAIM_HEADS, rows), stacks=True) if rows else "")
+
+
+def _beyond(result: Result, *, linked: bool = False) -> list[list[object]]:
+    """The row of an item of which the paper claims nothing, none of others."""
+    if not result.beyond:
+        return []
+    text = f"no claim of the paper: {result.beyond}"
+    if not linked:
+        return [[text, _Cell(_NOTHING, _NOTHING), _NOTHING, result.headline]]
+    link = f'no claim of the paper: <a href="#{result.name}">{_text(result.title)}</a>'
+    return [[_Cell(link, text), _Cell(_NOTHING, _NOTHING), _NOTHING, result.beyond]]
 
 
 def _by_weight(results: list[Result]) -> list[Result]:
@@ -268,11 +305,11 @@ def _by_weight(results: list[Result]) -> list[Result]:
 
 
 def _claim_rows(results: list[Result]) -> list[list[object]]:
-    return [
-        [c.claim, _Cell(_verdict(c.verdict), c.verdict), c.where, c.evidence]
-        for result in results
-        for c in result.claims
-    ]
+    return _rows_of([claim for result in results for claim in result.claims])
+
+
+def _rows_of(claims: list[Claim]) -> list[list[object]]:
+    return [[c.claim, _Cell(_verdict(c.verdict), c.verdict), c.where, c.evidence] for c in claims]
 
 
 def _verdict(name: str) -> str:
@@ -280,7 +317,7 @@ def _verdict(name: str) -> str:
     return f'<span class="badge {kind}">{escape(name)}</span>'
 
 
-def _item(result: Result) -> str:
+def _item(result: Result, results: list[Result]) -> str:
     lead, _, rest = result.text.partition("\n\n")
     paragraphs = "".join(
         f"<p>{_text(' '.join(p.split()))}</p>" for p in [lead, *rest.split("\n\n")] if p
@@ -293,12 +330,12 @@ def _item(result: Result) -> str:
     listed = f"; seeds {', '.join(map(str, used))}" if used else ""
     if result.skipped:
         return (
-            f'<section id="{result.name}"><h3>{escape(result.title)}</h3>{paragraphs}'
+            f'<section id="{result.name}"><h3>{_text(result.title)}</h3>{paragraphs}'
             f"<p>Skipped: {escape(result.skipped)}.</p></section>"
         )
     return (
-        f'<section id="{result.name}"><h3>{_badge(result.holds).html} {escape(result.title)}</h3>'
-        f"{paragraphs}{error}{picture}{_own_claims(result)}{_gates(result)}"
+        f'<section id="{result.name}"><h3>{_badge(result.holds).html} {_text(result.title)}</h3>'
+        f"{paragraphs}{error}{picture}{_own_claims(result, results)}{_gates(result)}"
         + "".join(_table(table) for table in result.tables)
         + f'<p class="fine"><code>python -m validation --only {result.name}</code>; '
         f"{result.seconds:.1f} s{listed}.</p></section>"
@@ -324,18 +361,28 @@ def _gates(result: Result) -> str:
     rows: list[list[object]] = [
         [
             *(_badge(g.holds), g.name, g.value, _bounds(g), g.seen),
-            "–" if math.isnan(g.relative) else f"{100 * g.relative:.2g} %",
+            _share(g.relative),
             ", ".join(noticed(result.name, g)) or "–",
             g.reason,
         ]
         for g in result.gates
     ]
     heads = ["verdict", "measured", "value", "allowed", "sees", "relative", "noticed", "why"]
-    return _table(Table("Gates", heads, rows))
+    return _table(Table("Gates", heads, rows), stacks=True)
+
+
+def _share(relative: float) -> str:
+    if math.isnan(relative):
+        return _NOTHING
+    return f"{100 * relative:.2g} %" if relative < 1 else "over 100 %"
 
 
 def _bounds(gate: Gate) -> str:
     low, high = _number(gate.low), _number(gate.high)
+    if low == high:
+        # Bounds that differ in no digit shown.
+        half = 0.5 * (gate.high - gate.low)
+        return f"{_number(0.5 * (gate.low + gate.high))} ± {half:.2g}".replace("-", "−")
     if math.isinf(gate.low):
         return f"≤ {high}"
     return f"≥ {low}" if math.isinf(gate.high) else f"{low} … {high}"
@@ -370,19 +417,28 @@ def _number(value: float) -> str:
 
 
 def _table(table: Table, *, stacks: bool = False) -> str:
-    """A sortable table; one that `stacks` has its cells below each other on narrow screens."""
+    """A sortable table; one that `stacks` has its cells below each other on narrow screens.
+
+    So does, whatever it says, one with texts in several columns.
+    """
+    long = [any(len(str(row[i])) > _SHORT for row in table.rows if not _is_number(row[i]))
+            for i in range(len(table.columns))]  # fmt: skip
+    stacks = stacks or sum(long) > 1
     # A heading stands over its numbers.
     numeric = [any(_is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
     head = "".join(
         f'<th scope="col" aria-sort="none"{" class=number" if right else ""}>'
-        f'<button type="button">{escape(c)}</button></th>'
+        f'<button type="button">{_text(c)}</button></th>'
         for c, right in zip(table.columns, numeric, strict=True)
     )
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
+    # Below each other, all cells but the first two say what they are.
+    labels = ["", "", *table.columns[2:]] if stacks else [""] * len(table.columns)
+    body = "".join("<tr>" + "".join(map(_cell, row, labels)) + "</tr>" for row in table.rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-        f"<table{' class=stacks' if stacks else ''}>"
-        f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<table class="{table.title.lower() if table.title in _NAMED else "other"}'
+        f'{" stacks" if stacks else ""}">'
+        f"<caption><span>{_text(table.title)}</span></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -390,10 +446,23 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, label: str) -> str:
+    """A cell; one with a label shows it on narrow screens, where no heading stands above it."""
+    named = f' data-label="{escape(label)}"' if label else ""
     if isinstance(value, _Cell):
-        return f'<td data-order="{escape(str(value.order))}">{value.html}</td>'
+        empty = ' class="none"' if value.html == _NOTHING else ""
+        return f'<td{named}{empty} data-order="{escape(str(value.order))}">{value.html}</td>'
+    if value == _NOTHING or (_is_number(value) and math.isnan(value)):
+        return f'<td{named} class="short none" data-order="">{_NOTHING}</td>'
     if not _is_number(value):
-        return f"<td>{_text(str(value))}</td>"
+        text = str(value)
+        short = ' class="short"' if len(text) <= _SHORT else ""
+        return f"<td{named}{short}>{_text(text)}</td>"
     shown = str(value) if isinstance(value, int) else _number(value)
-    return f'<td class="number" data-order="{value!r}">{shown}</td>'
+    return f'<td{named} class="number" data-order="{value!r}">{shown}</td>'
+
+
+# Tables that are laid out by name.
+_NAMED = ("Claims", "Gates")
+# Letters of a cell that stands beside others where tables stack; what stands for none.
+_SHORT, _NOTHING = 20, "–"

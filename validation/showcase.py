@@ -83,6 +83,11 @@ def claims_text(told: dict[str, Any]) -> str:
         f"| {_cell(c['claim'])} | {c['verdict']}, {_cell(c['where'])} | {_cell(c['evidence'])} |"
         for c in told["claims"]
     ]
+    rows += [
+        f"| no claim of the paper: {_cell(item['title'])} | – | {_cell(item['beyond'])} |"
+        for item in told["items"].values()
+        if item["beyond"]
+    ]
     lines = ["| the paper's claim | verdict | evidence |", "|---|---|---|", *rows, ""]
     if told["power"]:
         seen = ", ".join(f"{100 * value:.2g} % in {name}" for name, value in told["power"].items())

@@ -19,7 +19,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Line", "Records", "Steps", "march_adjoint", "march_density"]
+from fpsolve.numerics.rows import add_rows, set_rows, set_three_rows
+
+__all__ = ["Line", "Records", "Steps", "march_adjoint", "march_density", "product"]
 
 Array = NDArray[np.float64]
 
@@ -104,15 +106,6 @@ def _rates(
 
 
 @njit(cache=True, nogil=True)
-def _curvature(values: Array, density: Array, delta: Array, scale: float, total: Array) -> None:
-    """Add scale·∫ φ'' μ dw of every column of `values` (N, F) to `total`, weakly: −ΣΔφ Δμ/δ."""
-    for i in range(delta.size):
-        slope = -scale * (density[i + 1] - density[i]) / delta[i]
-        for f in range(total.size):
-            total[f] += slope * (values[i + 1, f] - values[i, f])
-
-
-@njit(cache=True, nogil=True)
 def march_density(mass: Array, line: Line, steps: Steps, offset: float) -> None:
     """March cell masses from mass[0] on, filling mass[1:] and the diffusivity of every step.
 
@@ -123,7 +116,7 @@ def march_density(mass: Array, line: Line, steps: Steps, offset: float) -> None:
     sizes, rate, unit, implicit, diffusivity = steps
     count, cells = drift.shape[0], widths.size
     right, left = np.empty(cells - 1), np.empty(cells - 1)
-    diagonal, rhs = np.empty(cells), np.empty(cells)
+    factors, rhs, inverse = np.empty(cells), np.empty(cells), 1.0 / widths
     before, gap = 0.0, 0.0
     for n in range(sizes.size):
         h, theta = sizes[n], implicit[n]
@@ -136,88 +129,88 @@ def march_density(mass: Array, line: Line, steps: Steps, offset: float) -> None:
         for k in range(count):
             _rates(drift[k], rate[n], delta, sigma2[k] * diffusivity[n], right, left)
             old, new = mass[n, k], mass[n + 1, k]
-            for i in range(cells):
-                rhs[i] = old[i]
-                diagonal[i] = 1.0
             for i in range(cells - 1):
-                flux = right[i] * old[i] / widths[i] - left[i] * old[i + 1] / widths[i + 1]
-                rhs[i] -= (1.0 - theta) * h * flux
-                rhs[i + 1] += (1.0 - theta) * h * flux
-                diagonal[i] += theta * h * right[i] / widths[i]
-                diagonal[i + 1] += theta * h * left[i] / widths[i + 1]
+                right[i] *= h * inverse[i]
+                left[i] *= h * inverse[i + 1]
             # Columns are diagonally dominant: elimination needs no pivots.
-            for i in range(1, cells):
-                factor = theta * h * right[i - 1] / widths[i - 1] / diagonal[i - 1]
-                diagonal[i] -= factor * theta * h * left[i - 1] / widths[i]
-                rhs[i] += factor * rhs[i - 1]
-            new[cells - 1] = rhs[cells - 1] / diagonal[cells - 1]
+            come, gone, kept, above = 0.0, 0.0, 1.0, 0.0
+            for i in range(cells):
+                # What enters from below and what leaves, explicitly and implicitly.
+                up = right[i] if i < cells - 1 else 0.0
+                down = left[i - 1] if i > 0 else 0.0
+                back = left[i] * old[i + 1] if i < cells - 1 else 0.0
+                known = old[i] + (1.0 - theta) * (come + back - (up + down) * old[i])
+                factor = theta * gone * kept
+                kept = 1.0 / (1.0 + theta * (up + down) - factor * theta * down)
+                rhs[i] = (known + theta * gone * above) * kept
+                above = rhs[i]
+                factors[i] = theta * kept
+                come, gone = up * old[i], up
+            new[cells - 1] = rhs[cells - 1]
             for i in range(cells - 2, -1, -1):
-                known = theta * h * left[i] / widths[i + 1] * new[i + 1]
-                new[i] = (rhs[i] + known) / diagonal[i]
+                new[i] = rhs[i] + factors[i] * left[i] * new[i + 1]
 
 
 @njit(cache=True, nogil=True)
-def _solve_columns(
-    right: Array, left: Array, widths: Array, h: float, diagonal: Array, columns: Array
+def _means(
+    density: Array, line: Line, k: int, rate: float, before: Array, after: Array, forms: Array
 ) -> None:
-    """Solve (1 − hL) x = columns in place, L the generator of the class; columns (N, F)."""
-    cells, count = columns.shape
-    for i in range(cells):
-        diagonal[i] = 1.0
-    for i in range(cells - 1):
-        diagonal[i] += h * right[i] / widths[i]
-        diagonal[i + 1] += h * left[i] / widths[i + 1]
-    for i in range(1, cells):
-        factor = h * left[i - 1] / widths[i] / diagonal[i - 1]
-        diagonal[i] -= factor * h * right[i - 1] / widths[i - 1]
-        for f in range(count):
-            columns[i, f] += factor * columns[i - 1, f]
-    for f in range(count):
-        columns[cells - 1, f] /= diagonal[cells - 1]
-    for i in range(cells - 2, -1, -1):
-        upper = h * right[i] / widths[i]
-        inverse = 1.0 / diagonal[i]
-        for f in range(count):
-            columns[i, f] = (columns[i, f] + upper * columns[i + 1, f]) * inverse
+    """Fill the rows of `forms`, whose products with φ are what `Records` holds, of class k.
 
-
-@njit(cache=True, nogil=True)
-def _explicit(phi: Array, right: Array, left: Array, widths: Array, h: float, out: Array) -> None:
-    """Fill the first columns of `out` with (1 + hL) φ; φ (N, F), out (N, F + 1)."""
-    cells, count = phi.shape
-    for i in range(cells):
-        up = h * right[i] / widths[i] if i < cells - 1 else 0.0
-        down = h * left[i - 1] / widths[i] if i > 0 else 0.0
-        above, below = min(i + 1, cells - 1), max(i - 1, 0)
-        for f in range(count):
-            here = phi[i, f]
-            out[i, f] = here + up * (phi[above, f] - here) - down * (here - phi[below, f])
-
-
-@njit(cache=True, nogil=True)
-def _record(
-    now: Array,
-    density: Array,
-    widths: Array,
-    delta: Array,
-    kick: Array,
-    error_form: Array,
-    scale: float,
-    first: Array,
-    mean: Array,
-) -> None:
-    """Add scale·∫ φ'(Sψ − κw*) μ to `first` and scale·∫ φ ℓ μ to `mean`; φ = now (N, F)."""
-    cells, count = now.shape[0], first.size
-    for i in range(cells):
-        part = scale * density[i] * widths[i] * error_form[i]
-        for f in range(count):
-            mean[f] += part * now[i, f]
-    for i in range(cells - 1):
+    ∫ φ'' μ is meant weakly, −ΣΔφ Δμ/δ; μ is the mean of the masses `before` and `after`.
+    """
+    widths, delta, kick = line.widths, line.delta, line.kick
+    for i in range(widths.size):
+        density[i] = 0.5 * line.weights[k] * (before[i] + after[i]) / widths[i]
+        forms[0, i] = 0.0
+        forms[1, i] = 0.0
+        forms[2, i] = density[i] * widths[i] * line.error_form[k, i]
+    for i in range(delta.size):
         # Half of either cell, over the distance of the centres.
-        flow = widths[i] * density[i] * kick[i] + widths[i + 1] * density[i + 1] * kick[i + 1]
-        part = 0.5 * scale * flow / delta[i]
+        flow = widths[i] * density[i] * kick[k, i]
+        flow += widths[i + 1] * density[i + 1] * kick[k, i + 1]
+        flow *= 0.5 * rate / delta[i]
+        slope = line.sigma2[k] * (density[i + 1] - density[i]) / delta[i]
+        forms[0, i + 1] += flow
+        forms[0, i] -= flow
+        forms[1, i + 1] -= slope
+        forms[1, i] += slope
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(phi: Array, moves: Array, theta: float, columns: Array, direction: Array) -> None:
+    """Solve (1 − θhL) x = (1 + (1 − θ)hL) φ for `columns` (N, F), and = `direction` in place.
+
+    `moves` (3, N): what hL moves from a cell to the next and to the last one; room for a diagonal.
+    """
+    right, left, inverse = moves
+    cells, count = phi.shape
+    explicit = 1.0 - theta
+    weights = np.empty(3)
+    for i in range(cells):
+        below = max(i - 1, 0)
+        factor = theta * left[i] * inverse[below] if i > 0 else 0.0
+        gone = theta * right[below] if i > 0 else 0.0
+        inverse[i] = 1.0 / (1.0 + theta * (right[i] + left[i]) - factor * gone)
+        weights[0], weights[2] = explicit * left[i], explicit * right[i]
+        weights[1] = 1.0 - weights[0] - weights[2]
+        # At an end the weight beside it is 0.
+        first, last = 1 if i == 0 else 0, 2 if i == cells - 1 else 3
+        at = i * count
+        set_rows(
+            columns, at, weights, first, phi, at + (first - 1) * count, count, last - first, count
+        )
+        if i > 0:
+            direction[i] += factor * direction[below]
+            weights[0] = factor
+            add_rows(columns, at, weights, 0, columns, at - count, count, 1, count)
+    for i in range(cells - 1, -1, -1):
+        above, up = min(i + 1, cells - 1), theta * right[i]
+        if i < cells - 1:
+            direction[i] += up * direction[above]
+        direction[i] *= inverse[i]
         for f in range(count):
-            first[f] += part * (now[i + 1, f] - now[i, f])
+            columns[i, f] = (columns[i, f] + up * columns[above, f]) * inverse[i]
 
 
 @njit(cache=True, nogil=True)
@@ -227,49 +220,57 @@ def march_adjoint(phi: Array, mass: Array, line: Line, steps: Steps, records: Re
     `phi` (K, N, F) are functionals at the last time, overwritten by those at the first; `mass` and
     the diffusivities are those that `march_density` has found.
     """
-    widths, delta, drift, error_form, kick, weights, sigma2 = line
-    sizes, rate, units, implicit, diffusivity = steps
-    first, curvature, mean = records
+    widths = line.widths
     count, cells, functionals = phi.shape
-    right, left = np.empty(cells - 1), np.empty(cells - 1)
-    diagonal = np.empty(cells)
-    # The last column of a class is ℓ, the direction of the rank-one term.
-    columns = np.empty((count, cells, functionals + 1))
-    density = np.empty((count, cells))
-    before, after = np.empty(functionals), np.empty(functionals + 1)
-    for n in range(sizes.size - 1, -1, -1):
-        h, theta, unit = sizes[n], implicit[n], units[n]
-        before[:] = 0.0
-        after[:] = 0.0
+    moves, density = np.zeros((3, cells)), np.empty(cells)
+    columns, forms = np.zeros_like(phi), np.empty((3, cells))
+    # The direction of the rank-one term.
+    direction = np.empty((count, cells))
+    # Means of one class, of all before and after the step, and of the direction.
+    part, old = np.empty((3, functionals)), np.empty((3, functionals))
+    new, along, share = np.empty((3, functionals)), np.empty(3), np.empty(functionals)
+    for n in range(steps.size.size - 1, -1, -1):
+        h, theta, rate = steps.size[n], steps.implicit[n], steps.rate[n]
+        old[:] = 0.0
+        new[:] = 0.0
+        along[:] = 0.0
+        for k in range(count):
+            _means(density, line, k, rate, mass[n, k], mass[n + 1, k], forms)
+            right, left, _ = moves
+            diffusivity = line.sigma2[k] * steps.diffusivity[n]
+            _rates(line.drift[k], rate, line.delta, diffusivity, right, left)
+            # From the faces to the cells that are left through them.
+            left[1:] = h * left[:-1] / widths[1:]
+            right[:-1] = h * right[:-1] / widths[:-1]
+            right[cells - 1], left[0] = 0.0, 0.0
+            direction[k] = line.error_form[k]
+            _eliminate(phi[k], moves, theta, columns[k], direction[k])
+            for values, total in ((phi[k], old), (columns[k], new)):
+                own, size = (0, functionals), functionals
+                set_three_rows(part, own, forms, (0, cells), values, 0, size, cells, size)
+                total += part
+            for j in range(3):
+                along[j] += np.dot(forms[j], direction[k])
+        # φ is the solution plus `share` of the direction, by ∂D/∂ε_g E φ'' of both times.
+        unit = steps.unit[n] * h
+        share[:] = (1.0 - theta) * old[1] + theta * new[1]
+        share *= unit / (1.0 - unit * theta * along[1])
         for k in range(count):
             for i in range(cells):
-                density[k, i] = 0.5 * (mass[n, k, i] + mass[n + 1, k, i]) / widths[i]
-            _curvature(phi[k], density[k], delta, weights[k] * sigma2[k] * unit, before)
-        for k in range(count):
-            _rates(drift[k], rate[n], delta, sigma2[k] * diffusivity[n], right, left)
-            _explicit(phi[k], right, left, widths, (1.0 - theta) * h, columns[k])
-            for i in range(cells):
-                part = (1.0 - theta) * h * error_form[k, i]
                 for f in range(functionals):
-                    columns[k, i, f] += part * before[f]
-                columns[k, i, functionals] = theta * h * error_form[k, i]
-            _solve_columns(right, left, widths, theta * h, diagonal, columns[k])
-            _curvature(columns[k], density[k], delta, weights[k] * sigma2[k] * unit, after)
-        share = after / (1.0 - after[functionals])
-        first[n] = 0.0
-        curvature[n] = 0.0
-        mean[n] = 0.0
-        for k in range(count):
-            for i in range(cells):
-                for f in range(functionals):
-                    new = columns[k, i, f] + share[f] * columns[k, i, functionals]
-                    columns[k, i, f] = 0.5 * (new + phi[k, i, f])
-                    phi[k, i, f] = new
-            now = columns[k]
-            _curvature(now, density[k], delta, weights[k] * sigma2[k], curvature[n])
-            scale = weights[k]
-            _record(
-                now, density[k], widths, delta, kick[k], error_form[k], scale, first[n], mean[n]
-            )
-        for f in range(functionals):
-            first[n, f] *= rate[n]
+                    phi[k, i, f] = columns[k, i, f] + share[f] * direction[k, i]
+        for row, j in ((records.first, 0), (records.curvature, 1), (records.mean, 2)):
+            row[n] = 0.5 * (old[j] + new[j] + along[j] * share)
+
+
+@njit(cache=True, nogil=True)
+def product(left: Array, right: Array, out: Array) -> None:
+    """Fill `out` (A, B) with left (A, M) times right (M, B), both C-contiguous, by one thread.
+
+    The threads of a linear-algebra library wait for each other where processors are busy, many
+    times as long as a product of this size takes.
+    """
+    rows, inner = left.shape
+    columns = right.shape[1]
+    for i in range(rows):
+        set_rows(out, i * columns, left, i * inner, right, 0, columns, inner, columns)

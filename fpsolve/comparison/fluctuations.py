@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from fpsolve.comparison.fluctuation_kernel import Line, Records, Steps, march_adjoint, march_density
+from fpsolve.comparison.fluctuation_kernel import (
+    Line,
+    Records,
+    Steps,
+    march_adjoint,
+    march_density,
+    product,
+)
 from fpsolve.density.solve import solve_pde
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.problem.checks import finite
@@ -28,7 +35,9 @@ Array = NDArray[np.float64]
 _NAMES = ("m", "q", "m_psi", "q_psi", "r_psi", "generalization_error", "spread")
 _MOST_CELLS = 20_000
 # Cells in a bin, and growth of cells and of steps with the distance to where they are smallest.
-_PER_BIN, _GROWTH, _STEP_GROWTH = 8, 0.4, 0.2
+_PER_BIN, _GROWTH, _STEP_GROWTH = 8, 0.4, 0.4
+# Two meshes tell an error of second order where one is finer by this many halvings at least.
+_APART = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +134,8 @@ def fluctuations(problem: Problem, times: ArrayLike, *, rtol: float = 1e-2) -> F
     times : array_like, shape (T,)
         Times τ ≥ 0, strictly increasing (dimensionless).
     rtol : float, default 1e-2
-        Relative accuracy of the variances: meshes are refined until a finer one changes them
-        by less than six times that, and what is returned is extrapolated from the two.
+        Relative accuracy of the variances: what is returned is extrapolated from two meshes,
+        which are refined until that adds less than twice as much.
 
     Returns
     -------
@@ -215,17 +224,20 @@ def fluctuations_about(
             time=float(times[-1]),
             step=0.0,
         )
-    coarse, error = _solve(problem, solved, 0, residual), np.inf
-    while coarse.cells < most_cells:
-        fine = _solve(problem, solved, coarse.level + 1, residual)
-        size, change = _diagonal(fine.covariance), _diagonal(fine.covariance - coarse.covariance)
+    levels = [_solve(problem, solved, level, residual) for level in (0.0, 1.0)]
+    while True:
+        fine = levels[-1]
+        coarse = [level for level in levels if level.level <= fine.level - _APART][-1]
+        # Of second order: this share of the change is what extrapolation adds.
+        share = 1 / (4 ** (fine.level - coarse.level) - 1)
+        covariance = fine.covariance + share * (fine.covariance - coarse.covariance)
+        size, added = _diagonal(fine.covariance), _diagonal(covariance - fine.covariance)
         # Where a variance is all but gone, what counts is its size when it was there.
         scale = np.maximum(size, 1e-2 * size.max(axis=0))
-        # Extrapolation adds a third of the change; what it leaves is taken as half of that.
-        errors = np.max(np.abs(change) / np.where(scale > 0, scale, 1.0), axis=0) / 6
+        # What extrapolation leaves is taken as half of what it adds.
+        errors = np.max(np.abs(added) / np.where(scale > 0, scale, 1.0), axis=0) / 2
         error = float(errors[:-1].max())
         if error <= rtol:
-            covariance = (4 * fine.covariance - coarse.covariance) / 3
             state = solved.order_parameters.generalization_error
             stats = {
                 "cells": fine.cells,
@@ -236,10 +248,14 @@ def fluctuations_about(
                 ),
             }
             told = Fluctuations(problem, times, covariance, error, stats)
-            return told, _extrapolated_shares(coarse.excess, fine.excess)
-        coarse = fine
+            return told, _extrapolated_shares(coarse.excess, fine.excess, share)
+        if fine.cells >= most_cells:
+            break
+        # No finer than it takes, with a quarter to spare.
+        further = float(np.clip(0.5 * np.log2(error / (0.75 * rtol)), 0.25, 1.0))
+        levels.append(_solve(problem, solved, fine.level + further, residual))
     raise SolveError(
-        f"variances are known to {error:.1e} with {coarse.cells} cells, not to rtol = {rtol:g}; "
+        f"variances are known to {error:.1e} with {fine.cells} cells, not to rtol = {rtol:g}; "
         "raise rtol, or the learning rate: layers are thinner than cells",
         time=0.0,
         step=0.0,
@@ -261,12 +277,13 @@ def _refuse(problem: Problem) -> None:
         raise ParameterError("problem", type(problem).__name__, allowed)
 
 
-def _extrapolated_shares(coarse: Array, fine: Array) -> Shares | None:
-    """Return what two meshes say of the covariance of shares, None where none was asked."""
+def _extrapolated_shares(coarse: Array, fine: Array, share: float) -> Shares | None:
+    """Return the covariance of shares, a `share` of the change added; None where none was asked."""
     if not fine.size:
         return None
     # A variance of independent draws is a quarter at most.
-    return Shares((4 * fine - coarse) / 3, float(np.abs(fine - coarse).max() / 6 / 0.25))
+    added = share * (fine - coarse)
+    return Shares(fine + added, float(np.abs(added).max() / 2 / 0.25))
 
 
 def _diagonal(covariance: Array) -> Array:
@@ -281,7 +298,7 @@ class _Level:
     `excess`, shape (T, K, J, J), is that of `Shares`.
     """
 
-    level: int
+    level: float
     covariance: Array
     excess: Array
     generalization_error: Array
@@ -322,7 +339,7 @@ def _drift(problem: Problem, w: Array) -> Array:
     return np.array([dynamics.fields(w, bins, k).drift[0] for k in range(dynamics.w_star.size)])
 
 
-def _mesh(problem: Problem, solved: Solved, level: int) -> Array:
+def _mesh(problem: Problem, solved: Solved, level: float) -> Array:
     """Return cell edges, breaks among them, refined towards breaks; shape (N + 1,)."""
     low, high = float(solved.edges[0]), float(solved.edges[-1])
     if problem.dynamics.walls is not None:
@@ -351,16 +368,16 @@ def _mesh(problem: Problem, solved: Solved, level: int) -> Array:
     return np.concatenate(edges)
 
 
-def _divide(x: Array, density: Array, level: int) -> Array:
-    """Return points from x[0] to x[-1] of the given density, 2**level times as many."""
+def _divide(x: Array, density: Array, level: float) -> Array:
+    """Return points from x[0] to x[-1] of the given density, about 2**level times as many."""
     total = np.concatenate([[0.0], np.cumsum(np.diff(x) * 0.5 * (density[1:] + density[:-1]))])
-    count = max(4, int(np.ceil(total[-1]))) * 2**level
+    count = round(max(4, int(np.ceil(total[-1]))) * 2**level)
     points = np.interp(np.linspace(0, total[-1], count + 1), total, x)
     points[0], points[-1] = x[0], x[-1]
     return points
 
 
-def _time_grid(problem: Problem, solved: Solved, level: int) -> list[Array]:
+def _time_grid(problem: Problem, solved: Solved, level: float) -> list[Array]:
     """Return the times from one event to the next, fine behind 0 and around each output time."""
     dynamics, fastest = problem.dynamics, _rate_span(problem, solved)[1]
     diffusivity, speed = _scales(problem, solved)
@@ -436,7 +453,7 @@ def _face_drift(problem: Problem, edges: Array) -> Array:
     return np.asarray((sides[0] + sides[1]) / (width[:-1] + width[1:]))
 
 
-def _solve(problem: Problem, solved: Solved, level: int, residual: bool) -> _Level:
+def _solve(problem: Problem, solved: Solved, level: float, residual: bool) -> _Level:
     """Return covariances of the functionals on one mesh: one march forward, one backward."""
     dynamics = problem.dynamics
     edges = _mesh(problem, solved, level)
@@ -519,9 +536,9 @@ class _Backward:
         new = form - np.einsum("kn,knf->kf", mass, form)[:, None, :]
         self.phi = np.ascontiguousarray(np.concatenate([new, self.phi], axis=2))
         weighted = (self.probability[:, None] * mass)[:, :, None] * new
-        product = np.tensordot(weighted, self.phi, axes=([0, 1], [0, 1]))
-        self.overlap[row : row + size, row:] = product
-        self.overlap[row:, row : row + size] = product.T
+        shared = _product(weighted.reshape(-1, size).T, self.phi.reshape(-1, self.phi.shape[2]))
+        self.overlap[row : row + size, row:] = shared
+        self.overlap[row:, row : row + size] = shared.T
 
     def march(self, mass: Array, line: Line, steps: Steps) -> None:
         """March over one piece of time and keep its records, zero for what has not joined."""
@@ -545,11 +562,17 @@ class _Backward:
                 np.concatenate(part) for part in zip(*self.records, strict=True)
             )
             b = diffusivity[:, None] * curvature
-            pull = (steps * unit)[:, None] * curvature
-            cross = pull.T @ mean
-            weight = steps[:, None] / batch
-            mixed = -2 * (weight * first).T @ b
-            total += cross + cross.T + mixed + mixed.T
-            total += (weight * first).T @ first + 2 * (weight * b).T @ b
+            pull, weight = (steps * unit)[:, None] * curvature, steps[:, None] / batch
+            # α² − 4αβ + 2β² = (α − 2β)² − 2β².
+            bare = first - 2 * b
+            left = np.concatenate([weight * bare, -2 * weight * b, pull, mean])
+            total += _product(left.T, np.concatenate([bare, b, mean, pull]))
         shape = 2 * (self.ends.size, self.form.shape[3])
         return np.asarray(total.reshape(shape))
+
+
+def _product(left: Array, right: Array) -> Array:
+    """Return the matrix product, computed by one thread."""
+    out = np.empty((left.shape[0], right.shape[1]))
+    product(np.ascontiguousarray(left), np.ascontiguousarray(right), out)
+    return out

@@ -43,11 +43,15 @@ def frame_columns(frames: Sequence[AnyFrame], *, whole: bool = False) -> dict[st
     With `whole` there are the arrays of all kinds, empty where a frame has none, for runs whose
     frames are of several kinds.
     """
+    kinds = np.array([_NUMBERS[type(frame)] for frame in frames])
+    polynomials = [frame for frame in frames if isinstance(frame, Frame)]
+    if len(polynomials) == len(frames) and not whole:
+        return {"kind": kinds, **Frame.columns(polynomials)}
     rows = [frame.to_arrays() for frame in frames]
     if whole:
         empty = {n: np.zeros((0,) * axes, dtype) for n, (axes, dtype) in FRAME_ARRAYS.items()}
         rows = [{**empty, **arrays} for arrays in rows]
-    columns: dict[str, Column] = {"kind": np.array([_NUMBERS[type(frame)] for frame in frames])}
+    columns: dict[str, Column] = {"kind": kinds}
     for name in rows[0]:
         column = [arrays[name] for arrays in rows]
         columns[name] = column if FRAME_ARRAYS[name][0] else np.array(column)

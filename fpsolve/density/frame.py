@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -285,6 +285,19 @@ class Frame:
             "u": self.u,
             "atom_positions": self.atoms.positions,
             "atom_masses": self.atoms.masses,
+        }
+
+    @staticmethod
+    def columns(frames: Sequence[Frame]) -> dict[str, NDArray[Any] | list[NDArray[Any]]]:
+        """Return what `to_arrays` returns of several frames, each array of all of them together."""
+        return {
+            "order": np.array([frame.order for frame in frames]),
+            "first": [frame.first for frame in frames],
+            "left": [frame.left for frame in frames],
+            "width": [frame.width for frame in frames],
+            "u": [frame.u for frame in frames],
+            "atom_positions": [frame.atoms.positions for frame in frames],
+            "atom_masses": [frame.atoms.masses for frame in frames],
         }
 
     @classmethod

@@ -6,13 +6,21 @@ coefficients, one column an element.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fpsolve.numerics.ahead import ahead
+from fpsolve.numerics.signatures import Shape
+
 __all__ = ["cumulate", "evaluate", "integrate", "invert", "survey"]
 
 Array = NDArray[np.float64]
+Table = Annotated[Array, Shape(2)]
+Landed = Annotated[Array, Shape(1, readonly=True)]
+Firsts = Annotated[NDArray[np.int64], Shape(2, readonly=True)]
 
 # Bisection alone comes down to rounding in 54; Newton's method needs fewer than ten.
 _MOST_ROUNDS = 80
@@ -127,10 +135,9 @@ def invert(
         out[i] = left[e] + 0.5 * width[e] * (1.0 + xi)
 
 
+@ahead(aside=True)
 @njit(cache=True, nogil=True, error_model="numpy")
-def survey(
-    first: NDArray[np.int64], values: Array, rows: Array, parts: int, held: Array, out: Array
-) -> None:
+def survey(first: Firsts, values: Landed, rows: Table, parts: int, held: Table, out: Table) -> None:
     """Say how good densities at several times are, of which atoms hold `held` (T, K).
 
     `first` (T, K + 1) are the first elements, and `values` left ends, widths and nodal values of a

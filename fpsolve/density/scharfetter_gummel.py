@@ -70,6 +70,7 @@ class ScharfetterGummel(Solver):
     ) -> None:
         self.problem = problem
         self.edges = fixed_edges(problem, cells=cells, start=start, horizon=horizon)
+        self.edges.flags.writeable = False
         count, classes = self.edges.size - 2, problem.teacher.values.size
         first = np.arange(classes + 1, dtype=np.int64) * count
         nothing = np.zeros(first[-1], np.int64)
@@ -132,7 +133,9 @@ class ScharfetterGummel(Solver):
         """Copy of the present density."""
         classes = self.problem.teacher.values.size
         last = self.u[1].reshape(classes, -1)[:, -1:]
-        return CellFrame(self.edges, np.concatenate([self.u[0].reshape(classes, -1), last], axis=1))
+        averages = np.concatenate([self.u[0].reshape(classes, -1), last], axis=1)
+        averages.flags.writeable = False
+        return CellFrame(self.edges, averages)
 
 
 def fixed_edges(problem: Problem, *, cells: int, start: GaussianStart, horizon: float) -> Array:

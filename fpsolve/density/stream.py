@@ -71,7 +71,7 @@ class DensityStream(Stream[DensityTrajectory]):
         Opened; where it has a state, the run goes on from there.
     """
 
-    most_at_once = 64
+    most_at_once = 256
 
     def __init__(self, run: Run, sink: Sink) -> None:
         super().__init__(sink, run.times)

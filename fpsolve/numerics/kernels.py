@@ -37,13 +37,15 @@ step instead, so that mass is conserved like everywhere else.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fpsolve.numerics.ahead import ahead
 from fpsolve.numerics.parts import PartCompiler
 from fpsolve.numerics.rows import (
     add_rows,
@@ -56,6 +58,7 @@ from fpsolve.numerics.rows import (
     set_two_rows,
     subtract_products,
 )
+from fpsolve.numerics.signatures import Shape, signature_of
 from fpsolve.numerics.tableau import COUPLING, GAMMA, NODES, NUDGES, ORDER, STAGE_WEIGHTS, STAGES
 
 __all__ = [
@@ -65,10 +68,12 @@ __all__ = [
     "Law",
     "Limits",
     "Mesh",
+    "Method",
     "Model",
     "Motion",
     "Record",
     "Reference",
+    "adapt",
     "evaluate_law",
     "exponential_flux",
     "fix_masses",
@@ -82,15 +87,25 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+# The same with the number of dimensions, which the types of kernels follow from.
+Array1 = Annotated[Array, Shape(1)]
+Array2 = Annotated[Array, Shape(2)]
+Array3 = Annotated[Array, Shape(3)]
+Array4 = Annotated[Array, Shape(4)]
+Indices1 = Annotated[Indices, Shape(1)]
+Indices2 = Annotated[Indices, Shape(2)]
+Flags1 = Annotated[NDArray[np.bool_], Shape(1)]
 
 # Kernels are called from Python; parts of them are not, and need no wrapper, which would take as
 # long to compile as they do. Parts make no arrays: without counting of references they compile in a
 # third of the time. For the same reason loops stand where NumPy has reductions and assignments to
 # slices, each of which brings functions of its own. What has one caller and is given all groups
-# becomes a part of that caller before it is compiled.
+# becomes a part of that caller before it is compiled. A `_bare_kernel` is called by kernels alone,
+# see `at_address`.
 # With `_fused` a product may be fused with the sum that takes it, with `_summing` sums
 # may be taken in any order, eight numbers at a time; elsewhere Python has to find the same digits.
 _compiled: Any = njit
+_code: Any = cgutils
 _options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _hidden: dict[str, Any] = {
     **_options,
@@ -99,6 +114,9 @@ _hidden: dict[str, Any] = {
     "pipeline_class": PartCompiler,
 }
 _kernel: Any = _compiled(**_options, cache=True)
+_bare_kernel: Any = _compiled(
+    **_options, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 _inlined: Any = _compiled(**_options, cache=True, inline="always")
 _maker: Any = _compiled(**_hidden)
 _part: Any = _compiled(**_hidden, _nrt=False)
@@ -116,16 +134,16 @@ class Reference(NamedTuple):
     matrix: −weak and stiffness.
     """
 
-    nodes: Array
-    weights: Array
-    derivative: Array
-    weak: Array
-    entries: Array
-    modes: Array
-    halves: Array
-    merge: Array
-    restore: Array
-    parts: Array
+    nodes: Array1
+    weights: Array1
+    derivative: Array2
+    weak: Array2
+    entries: Array3
+    modes: Array2
+    halves: Array3
+    merge: Array2
+    restore: Array2
+    parts: Array2
 
 
 class Bins(NamedTuple):
@@ -134,11 +152,11 @@ class Bins(NamedTuple):
     `absorbing` (2,) says whether the lowest and the highest end absorb (1.0) or not (0.0).
     """
 
-    origin: Array
-    span: Array
-    lower: Array
-    upper: Array
-    absorbing: Array
+    origin: Array1
+    span: Array1
+    lower: Array1
+    upper: Array1
+    absorbing: Array1
 
 
 class Model(NamedTuple):
@@ -153,16 +171,16 @@ class Model(NamedTuple):
     wanted, see `_sizes`.
     """
 
-    drift: Array
-    shape: Array
-    functionals: Array
-    flat: Array
-    walls: Array
-    probability: Array
-    scale: Array
-    relevance: Array
-    offset: Array
-    rule: Indices
+    drift: Array4
+    shape: Array2
+    functionals: Array4
+    flat: Array3
+    walls: Array3
+    probability: Array1
+    scale: Array1
+    relevance: Array1
+    offset: Array1
+    rule: Indices1
 
 
 class Law(NamedTuple):
@@ -174,11 +192,11 @@ class Law(NamedTuple):
     whatever the C function there writes. D is at least `least`, times its power of the rate.
     """
 
-    base: Array
-    gain: Array
-    power: Array
-    extra: Array
-    segments: Array
+    base: Array1
+    gain: Array2
+    power: Array1
+    extra: Array2
+    segments: Array2
     least: float
     address: int
 
@@ -186,18 +204,18 @@ class Law(NamedTuple):
 class Cells(NamedTuple):
     """Lattice cells of all elements (E,), and the first element of each class (K + 1,)."""
 
-    bins: Indices
-    level: Indices
-    index: Indices  # type: ignore[assignment]
-    first: Indices
+    bins: Indices1
+    level: Indices1
+    index: Indices1  # type: ignore[assignment]
+    first: Indices1
 
 
 class Motion(NamedTuple):
     """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,)."""
 
-    shift: Array
-    speed: Array
-    detached: NDArray[np.bool_]
+    shift: Array1
+    speed: Array2
+    detached: Flags1
 
 
 class Mesh(NamedTuple):
@@ -208,16 +226,24 @@ class Mesh(NamedTuple):
     Scheme 0.
     """
 
-    first: Indices
-    left: Array
-    width: Array
-    widest: Array
-    inverse: Array
-    heat: Array
-    half: Array
-    mass: Array
-    drift: Array
-    functionals: Array
+    first: Indices1
+    left: Array1
+    width: Array1
+    widest: Array1
+    inverse: Array1
+    heat: Array1
+    half: Array2
+    mass: Array2
+    drift: Array3
+    functionals: Array3
+
+
+class Method(NamedTuple):
+    """Scheme of a solve, and the addresses of the kernels that `march` calls, see `at_address`."""
+
+    scheme: int
+    adapt: int
+    place: int
 
 
 class Work(NamedTuple):
@@ -244,6 +270,37 @@ class Work(NamedTuple):
     report: Array
     sizes: Array
     spare: Array
+
+
+# --- kernels that call each other ----------------------------------------------------------------
+
+
+def at_address(kernel: Any) -> Any:
+    """`kernel` as other kernels call it: call(address, arguments), see `ahead`.
+
+    Called by name it would become part of what calls it, and be compiled with that once more; this
+    way it is compiled once, by another process at the same time. A call takes less than 1 µs. It is
+    of the types that the kernel is declared for: the machine code there knows no others.
+    """
+
+    @intrinsic
+    def call(context: Any, address: Any, arguments: Any) -> Any:
+        declared, result = signature_of(kernel.py_func)
+        if arguments.types != declared:
+            raise TypeError(f"{kernel.__name__} is declared for {declared}, not {arguments.types}")
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            convention, values = context.call_conv, _code.unpack_tuple(builder, args[1])
+            kind = convention.get_function_type(result, declared)
+            pointer = builder.inttoptr(args[0], kind.as_pointer())
+            status, out = convention.call_function(builder, pointer, result, declared, values)
+            with _code.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return out
+
+        return result(types.int64, arguments), generate
+
+    return call
 
 
 # --- scalar coefficients -------------------------------------------------------------------------
@@ -1100,6 +1157,16 @@ def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motio
     return Mesh(cells.first, *grid, mass, drift, functionals)
 
 
+@ahead(aside=True)
+@_kernel
+def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
+    """See `_place`."""
+    return _place(ref, bins, model, cells, motion)  # type: ignore[no-any-return]
+
+
+_place_at: Any = at_address(place)
+
+
 @_part
 def _narrowest(mesh: Mesh) -> float:
     """Width below which positions lose their digits."""
@@ -1814,10 +1881,10 @@ class Control(NamedTuple):
     relevance, and the largest relative change of the functionals.
     """
 
-    clock: Array
-    sizes: Array
-    atoms: Array
-    lifted: Array
+    clock: Array1
+    sizes: Array1
+    atoms: Array2
+    lifted: Array1
 
 
 class Limits(NamedTuple):
@@ -1847,10 +1914,10 @@ class Record(NamedTuple):
     ends, widths and values at the nodes of all elements, one time after the other.
     """
 
-    log: Array
-    moments: Array
-    first: Indices
-    densities: Array
+    log: Array2
+    moments: Array2
+    first: Indices2
+    densities: Array1
 
 
 @_maker
@@ -2450,86 +2517,6 @@ def _set_off(
     clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
 
 
-@_kernel
-def march(
-    scheme: int,
-    ref: Reference,
-    bins: Bins,
-    model: Model,
-    law: Law,
-    grid: tuple[Cells, Motion, Mesh, Array],
-    control: Control,
-    limits: Limits,
-    stops: Array,
-    record: Record,
-) -> tuple[int, tuple[Cells, Motion, Mesh, Array]]:
-    """Take error-controlled steps until the last of `stops` is reached or Python is needed.
-
-    It lands on each of them, and records what it finds there. Returns why it came back (REACHED …)
-    and the grid. After REFRESH the cells have changed and the mesh has to be made anew by whoever
-    knows the coefficients.
-    """
-    cells, motion, mesh, u = grid
-    clock, foreign = control.clock, model.drift.shape[0] == 0
-    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
-    gained = np.zeros((2, cells.first.size - 1))
-    work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-    _measure(model.offset, mesh.functionals, u, present)
-    if clock[STEP] == 0.0:
-        _set_off(model, law, mesh, u, control, present, c)
-    # One way out: every return of so many arrays would be compiled on its own.
-    why = GO
-    for _ in range(limits.chunk):
-        until = stops[int(clock[LANDED])]
-        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, until, present, c)
-        if why == REACHED:
-            why = _land(mesh, u, clock, stops, present, record)
-            if why == GO:
-                continue
-        if why != GO:
-            break
-        if work.new.shape[1] != u.shape[1]:
-            work = _workspace(mesh, law.gain.shape[1], u.shape[1])
-        when = (clock[TIME], step)
-        clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
-        if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
-            why = FOREIGN
-            break
-        if scheme == 0:
-            _damp(ref, bins, model, cells, mesh, work, c, step)
-        ratio, relative = _judge(scheme, ref, bins, model, mesh, work, u, control, limits)
-        if ratio > 1.0:
-            _reject(clock, step, ratio)
-            continue
-        new = work.new.copy()
-        _absorb(bins, cells, new, gained)
-        verdict, changed = KEEP, False
-        if scheme == 0:
-            verdict, cells, u, changed = _adapt(
-                ref, bins, model, (cells, motion, mesh, u), new, c, step, control, limits
-            )
-        else:
-            u = new
-        if verdict == KEEP:
-            _fill_atoms(model, mesh, control.atoms, gained)
-            if _any(motion.detached):
-                _move(law, motion, when, present, work.spare[0])
-                changed = True
-            if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
-                changed = _detach(bins, model, cells, motion, c, step) or changed
-            _enter(work, control, (step, ratio, relative), until, record.log)
-        elif u.size > limits.most_unknowns:
-            why = CROWDED
-            break
-        if changed and foreign:
-            why = REFRESH
-            break
-        if changed:
-            mesh = _place(ref, bins, model, cells, motion)
-        _measure(model.offset, mesh.functionals, u, present)
-    return TICK if why == GO else why, (cells, motion, mesh, u)
-
-
 @_part
 def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tuple[float, float]:
     """Largest of `ends` and of `unresolved` for which a step would be taken again."""
@@ -2542,18 +2529,19 @@ def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tupl
     return outermost, worst
 
 
-@_maker
-def _adapt(
+@ahead(aside=True)
+@_bare_kernel
+def adapt(
     ref: Reference,
     bins: Bins,
     model: Model,
-    grid: tuple[Cells, Motion, Mesh, Array],
-    new: Array,
-    c: Array,
+    grid: tuple[Cells, Motion, Mesh, Array2],
+    new: Array2,
+    c: Array1,
     step: float,
     control: Control,
     limits: Limits,
-) -> tuple[int, Cells, Array, bool]:
+) -> tuple[int, Cells, Array2, bool]:
     """Judge the density `new` reached by a step: take it over, adapted, or prepare for a retry.
 
     Returns KEEP with cells and density where it was taken over, and whether cells changed; SPLIT if
@@ -2616,6 +2604,91 @@ def _adapt(
     if changed or growing:
         _weigh(ref, bins, model, cells, new, True)
     return KEEP, cells, new, changed or growing
+
+
+_adapt_at: Any = at_address(adapt)
+
+
+@ahead(aside=False)
+@_kernel
+def march(
+    method: Method,
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    law: Law,
+    grid: tuple[Cells, Motion, Mesh, Array2],
+    control: Control,
+    limits: Limits,
+    stops: Array1,
+    record: Record,
+) -> tuple[int, tuple[Cells, Motion, Mesh, Array2]]:
+    """Take error-controlled steps until the last of `stops` is reached or Python is needed.
+
+    It lands on each of them, and records what it finds there. Returns why it came back (REACHED …)
+    and the grid. After REFRESH the cells have changed and the mesh has to be made anew by whoever
+    knows the coefficients.
+    """
+    scheme, (cells, motion, mesh, u) = method.scheme, grid
+    clock, foreign = control.clock, model.drift.shape[0] == 0
+    present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
+    gained = np.zeros((2, cells.first.size - 1))
+    work = _workspace(mesh, law.gain.shape[1], u.shape[1])
+    _measure(model.offset, mesh.functionals, u, present)
+    if clock[STEP] == 0.0:
+        _set_off(model, law, mesh, u, control, present, c)
+    # One way out: every return of so many arrays would be compiled on its own.
+    why = GO
+    for _ in range(limits.chunk):
+        until = stops[int(clock[LANDED])]
+        why, step = _next_step(bins, model, law, (cells, motion), clock, limits, until, present, c)
+        if why == REACHED:
+            why = _land(mesh, u, clock, stops, present, record)
+            if why == GO:
+                continue
+        if why != GO:
+            break
+        if work.new.shape[1] != u.shape[1]:
+            work = _workspace(mesh, law.gain.shape[1], u.shape[1])
+        when = (clock[TIME], step)
+        clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
+        if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
+            why = FOREIGN
+            break
+        if scheme == 0:
+            _damp(ref, bins, model, cells, mesh, work, c, step)
+        ratio, relative = _judge(scheme, ref, bins, model, mesh, work, u, control, limits)
+        if ratio > 1.0:
+            _reject(clock, step, ratio)
+            continue
+        new = work.new.copy()
+        _absorb(bins, cells, new, gained)
+        verdict, changed = KEEP, False
+        if scheme == 0:
+            verdict, cells, u, changed = _adapt_at(
+                method.adapt,
+                (ref, bins, model, (cells, motion, mesh, u), new, c, step, control, limits),
+            )
+        else:
+            u = new
+        if verdict == KEEP:
+            _fill_atoms(model, mesh, control.atoms, gained)
+            if _any(motion.detached):
+                _move(law, motion, when, present, work.spare[0])
+                changed = True
+            if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
+                changed = _detach(bins, model, cells, motion, c, step) or changed
+            _enter(work, control, (step, ratio, relative), until, record.log)
+        elif u.size > limits.most_unknowns:
+            why = CROWDED
+            break
+        if changed and foreign:
+            why = REFRESH
+            break
+        if changed:
+            mesh = _place_at(method.place, (ref, bins, model, cells, motion))
+        _measure(model.offset, mesh.functionals, u, present)
+    return TICK if why == GO else why, (cells, motion, mesh, u)
 
 
 # --- the start -----------------------------------------------------------------------------------
@@ -2715,17 +2788,18 @@ def _split_layers(
                 action[e] = SPLIT
 
 
+@ahead(aside=True)
 @_kernel
 def lay(
     ref: Reference,
     bins: Bins,
     model: Model,
     law: Law,
-    grid: tuple[Cells, Motion, Mesh, Array],
+    grid: tuple[Cells, Motion, Mesh, Array2],
     time: float,
     resolution: float,
-    gaussian: tuple[Array, Array],
-) -> tuple[bool, tuple[Cells, Motion, Mesh, Array]]:
+    gaussian: tuple[Array1, Array1],
+) -> tuple[bool, tuple[Cells, Motion, Mesh, Array2]]:
     """Split elements until they resolve the densities of the start, and the layers they will form.
 
     Densities are N(mean_k, deviation_k²) for gaussian = (mean, deviation), or, where these are
@@ -2761,8 +2835,9 @@ def lay(
     return again, (cells, motion, mesh, u)
 
 
+@ahead(aside=True)
 @_kernel
-def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array, masses: Array) -> None:
+def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array2, masses: Array1) -> None:
     """Give every element its mass (E,), its end values unchanged."""
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
@@ -2791,16 +2866,11 @@ def exponential_flux(drift: Array, half: Array, diffusivity: float, e: int) -> t
     return _exponential_flux(drift, half, diffusivity, e)  # type: ignore[no-any-return]
 
 
+@ahead(aside=True)
 @_kernel
-def measure(offset: Array, functionals: Array, u: Array, out: Array) -> None:
+def measure(offset: Array1, functionals: Array3, u: Array2, out: Array1) -> None:
     """See `_measure`."""
     _measure(offset, functionals, u, out)
-
-
-@_kernel
-def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion) -> Mesh:
-    """See `_place`."""
-    return _place(ref, bins, model, cells, motion)  # type: ignore[no-any-return]
 
 
 @_kernel

@@ -13,11 +13,22 @@ from numpy.typing import NDArray
 from fpsolve.compilation import announce_compilation
 from fpsolve.errors import SolveError
 from fpsolve.numerics import kernels
+from fpsolve.numerics.ahead import address, make_ready
 from fpsolve.numerics.attach import attach
 from fpsolve.numerics.effort import REFRESH_WORK, effort_ahead, how_long
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
-from fpsolve.numerics.kernels import Cells, Control, Law, Limits, Mesh, Motion, Record, Reference
+from fpsolve.numerics.kernels import (
+    Cells,
+    Control,
+    Law,
+    Limits,
+    Mesh,
+    Method,
+    Motion,
+    Record,
+    Reference,
+)
 from fpsolve.numerics.rest import at_rest, dies_out, settles
 
 __all__ = ["Ending", "Landings", "Solver", "kernel_reference"]
@@ -84,6 +95,11 @@ def kernel_reference(element: Element) -> Reference:
     )
 
 
+@functools.cache
+def _method(scheme: int) -> Method:
+    return Method(scheme, address(kernels.adapt), address(kernels.place))
+
+
 class Solver:
     """Densities of all classes, changed in place.
 
@@ -126,7 +142,9 @@ class Solver:
         cells: Cells,
         time: float = 0.0,
     ) -> None:
+        make_ready()
         self.equation = equation
+        self.method = _method(self.scheme)
         self.element = reference_element(order)
         self.reference = kernel_reference(self.element)
         self.rtol, self.resolution = rtol, resolution
@@ -208,7 +226,7 @@ class Solver:
             record = self._record(min(chunk, stops.size))
             clock[kernels.LOGGED] = clock[kernels.LANDED] = clock[kernels.FILLED] = 0.0
             why, grid = kernels.march(
-                self.scheme,
+                self.method,
                 self.reference,
                 self.equation.bins,
                 self.model,

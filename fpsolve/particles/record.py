@@ -30,7 +30,7 @@ _MOST = 2**24
 # So many weights may wait for the sink.
 _MOST_WAITING = 2**22
 # It is cheaper to hand on many times: so many, so many weights, or those of so many seconds.
-_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**18, 0.5
+_MANY, _MANY_WEIGHTS, _LONGEST_WAIT = 256, 2**17, 0.5
 # Weights of so many bytes are kept when the sink has them: reading them again takes longer.
 _AT_HAND = 2**26
 
@@ -177,6 +177,8 @@ class Record:
             block[name], block[f"dense_{name}"] = values[:, here], values[:, own]
         if self.flip_counts.shape[-1]:
             block["flip_counts"] = self.flip_counts[:, marks[own]]
+        for row in block["weights"]:
+            row.flags.writeable = False  # A sink need not copy what nobody changes.
         with undisturbed():
             self._sink.extend(self.handed, block)
             if self._at_hand is not None:

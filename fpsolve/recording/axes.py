@@ -81,10 +81,12 @@ def block_bytes(block: Block) -> int:
 
 def owned(block: Block) -> dict[str, Column]:
     """Return a block that nobody else can change: copied, but for arrays that are read-only."""
+
+    def own(array: NDArray[Any]) -> NDArray[Any]:
+        return array.copy() if array.flags.writeable else array
+
     return {
-        name: column.copy()
-        if isinstance(column, np.ndarray)
-        else [row.copy() if row.flags.writeable else row for row in column]
+        name: own(column) if isinstance(column, np.ndarray) else [own(row) for row in column]
         for name, column in block.items()
     }
 

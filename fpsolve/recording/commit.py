@@ -36,7 +36,7 @@ _BLOCK = struct.Struct("<QI")
 _DIGEST, _SEAL = 8, 16
 
 
-_Blocks = list[tuple[int, memoryview]]
+_Blocks = list[tuple[int, bytearray]]
 
 
 class Damaged(StoreError):
@@ -61,23 +61,25 @@ class CommittedFile:
     ----------
     sealed : bool
         Whether the file has a trailer, whose digests `verify` checks.
-    pending : int
-        Bytes in memory that wait for the next commit.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._position = 0
+        # What waits for the next commit: all that lies beyond the committed end, and pages below.
+        self._fresh = bytearray()
         self._pages: dict[int, bytearray] = {}
-        self._digests: dict[int, bytes] = {}  # Of pages in memory, known in advance.
+        # Digests of whole fresh pages, known in advance; none reaches beyond so many bytes.
+        self._digests: dict[int, bytes] = {}
+        self._prepared = 0
         trailer = _read_trailer(descriptor)
         self.sealed = trailer is not None
         if trailer is None:
             self._committed = self._length = os.fstat(descriptor).st_size
-            self._table = bytearray()
+            self._table = b""
         else:
             self._committed = self._length = trailer.length
-            self._table = bytearray(trailer.table)
+            self._table = trailer.table
             for offset, block in trailer.blocks.items():
                 self._put(offset, memoryview(block))
         # Whether a loss of power must leave a whole file; and whether blocks that a commit has
@@ -126,16 +128,13 @@ class CommittedFile:
 
     # --- what its owner calls --------------------------------------------------------------------
 
-    @property
-    def pending(self) -> int:
-        """Bytes of memory that the next commit sets free."""
-        return len(self._pages) * _PAGE
-
     def prepare(self) -> None:
         """Compute digests of whole pages now, so that the next commit takes less time."""
-        for page, data in self._pages.items():
-            if page not in self._digests and (page + 1) * _PAGE <= self._length:
-                self._digests[page] = _digest(data)
+        whole = min(self._committed + len(self._fresh), self._length) // _PAGE
+        for page in range(-(-self._committed // _PAGE), whole):
+            if page not in self._digests:
+                self._digests[page] = self._digest_of(page, self._length)
+        self._prepared = whole * _PAGE
 
     def commit(self, *, durable: bool = False) -> None:
         """Put everything on disk, whole or not at all.
@@ -154,14 +153,15 @@ class CommittedFile:
         """
         self._durable |= durable
         length = max(self._length, self._committed)
-        appended, changed = self._split(length)
+        self._fresh.extend(bytes(max(length - self._committed - len(self._fresh), 0)))
+        changed: _Blocks = [(page * _PAGE, data) for page, data in sorted(self._pages.items())]
         table = self._new_table(length)
         trailer = _packed(length, changed, table)
-        old_trailer = _packed(self._committed, [], bytes(self._table)) if self.sealed else b""
+        old_trailer = _packed(self._committed, [], self._table) if self.sealed else b""
         self._settle()
         try:
-            for offset, data in appended:
-                _write_all(self._descriptor, data, offset)
+            with memoryview(self._fresh) as fresh, fresh[: length - self._committed] as appended:
+                _write_all(self._descriptor, appended, self._committed)
             self._wait()  # The trailer promises them.
             _write_all(self._descriptor, trailer, length)
             os.ftruncate(self._descriptor, length + len(trailer))
@@ -173,16 +173,18 @@ class CommittedFile:
         for offset, data in changed:
             _write_all(self._descriptor, data, offset)
         self._unsettled = bool(changed)
+        self._fresh = bytearray()
         self._pages.clear()
         self._digests.clear()
+        self._prepared = 0
         self._committed = self._length = length
-        self._table, self.sealed = bytearray(table), True
+        self._table, self.sealed = table, True
 
     def finish(self, *, durable: bool = True) -> None:
         """Commit, and shorten the trailer to the digests alone; `durable` as in `commit`."""
         self.commit()
         self._settle()
-        trailer = _packed(self._committed, [], bytes(self._table))
+        trailer = _packed(self._committed, [], self._table)
         # A longer trailer may stand there; a footer is looked for at the very end of the file.
         _write_all(self._descriptor, trailer, self._committed)
         os.ftruncate(self._descriptor, self._committed + len(trailer))
@@ -213,26 +215,40 @@ class CommittedFile:
             if _digest(data) != self._table[page * _DIGEST : (page + 1) * _DIGEST]:
                 raise Damaged(f"is damaged: bytes {start} to {start + len(data)} have changed")
 
-    # --- pages -----------------------------------------------------------------------------------
+    # --- bytes -----------------------------------------------------------------------------------
 
     def _get(self, start: int, size: int) -> bytes:
         parts = []
-        for page, low, high in _spans(start, size):
+        below = max(min(size, self._committed - start), 0)
+        for page, low, high in _spans(start, below):
             if page in self._pages:
                 parts.append(bytes(self._pages[page][low:high]))
             else:
                 parts.append(self._stored(page * _PAGE + low, high - low))
+        if size > below:
+            at = start + below - self._committed
+            found = bytes(self._fresh[at : at + size - below])
+            parts += [found, bytes(size - below - len(found))]
         return b"".join(parts)
 
     def _put(self, start: int, data: memoryview) -> None:
-        at = 0
-        for page, low, high in _spans(start, len(data)):
-            self._digests.pop(page, None)
+        below = at = 0
+        if start < self._committed:
+            below = min(len(data), self._committed - start)
+        for page, low, high in _spans(start, below):
             if page not in self._pages:
-                fresh = high - low == _PAGE or page * _PAGE >= self._committed
-                self._pages[page] = bytearray(_PAGE if fresh else self._stored(page * _PAGE, _PAGE))
+                most = min(_PAGE, self._committed - page * _PAGE)
+                self._pages[page] = bytearray(self._stored(page * _PAGE, most))
             self._pages[page][low:high] = data[at : at + high - low]
             at += high - low
+        if len(data) > below:
+            at, end = start + below - self._committed, start + len(data) - self._committed
+            if at > len(self._fresh):
+                self._fresh.extend(bytes(at - len(self._fresh)))
+            self._fresh[at:end] = data[below:] if below else data
+            if start < self._prepared:
+                for page, _, _ in _spans(start + below, end - at):
+                    self._digests.pop(page, None)
 
     def _stored(self, start: int, size: int) -> bytes:
         """Read committed bytes; beyond them there are zeros."""
@@ -246,33 +262,27 @@ class CommittedFile:
             data = b""
         return data + bytes(size - len(data))
 
-    def _split(self, length: int) -> tuple[_Blocks, _Blocks]:
-        """Return blocks beyond the committed end, and blocks within, by offset."""
-        appended, changed = [], []
-        for page in sorted(self._pages):
-            start, data = page * _PAGE, memoryview(self._pages[page])
-            end = min(start + _PAGE, length)
-            border = min(max(self._committed, start), end)
-            if border > start:
-                changed.append((start, data[: border - start]))
-            if end > border:
-                appended.append((border, data[border - start : end - start]))
-        return appended, changed
-
     def _new_table(self, length: int) -> bytes:
-        table = bytearray(self._table)
+        """Return the digests of all pages, once the fresh bytes reach up to `length`."""
         count = -(-length // _PAGE)
+        table = bytearray(self._table)
         table.extend(bytes(max(count * _DIGEST - len(table), 0)))
         # The page of the old end has grown even if nobody wrote to it; unsealed, none is known.
-        fresh = set(self._pages) if self.sealed else set(range(count))
-        for page in (fresh | set(range(self._committed // _PAGE, count))) & set(range(count)):
-            start = page * _PAGE
-            size = min(_PAGE, length - start)
-            held = self._pages.get(page)
-            data = self._get(start, size) if held is None else memoryview(held)[:size]
-            digest = self._digests.get(page) if size == _PAGE else None
-            table[page * _DIGEST : (page + 1) * _DIGEST] = digest or _digest(data)
+        begin = self._committed // _PAGE if self.sealed else 0
+        for page in (self._pages.keys() | set(range(begin, count))) & set(range(count)):
+            digest = self._digests.get(page) if (page + 1) * _PAGE <= length else None
+            table[page * _DIGEST : (page + 1) * _DIGEST] = digest or self._digest_of(page, length)
         return bytes(table)
+
+    def _digest_of(self, page: int, length: int) -> bytes:
+        """Return the digest of a page of a file of `length` bytes."""
+        start = page * _PAGE
+        end = min(start + _PAGE, length)
+        if start < self._committed:
+            return _digest(self._get(start, end - start))
+        own = slice(start - self._committed, end - self._committed)
+        with memoryview(self._fresh) as fresh, fresh[own] as data:
+            return _digest(data)
 
 
 def _spans(start: int, size: int) -> Iterator[tuple[int, int, int]]:
@@ -317,8 +327,8 @@ def _read_trailer(descriptor: int) -> _Trailer | None:
     return _Trailer(length, blocks, body[size : -_FOOTER.size])
 
 
-def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    done = os.pwrite(descriptor, data, offset) if data else 0
+    while done < len(data):
+        with memoryview(data) as view, view[done:] as rest:
+            done += os.pwrite(descriptor, rest, offset + done)

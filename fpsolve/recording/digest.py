@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from fpsolve.errors import StoreError
+from fpsolve.recording.groups import Written
 from fpsolve.recording.inspect import objects
 from fpsolve.recording.layout import ONE_PIECE, write_attribute
 
@@ -27,11 +28,11 @@ _REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netc
 
 
 class _Known(NamedTuple):
-    """An object as JSON: what does not change about it, before and after its shape."""
+    """An object as JSON: all of it, or what is before and after the shape of one that grows."""
 
     dataset: h5py.h5d.DatasetID | None
     before: str
-    after: str
+    after: str = ""
 
 
 def check_digest(file: h5py.File) -> None:
@@ -95,22 +96,18 @@ class Ledger:
         attributes = sorted(map(list, texts.items()))
         self._known[path] = _variable(path, dataset, attributes, dtype, [scales])
 
-    def group(
-        self, path: str, group: h5py.h5g.GroupID, arrays: Mapping[str, Any] | None = None
-    ) -> None:
-        """Tell of a group, and of the arrays in it, which `write_group` wrote."""
-        held = {n: np.asarray(v) for n, v in (arrays or {}).items()}
+    def group(self, path: str, written: Written | None = None) -> None:
+        """Tell of a group, and of what `write_group` has written there."""
         for known in [k for k in self._known if k == path or k.startswith(f"{path}/")]:
             del self._known[known]
-        numbers = [[n, _plain(v[()])] for n, v in sorted(held.items()) if v.ndim == 0]
+        attributes, variables = written or ({}, {})
+        numbers = [[name, _plain(value)] for name, value in sorted(attributes.items())]
         self._known[path] = _group(path, numbers)
-        for name, array in held.items():
-            if array.ndim:
-                node = h5py.h5d.open(group, name.encode())
-                about: list[Any] = [[[]] * array.ndim]
-                about += [_plain(array)] if array.nbytes <= ONE_PIECE else []
-                key = f"{path}/{name}"
-                self._known[key] = _variable(key, node, [], array.dtype, about)
+        for name, (node, array) in variables.items():
+            about: list[Any] = [[[]] * array.ndim]
+            about += [_plain(array)] if array.nbytes <= ONE_PIECE else []
+            key = f"{path}/{name}"
+            self._known[key] = _variable(key, node, [], array.dtype, about)
 
     def write(self) -> None:
         """Write the digest of the file as it is."""
@@ -125,21 +122,25 @@ class Ledger:
 
 def _total(found: Mapping[str, _Known]) -> str:
     """Return the digest of objects by path."""
-    total = hashlib.blake2b(digest_size=32)
-    for _, (dataset, before, after) in sorted(found.items()):
-        shape = "" if dataset is None else json.dumps(list(dataset.shape))
-        total.update(f"{before}{shape}{after}".encode())
-    return total.hexdigest()
+    parts = []
+    for path in sorted(found):
+        dataset, before, after = found[path]
+        parts += [before] if dataset is None else [before, str(list(dataset.shape)), after]
+    return hashlib.blake2b("".join(parts).encode(), digest_size=32).hexdigest()
 
 
 def _group(path: str, attributes: list[Any]) -> _Known:
-    return _Known(None, json.dumps([path, attributes]), "")
+    return _Known(None, json.dumps([path, attributes]))
 
 
 def _variable(
     path: str, dataset: h5py.h5d.DatasetID, attributes: list[Any], dtype: np.dtype[Any],
     after: list[Any],
 ) -> _Known:  # fmt: skip
+    space = dataset.get_space()
+    shape = space.get_simple_extent_dims()
+    if h5py.h5s.UNLIMITED not in space.get_simple_extent_dims(maxdims=True):
+        return _Known(None, json.dumps([path, attributes, _type(dtype), shape, *after]))
     before = json.dumps([path, attributes, _type(dtype)])
     return _Known(dataset, before[:-1] + ", ", ", " + json.dumps(after)[1:])
 

@@ -6,8 +6,6 @@ Arrays whose shape changes from time to time are in the group `frames`, see `rag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import h5py
@@ -70,31 +68,27 @@ class Growth:
         self._variables: dict[str, h5py.h5d.DatasetID] = {}
         self._expected: dict[str, int] = {}
 
-    def append(self, blocks: Sequence[Block]) -> None:
-        """Append what has waited, in order."""
-        count = sum(map(block_size, blocks))
-        whole = count == self._expected.get("time")
+    def append(self, block: Block) -> None:
+        """Append the next times."""
+        share = block_size(block) / max(self._expected.get("time", 0), 1)
         ragged: dict[str, Column] = {}
-        for name in blocks[0]:
+        for name, column in block.items():
             axes = axes_of(self._kind, name)
-            columns = [block[name] for block in blocks]
             if axes is None:
-                numbers = all(isinstance(column, np.ndarray) for column in columns)
-                ragged[name] = np.concatenate(columns) if numbers else list(chain(*columns))
+                ragged[name] = column
                 continue
             at = growing_axis(axes)
-            parts = [c if isinstance(c, np.ndarray) else np.stack(c, axis=at) for c in columns]
-            block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=at)
+            values = column if isinstance(column, np.ndarray) else np.stack(column, axis=at)
             variable = self._variable(name)
             if variable is None:
                 # Of the finer times nothing is known but how many there are at first.
-                self._expected.setdefault(axes[at], expected_size(block.shape[at], whole=whole))
-                variable = self._create(name, axes, at, block)
-            append(variable, block, at)
+                self._expected.setdefault(axes[at], expected_size(values.shape[at], share))
+                variable = self._create(name, axes, at, values)
+            append(variable, values, at)
         if ragged:
-            group, created = self._ragged.append(ragged, whole=whole)
-            if group is not None:
-                self._ledger.group(f"/{RAGGED}", group)
+            fresh, created = self._ragged.append(ragged, share)
+            if fresh:
+                self._ledger.group(f"/{RAGGED}")
             for path, variable, dtype in created:
                 self._ledger.variable(path, variable, dtype, {})
 
@@ -112,11 +106,12 @@ class Growth:
             variable = create_variable(self._file.id, name, values.dtype, values.shape, label)
             fill(variable, values)
             self._attach(name, variable, values.dtype, axes)
-        self._ledger.group("/constants", write_group(self._file, "constants", others), others)
+        self._ledger.group("/constants", write_group(self._file, "constants", others))
 
     def requested(self, times: NDArray[np.float64]) -> None:
         """Write the times that are asked for, instead of those that were."""
         known = self._variable("requested_time")
+        self._expected["time"] = times.size
         if known is not None:
             known.set_extent(times.shape)
             fill(known, times)
@@ -124,7 +119,6 @@ class Growth:
             label = Label("requested time, steps/dimension", "tau")
             self._scale("requested_time", times, label, growing=True)
         if self._variable("time") is None:
-            self._expected["time"] = times.size
             self._scale("time", np.empty(0), TIME, growing=True)
 
     def _variable(self, name: str) -> h5py.h5d.DatasetID | None:

@@ -55,11 +55,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Hdf5Sink"]
 
-# What is reached is on disk within this many seconds, or when it fills this much memory.
+# What is reached is on disk within this many seconds, or when it fills this much memory; earlier as
+# long as nobody waits for the disk.
 _SECONDS = 2.0
-_BYTES = 2**24
-# It is handed to HDF5 when it has so many bytes: what is left at the end, a run has to wait for.
-_LOT = 2**20
+_BYTES, _BYTES_AT_FIRST = 2**24, 2**21
+# It leaves HDF5 when it has so many bytes: what is left at the end, a run has to wait for.
+_LOT = 2**19
 # Of a finished run, what readers would compute from its frames; variables before their dimensions.
 _ADDED = (
     "density", "marginal_density", "level_occupancy", "frozen",
@@ -118,9 +119,8 @@ class Hdf5Sink:
         self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
         self._behind = Behind()
-        self._waiting: list[Block] = []
-        # Bytes that wait for HDF5, and those that it has but the disk has not.
-        self._bytes = self._uncommitted = 0
+        # Bytes that HDF5 has, but its file in memory or the disk has not.
+        self._unflushed = self._uncommitted = 0
         self._dense = 0
         self.count = 0
         self._resumed = resume
@@ -181,28 +181,26 @@ class Hdf5Sink:
         self.count += size - known
 
     def _take(self, block: dict[str, Any]) -> None:
-        """Write a block, or let it wait for more."""
+        """Write a block."""
         if "dense_end" in block:
-            block["dense_end"] += self._dense
+            block["dense_end"] = block["dense_end"] + self._dense
             self._dense = int(block["dense_end"][-1])
-        self._waiting.append(block)
-        self._bytes += block_bytes(block)
-        if self._bytes >= _LOT:
-            with self._failures():
-                self._append()
+        size = block_bytes(block)
+        self._unflushed += size
+        self._uncommitted += size
+        with self._failures():
+            self._growth.append(block)
+            if self._unflushed >= _LOT:
                 h5py.h5f.flush(self._file.id)
                 self._raw.prepare()
+                self._unflushed = 0
         self._tick()
-
-    def _append(self) -> None:
-        if self._waiting:
-            self._growth.append(self._waiting)
-            self._uncommitted += self._bytes
-        self._waiting, self._bytes = [], 0
 
     def _tick(self) -> None:
         """Commit what has waited for long."""
-        if self._uncommitted >= _BYTES or clock.monotonic() - self._flushed >= _SECONDS:
+        now = clock.monotonic()
+        most = _BYTES if now - self._began >= _SECONDS else _BYTES_AT_FIRST
+        if self._uncommitted >= most or now - self._flushed >= _SECONDS:
             self._flush()
 
     def checkpoint_due(self) -> bool:
@@ -223,8 +221,7 @@ class Hdf5Sink:
     def _keep_state(self, arrays: Arrays) -> None:
         if "checkpoint" in self._file:
             del self._file["checkpoint"]
-        group = write_group(self._file, "checkpoint", arrays)
-        self._ledger.group("/checkpoint", group, arrays)
+        self._ledger.group("/checkpoint", write_group(self._file, "checkpoint", arrays))
 
     def close(self, ending: Ending, state: Arrays | None = None) -> None:
         """Write how the run ended and its last state, and close the file."""
@@ -241,8 +238,6 @@ class Hdf5Sink:
                 self._tell(message=ending.message)
             self._ledger.attributes(write_values(self._file, "stats", ending.stats), "stats.")
         self._flush(last=True)
-        with self._failures():
-            self._file.close()
         self.abandon()
         self._left = stamp_of(self.path)
 
@@ -274,16 +269,18 @@ class Hdf5Sink:
 
     def _flush(self, *, durable: bool = False, last: bool = False) -> None:
         with self._failures():
-            self._append()
             elapsed = clock.monotonic() - self._began
             self._tell(wall_time=self._wall_time + elapsed)
             # A run of less is done again sooner than a disk is waited for.
             self._commit(durable=durable or elapsed >= _SECONDS, last=last)
-        self._flushed, self._uncommitted = clock.monotonic(), 0
+        self._flushed, self._uncommitted, self._unflushed = clock.monotonic(), 0, 0
 
     def _commit(self, *, durable: bool = False, last: bool = False) -> None:
         self._ledger.write()
-        h5py.h5f.flush(self._file.id)
+        if last:
+            self._file.close()  # To memory, as a flush.
+        else:
+            h5py.h5f.flush(self._file.id)
         hold_still(self._descriptor, exclusive=True)
         try:
             if last:
@@ -315,8 +312,6 @@ class Hdf5Sink:
             write(self._file)
             self._ledger.changed()
         self._flush(durable=True, last=True)
-        with self._failures():
-            self._file.close()
         self.abandon()
 
     def abandon(self) -> None:

@@ -174,12 +174,13 @@ def create_array(group: h5py.h5g.GroupID, name: str, array: NDArray[Any]) -> h5p
     return dataset
 
 
-def expected_size(first: int, *, whole: bool) -> int:
+def expected_size(first: int, share: float) -> int:
     """Return what a chunk of a variable should hold of which `first` values come first.
 
-    The `whole` are in one chunk; of what goes on, the last chunk is to have little room left.
+    These are a `share` of all times, about of all values too. The whole is in one chunk; of what
+    goes on, the last chunk is to have little room left.
     """
-    return first if whole else max(first // 4, _SMALL_CHUNK)
+    return first if share >= 1 else max(int(first / max(share, 1e-9)) // 16, _SMALL_CHUNK)
 
 
 def fill(dataset: h5py.h5d.DatasetID, values: NDArray[Any]) -> None:

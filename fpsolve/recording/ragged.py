@@ -76,27 +76,25 @@ class RaggedWriter:
         self._mesh: tuple[bytes, list[tuple[int, ...]]] | None = None
         self._meshes = self._stored_meshes()
 
-    def append(
-        self, columns: Block, *, whole: bool = True
-    ) -> tuple[h5py.h5g.GroupID | None, list[Created]]:
+    def append(self, columns: Block, share: float = 1.0) -> tuple[bool, list[Created]]:
         """Append arrays of several times, one list a name; the first ones decide on their types.
 
-        `whole` says that there will be no others.
+        They are a `share` of all times.
 
         Returns
         -------
-        group : GroupID or None
-            The group, if it has come into being.
+        fresh : bool
+            Whether the group has come into being.
         created : list of Created
             What else has.
         """
-        fresh = None
+        fresh = self._group is None
         if self._group is None:
-            fresh = self._group = self._file.create_group(RAGGED).id
+            self._group = self._file.create_group(RAGGED).id
         created: list[Created] = []
         for name, rows in self._with_meshes(columns).items():
             if len(rows):
-                created += self._append(self._group, name, flattened(rows), whole=whole)
+                created += self._append(self._group, name, flattened(rows), share)
         return fresh, created
 
     def _with_meshes(self, columns: Block) -> dict[str, Column]:
@@ -122,7 +120,7 @@ class RaggedWriter:
         return max((stored[name].shape[0] for name in shapes if name in stored), default=0)
 
     def _append(
-        self, group: h5py.h5g.GroupID, name: str, part: Ragged, *, whole: bool
+        self, group: h5py.h5g.GroupID, name: str, part: Ragged, share: float
     ) -> list[Created]:
         created: list[Created] = []
         table = f"{name}_shape"
@@ -135,7 +133,7 @@ class RaggedWriter:
                 self._variables[key] = create_variable(
                     group, key, values.dtype, (0, *values.shape[1:]), None, growing=0,
                     noise=values.dtype.kind == "f",
-                    expected=expected_size(len(values), whole=whole),
+                    expected=expected_size(len(values), share),
                 )  # fmt: skip
                 path = f"/{RAGGED}/{key}"
                 created.append(Created(path, self._variables[key], values.dtype))

@@ -19,12 +19,12 @@ __all__ = ["Stream"]
 
 # What is reached waits for more, for it is cheaper to hand on many times: so many, so many values,
 # or so many seconds.
-_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**18, 0.5
+_MOST_WAITING, _MOST_VALUES, _LONGEST_WAIT = 256, 2**17, 0.5
 # Seconds between looks at what is due.
 _LOOK_EVERY = 0.02
 # Seconds that a lot of times reached at once should take, and after which a signal does not wait
 # for the rest of it.
-_LOT_SECONDS, _PATIENCE = 0.01, 1.0
+_LOT_SECONDS, _PATIENCE = 0.02, 1.0
 
 _Result = TypeVar("_Result")
 
@@ -167,11 +167,13 @@ class Stream(ABC, Generic[_Result]):
         while self.count < len(times):
             began = clock.monotonic()
             self.reach(times[self.count : self.count + lot], tick)
-            if self._number >= _MOST_WAITING or self._values > _MOST_VALUES:
+            # Of many times, the first shows a file what to prepare for while the run goes on.
+            first = self._number == self.count and len(times) > _MOST_WAITING
+            if first or self._number >= _MOST_WAITING or self._values > _MOST_VALUES:
                 self._hand_on()
             if callback is None:
                 quick = clock.monotonic() - began < _LOT_SECONDS
-                lot = min(2 * lot, self.most_at_once) if quick else 1
+                lot = min(2 * lot, self.most_at_once) if quick else max(lot // 2, 1)
             elif stopped_by(callback, times[self.count - 1], self.told(), came):
                 self.interrupted = True
                 return

@@ -20,6 +20,8 @@ from validation.pictures import INK, grid_of_axes
 
 TITLE = "Closure-error map"
 KIND = "new"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("theorem-v3",), "moment_identities": ("prop-v2",)}
 SEED = 3101
 
 

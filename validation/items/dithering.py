@@ -21,6 +21,8 @@ from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Dithering against rounding"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "its examples have one teacher value, not a law of them"
 SEED = 3401
 OMEGA = 5.0
 # Teacher values for the floor of the density, whose error they leave.

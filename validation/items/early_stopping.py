@@ -18,6 +18,8 @@ from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Early stopping"
 KIND = "new"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("early-stopping", "early-stopping-small-lambda")}
 SEED = 3501
 
 

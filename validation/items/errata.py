@@ -15,6 +15,7 @@ from scipy.integrate import quad
 
 import fpsolve
 from fpsolve import GaussianInitial, Teacher
+from validation.claims import Claim, answer, judged
 from validation.curves import problem
 from validation.errata_algebra import algebra_table
 from validation.errata_proofs import proof_numbers
@@ -118,7 +119,7 @@ def _spread(rng: Any) -> dict[str, Any]:
         "q − m²/ρ",
         (q - m**2 / rho**2, q - m**2 / rho, length),
         1e-14,
-        "|w_⊥|²/d of a drawn vector by an orthonormal basis; rounding",
+        "|w⊥|²/d of a drawn vector by an orthonormal basis; rounding",
     )
 
 
@@ -151,8 +152,8 @@ def _input_sums() -> list[dict[str, Any]]:
     return [
         row(
             "Prop. II.1, κ",
-            "(v_k+1 − v_k) φ(θ_k)",
-            "(v_k − v_k−1) φ(θ_k)",
+            "(v_{k+1} − v_k) φ(θ_k)",
+            "(v_k − v_{k−1}) φ(θ_k)",
             (shifted, right, kappa),
             kappa_error,
             why,
@@ -247,7 +248,7 @@ def _closure_equation() -> dict[str, Any]:
     return row(
         "Eq. 8",
         "no Δ, sum to L − 1",
-        "Δ Σ_k=1^L",
+        "Δ Σ_{k=1}^L",
         (paper, right, decides),
         1e-7,
         "left-hand side against ηε_g, both of the ODE at τ = 3000; its tolerance",
@@ -326,6 +327,22 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             )
         )
     return found
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """The formulas of the paper that numbers decide, once corrected and as printed."""
+    rows = data["rows"]
+    answers = [
+        answer(r["where"], r["tolerance"] - abs(r["right"] - r["decides"]), 0.0) for r in rows
+    ]
+    off = min(abs(r["said"] - r["decides"]) / r["tolerance"] for r in rows)
+    evidence = (
+        f"{len(rows)} of its misprints change a number: each correct form meets what decides, each "
+        f"printed one is off by {off:.0f} tolerances at least; this item's tables list them, and "
+        "those that algebra decides"
+    )
+    text = "The formulas of the paper as they are printed"
+    return [judged("misprints", text, answers, evidence, off=off)]
 
 
 def headline(data: dict[str, Any]) -> str:

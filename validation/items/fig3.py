@@ -20,6 +20,8 @@ from validation.gates import Gate, Table
 
 TITLE = "Fig. 3: range of the weights"
 KIND = "figure"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("fig3-ode", "fig3-small-range")}
 SEED = 301
 RANGES = (0.25, 0.5, 1.0, 1.25, 1.5)
 

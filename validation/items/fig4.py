@@ -23,6 +23,8 @@ from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 4: weights and inputs"
 KIND = "figure"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("fig4-bx3",)}
 SEED = 401
 
 

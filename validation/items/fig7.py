@@ -1,4 +1,4 @@
-"""Fig. 7: the index i* and the position p, drawn from real numbers.
+"""Fig. 7: the index i* and the position p, drawn from real numbers and asked at many.
 
 b = 3, ω = 1, λ = 0.25, no input quantizer: c = κρ/(S + λ) = 0.8 lies between two levels of ψ.
 The exact stationary density sits on the threshold between them, with exponential flanks, and
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fpsolve
+from validation.claims import Claim, answer, judged
 from validation.curves import problem
 from validation.gates import Gate
 from validation.pictures import COLORS, GRAY, INK, grid_of_axes
@@ -44,7 +45,61 @@ def compute(quick: bool = False) -> dict[str, Any]:
         "density": density,
         "mean_psi": float(state.order_parameters.m_psi),
         "upper": _upper_share(case, levels[index], levels[index + 1]),
+        "places": _places(),
+        "settling": _settling(),
     }
+
+
+def _places() -> list[dict[str, Any]]:
+    """Index and position by both definitions of the paper, between levels and on them."""
+    rows = []
+    for bits in (2, 3, 4):
+        for omega in (0.5, 1.0, 2.0):
+            levels = fpsolve.UniformQuantizer(bits, omega).levels
+            step = levels[1] - levels[0]
+            for share in (0.0, 0.1, 0.5, 0.9):
+                # c moves with λ; on a level, up to rounding, it is put there.
+                for low in range(levels.size - 1):
+                    c = levels[low] + share * step if share else levels[low]
+                    if abs(c) >= omega:
+                        continue
+                    below, above = levels[:-1], levels[1:]
+                    half_open = np.flatnonzero((below <= c) & (c < above))
+                    i = int(half_open[0])
+                    p = (c - levels[i]) / step
+                    rows.append(
+                        {
+                            "bits": bits,
+                            "omega": omega,
+                            "share": share,
+                            "closed": int(np.sum((below <= c) & (c <= above))),
+                            "open": int(np.sum((below < c) & (c < above))),
+                            "half_open": int(half_open.size),
+                            "c": c,
+                            "printed": (1 - p) * levels[i] + p * levels[i],
+                            "mixed": (1 - p) * levels[i] + p * levels[i + 1],
+                        }
+                    )
+    return rows
+
+
+def _settling() -> list[dict[str, Any]]:
+    """How far from θ* the exact stationary density has its mean, in Δ, at falling η."""
+    rows = []
+    for bits in (2, 3, 4):
+        for p in (0.05, 0.3, 0.5, 0.7, 0.95):
+            levels = fpsolve.UniformQuantizer(bits, 1.0).levels
+            step = levels[1] - levels[0]
+            i = levels.size // 2
+            # λ with c = 1/(1 + λ) at p between 0 and the next level, or the one above it.
+            i = i if i + 1 < levels.size else i - 1
+            c = levels[i] + p * step
+            away = []
+            for eta in (1e-3, 1e-4):
+                state = fpsolve.stationary_states(problem(bits, ridge=1 / c - 1, eta=eta))[0]
+                away.append(abs(float(state.order_parameters.m) - levels[i] - step / 2) / step)
+            rows.append({"bits": bits, "p": p, "away": away})
+    return rows
 
 
 def _upper_share(case: fpsolve.Problem, low: float, high: float) -> float:
@@ -68,6 +123,47 @@ def gates(data: dict[str, Any]) -> list[Gate]:
             "thresholds with a mass below e^−100",
         ),
     ]
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether index and position are what the definitions say, and where the weights settle."""
+    rows = data["places"]
+    # One index, and the mixture of its two levels is c.
+    answers = [
+        answer(
+            f"b = {r['bits']}, ω = {r['omega']:g}: {r['share']:g} of the way, c = {r['c']:.3g}",
+            1e-12 - abs(r["mixed"] - r["c"]) - abs(r["half_open"] - 1),
+            0.0,
+        )
+        for r in rows
+    ]
+    on = [r for r in rows if r["share"] == 0]
+    evidence = (
+        f"at {len(rows)} places of c the index is unique with v_i ≤ c < v_{{i+1}}; of the "
+        f"{len(on)} on a level, v_i ≤ c ≤ v_{{i+1}} has up to {max(r['closed'] for r in on)} "
+        f"indices and v_i < c < v_{{i+1}} {min(r['open'] for r in on)}; c = (1 − p)v_i + p v_i as "
+        f"printed is up to {max(abs(r['printed'] - r['c']) for r in rows):.2f} off"
+    )
+    off = max(abs(r["printed"] - r["c"]) for r in rows) / 1e-12
+    text = "Def. VI.2 and V.2, Fig. 7: a unique index i* and position p with c between two levels"
+    found = [judged("fig7-index", text, answers, evidence, off=off)]
+    rows = data["settling"]
+    answers = [
+        # To the threshold: nearer at the smaller η, and within a hundredth of a step.
+        answer(
+            f"b = {r['bits']}, p = {r['p']:g}",
+            min(0.01 - r["away"][1], r["away"][0] - r["away"][1] + 1e-12),
+            0.0,
+        )
+        for r in rows
+    ]
+    worst = max(rows, key=lambda r: r["away"][1])
+    evidence = (
+        f"mean of the exact stationary density off θ*: {worst['away'][0]:.1e} Δ at η = 1e-3, "
+        f"{worst['away'][1]:.1e} Δ at 1e-4, at worst (b = {worst['bits']}, p = {worst['p']:g})"
+    )
+    text = "After Def. V.2: between levels the weights settle near the threshold θ* as η → 0"
+    return [*found, judged("fig7-threshold", text, answers, evidence)]
 
 
 def headline(data: dict[str, Any]) -> str:

@@ -25,6 +25,17 @@ from validation.pictures import COLORS, grid_of_axes, key
 
 TITLE = "Fig. 8: ridge"
 KIND = "figure"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {
+    "claims_scan": (
+        "fig8-ode",
+        "range-lambda-1",
+        "range-lambda-0.5",
+        "bits-lambda-0.5",
+        "early-stopping",
+        "early-stopping-small-lambda",
+    )
+}
 SEED = 801
 RIDGES = (0.5, 1.0, 1.5)
 

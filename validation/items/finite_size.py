@@ -21,6 +21,8 @@ from validation.pictures import COLORS, INK, grid_of_axes, is_stacked, points
 
 TITLE = "Finite d: variance over runs, and the shift of means"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "it bounds distances by C d^(−1/2) and does not say how much runs differ"
 SEED = 4501
 TIMES = (2.0, 6.0, 20.0)
 NAMES = ("m_psi", "q_psi", "m", "generalization_error")

@@ -28,6 +28,8 @@ from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "A real layer, quantized on a calibration set"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "App. VI leaves layer-wise quantization of real layers to future work"
 SEED = 4701
 BITS, RATE = 3, 0.02
 CHOICES = ("theory", "mse", "three_sigma", "max_abs")

@@ -237,7 +237,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     """Whether each bound has the power of d that the paper states."""
     found = []
     texts = {
-        "lemma-iv3": ("Lemma IV.3: E‖Ψ^{t+1} − E_tΨ^{t+1}‖² ≤ C d^(−2)", ("IV.3, Ψ",)),
+        "lemma-iv3": ("Lemma IV.3: E‖Ψ^{t+1} − E_{t}Ψ^{t+1}‖² ≤ C d^(−2)", ("IV.3, Ψ",)),
         "lemma-iv4": (
             "Lemma IV.4: E|Δw|^l ≤ C d^(−l/2), l = 2, 3, 4",
             ("IV.4, l = 2", "IV.4, l = 3", "IV.4, l = 4"),

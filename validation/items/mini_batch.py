@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from validation.claims import Answer, Claim, answer, judged
 from validation.curves import (
     agreement_gate,
     closure_table,
@@ -52,6 +53,28 @@ def gates(data: dict[str, Any]) -> list[Gate]:
         Gate.at_least("STE at B = 1 against B = 16, standard errors", apart, normal_limit(), why)
     )
     return rows
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    """Whether the density with D/B is that of STE, where one with D would not be."""
+    one, answers, told = data["B = 1"]["agreement"], [], []
+    for label, curve in data.items():
+        found = curve["agreement"]
+        scores = [
+            abs(ste - other) / error
+            for ste, other, error in zip(found["ste"], one["exact"], found["error"], strict=True)
+        ]
+        # Where a density that knew no batch did as well, nothing is decided.
+        apart = label == "B = 1" or max(scores) > normal_limit(len(scores))
+        sign = answer(label, 1.0 - found["worst"], 0.0).sign
+        answers.append(Answer(label, sign if apart else 0))
+        told.append(
+            f"{label}: ε_g at τ = {found['tau'][-1]:g} by STE {found['ste'][-1]:.4f} ± "
+            f"{found['error'][-1]:.4f}, density {found['exact'][-1]:.4f}"
+        )
+    text = "III-E: the analysis extends to mini-batches of any finite size"
+    told.append(f"with D not divided by B it is {one['exact'][-1]:.4f} at every B")
+    return [judged("mini-batch", text, answers, "; ".join(told))]
 
 
 def tables(data: dict[str, Any]) -> list[Table]:

@@ -21,6 +21,8 @@ from validation.pictures import COLORS, grid_of_axes, points
 
 TITLE = "Phase diagram of ε* and the optimal range"
 KIND = "new"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"fig6": ("fig6-range", "fig6-optimum")}
 SEED = 3201
 BITS = (2, 3, 4, 5)
 

@@ -19,6 +19,8 @@ from validation.pictures import COLORS, INK, grid_of_axes
 
 TITLE = "Plateau law"
 KIND = "new"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("plateau",)}
 SEED = 3601
 DEVIATION = 1e-3
 

@@ -22,6 +22,8 @@ from validation.pictures import COLORS, INK, grid_of_axes
 
 TITLE = "One pooled test, and what it would have seen"
 KIND = "claim"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"theorem_iv3": ("theorem-iv3",)}
 SEED = 4201
 # Read off weights alone: ε_g of a simulation is reduced with the κ and S that are on trial.
 NAMES = ("m_psi", "q_psi", "m", "s")

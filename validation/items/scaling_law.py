@@ -23,6 +23,8 @@ from validation.pictures import COLORS, GRAY, grid_of_axes
 
 TITLE = "Power laws, and what bits, range and rate make of them"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "it has one input scale and one teacher value, no spectra of them"
 SEED = 5801
 EXPONENTS = ((0.8, 0.7), (0.5, 0.3))
 OMEGA = 2.0

@@ -21,6 +21,8 @@ from validation.pictures import COLORS, grid_of_axes
 
 TITLE = "Exact stationary density against long runs"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "its fixed points are those of the ODE, not of the density"
 SEED = 3301
 TIME = 200.0
 VALUES = (-0.7, 1.0)

@@ -19,6 +19,8 @@ from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "T > 0, and the limiting particles"
 KIND = "claim"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"theorem_iv3": ("theorem-iv3",), "propagation_of_chaos": ("theorem-iv3-sde",)}
 SEED = 4401
 TIMES = np.array([5.0, 37.0])
 TEMPERATURES = (0.0, 0.1, 0.3)

@@ -26,6 +26,8 @@ from validation.pictures import COLORS, GRAY, grid_of_axes, half_power, points
 
 TITLE = "Theorem V.3: PDE against closure as d grows"
 KIND = "claim"
+# Claims it is about, by the item that judges them.
+ELSEWHERE = {"claims_scan": ("theorem-v3",)}
 SEED = 1401
 TIMES = np.linspace(2.5, 20, 8)
 

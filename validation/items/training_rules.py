@@ -26,6 +26,8 @@ from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "Training rules beyond the paper"
 KIND = "new"
+# Why the paper claims nothing of this.
+BEYOND = "it trains by one rule, at a constant rate"
 SEED = 5601
 CHECKS = [1.0, 6.0]
 SCALES = Teacher([1.0, 0.6], [0.5, 0.5], [0.5, 1.5])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fpsolve import solve_pde
 from validation.performance import monte_carlo, scipy_methods
 from validation.performance.cases import CASES, Case
+from validation.performance.processors import on_processors
 
 __all__ = ["CASES", "Contestant", "contestants", "report", "run", "time_in_turns"]
 
@@ -180,9 +181,13 @@ def contestants(case: Case, *, quick: bool) -> list[Contestant]:
 
 
 def time_in_turns(field_of: list[Contestant], case: Case, rounds: int) -> None:
-    """Call each once to compile, then all in turns, those that are slow fewer times."""
+    """Call each once to compile, then all in turns, those that are slow fewer times.
+
+    Who compiles may do so on two processors; all solve on one.
+    """
     calls = []
     for contestant in field_of:
+        on_processors(2 if contestant.compiles else 1)
         start = time.perf_counter()
         solve = contestant.prepare()
         contestant.error = case.error(solve())
@@ -191,6 +196,7 @@ def time_in_turns(field_of: list[Contestant], case: Case, rounds: int) -> None:
             contestant.seconds.append(contestant.first)
         report(f"{contestant.method}, {contestant.setting}: {contestant.first:.2f} s at first")
         calls.append(solve)
+    on_processors(1)
     for _ in range(rounds):
         for contestant, solve in zip(field_of, calls, strict=True):
             if sum(contestant.seconds) < _ENOUGH:

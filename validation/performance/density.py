@@ -36,8 +36,9 @@ def main() -> None:
 
 def _measure(quick: bool, out: Path, *, publish: bool) -> None:
     from validation.performance import contest, presentation, scaling
+    from validation.performance.processors import on_processors
 
-    scaling.on_processors(1)
+    on_processors(1)
     before, start = os.getloadavg(), time.perf_counter()
     contests = {name: contest.run(name, quick=quick) for name in contest.CASES}
     results = {

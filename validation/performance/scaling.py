@@ -27,10 +27,10 @@ import numpy as np
 from fpsolve import DensityTrajectory, Problem, Teacher, UniformQuantizer, solve_pde
 from validation.performance.cases import CASES
 from validation.performance.contest import report
+from validation.performance.processors import on_processors
 
-__all__ = ["first_solve", "main", "on_processors", "slopes", "targets", "two_at_once"]
+__all__ = ["first_solve", "main", "slopes", "targets", "two_at_once"]
 
-_PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else frozenset({0})
 # Seconds after which a problem is not solved again.
 _ENOUGH = 6.0
 _FIG1, _B3 = CASES["fig1"], CASES["b3"]
@@ -142,12 +142,6 @@ def slopes(*, quick: bool) -> list[dict[str, Any]]:
         _growth("nodes of a Gaussian teacher", nodes, gaussian, repeats),
         _growth("levels", [2**b - 1 for b in bits], [_with_bits(b) for b in bits], repeats),
     ]
-
-
-def on_processors(count: int) -> None:
-    """Let this process use so many processors, where the system can say so."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(_PROCESSORS)[:count])
 
 
 def two_at_once(*, quick: bool) -> dict[str, Any]:
