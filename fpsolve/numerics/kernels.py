@@ -964,76 +964,6 @@ def _step(
     return 0
 
 
-# --- noise ---------------------------------------------------------------------------------------
-
-# An element loses its highest modes so many times as fast as the drift crosses it.
-_DAMPING = 3.0
-
-
-@_part
-def _bubble(x: float, degree: int) -> float:
-    """P_degree − P_{degree − 2} at x: it vanishes at ±1 and holds no mass."""
-    before, value, low = 1.0, x, 0.0
-    for m in range(2, degree + 1):
-        low = before
-        before, value = value, ((2.0 * m - 1.0) * x * value - (m - 1.0) * before) / m
-    return value - low
-
-
-@_fused
-def _damp(
-    ref: Reference, bins: Bins, model: Model, cells: Cells, mesh: Mesh, work: Work, c: Array,
-    step: float,
-) -> None:  # fmt: skip
-    """Damp the two highest modes of elements in `work.new` that diffusion is too weak to smooth.
-
-    What a front leaves unresolved there stays as noise, as nothing of a central scheme damps it,
-    and steps would have to follow it. Modes are lost at the rate at which the drift crosses an
-    element, thus at any number of steps alike, by as much as diffusion does not damp the highest
-    one in that time; each as the polynomial that ends in it and vanishes at the ends, which keeps
-    masses and continuity. Source: Fischer and Mullen, C. R. Acad. Sci. I 332, 265 (2001).
-    """
-    u, modes, drift = work.new, work.flux, work.lower
-    nodes, elements = u.shape
-    for r in range(2):
-        set_rows(modes, r * elements, ref.modes, r * nodes, u, 0, elements, nodes, elements)
-    for e in range(elements):
-        drift[e] = 0.0
-    for i in range(mesh.drift.shape[0]):
-        for e in range(elements):
-            drift[e] += c[i] * mesh.drift[i, nodes // 2, e]
-    smooth, diffusivity = float((nodes - 1) ** 4), max(c[-1], 1e-300)
-    for e in range(elements):
-        crossed = _DAMPING * abs(drift[e]) * step
-        peclet = 2.0 * abs(drift[e]) / (diffusivity * mesh.heat[e] + 1e-300)
-        share = crossed / (crossed + mesh.inverse[e] * mesh.width[e])
-        share *= peclet / (peclet + smooth)
-        modes[0, e] *= share
-        modes[1, e] *= share
-    _spare(bins, model, cells, modes)
-    for j in range(1, nodes - 1):
-        lower, upper = _bubble(ref.nodes[j], nodes - 2), _bubble(ref.nodes[j], nodes - 1)
-        for e in range(elements):
-            u[j, e] -= modes[0, e] * lower + modes[1, e] * upper
-
-
-@_part
-def _spare(bins: Bins, model: Model, cells: Cells, modes: Array) -> None:
-    """Leave alone what stands at absorbing walls, and where h varies inside elements."""
-    some = False
-    for b in range(bins.span.size):
-        some = some or _bent(model, b)
-    for k in range(cells.first.size - 1):
-        for side in range(2):
-            if bins.absorbing[side] != 0.0:
-                e = cells.first[k + 1] - 1 if side else cells.first[k]
-                modes[0, e] = modes[1, e] = 0.0
-        if some:
-            for e in range(cells.first[k], cells.first[k + 1]):
-                if _bent(model, cells.bins[e]):
-                    modes[0, e] = modes[1, e] = 0.0
-
-
 @_part
 def _copy(source: Array, out: Array) -> None:
     for j in range(out.shape[0]):
@@ -2655,8 +2585,6 @@ def march(
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
-        if scheme == 0:
-            _damp(ref, bins, model, cells, mesh, work, c, step)
         ratio, relative = _judge(scheme, ref, bins, model, mesh, work, u, control, limits)
         if ratio > 1.0:
             _reject(clock, step, ratio)
