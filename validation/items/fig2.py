@@ -21,7 +21,7 @@ from validation.gates import Gate, Table
 TITLE = "Fig. 2: bit width of the weights"
 KIND = "figure"
 # Claims it is about, by the item that judges them.
-ELSEWHERE = {"claims_scan": ("fig2-ode", "plateau")}
+ELSEWHERE = {"claims_scan": ("fig2-ode", "fig2-floor", "plateau")}
 SEED = 201
 
 

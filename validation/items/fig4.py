@@ -24,7 +24,7 @@ from validation.pictures import COLORS, grid_of_axes, key
 TITLE = "Fig. 4: weights and inputs"
 KIND = "figure"
 # Claims it is about, by the item that judges them.
-ELSEWHERE = {"claims_scan": ("fig4-bx3",)}
+ELSEWHERE = {"claims_scan": ("fig4-ode", "fig4-bx3", "fig4-floor", "fig4-bits")}
 SEED = 401
 
 
