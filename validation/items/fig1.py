@@ -1,9 +1,9 @@
-"""Densities of Fig. 1: b = b_x = 2, ω = ω_x = 2, w* = 1, d = 3000, at τ = 10, 25, 50, 100.
+"""Densities of Fig. 1: b = b_x = 2, ω = ω_x = 2, w* = 1, τ = 10, 25, 50, 100.
 
-The paper leaves η and λ unstated; here η = 0.04 with λ = 0 and λ = 1. Histograms are STE, solid
-lines the PDE, dotted lines the Gaussian that the closure assumes. The mass gathers on the
-threshold w = 1, with an asymmetric peak that no Gaussian follows. Bars are averages over 0.1 of w,
-wider than that peak: they end below it.
+The paper has d = 3000, and leaves η and λ unstated; here η = 0.04 with λ = 0 and λ = 1. Histograms
+are STE, solid lines the PDE, dotted lines the Gaussian that the closure assumes. The mass gathers
+on the threshold w = 1, with an asymmetric peak that no Gaussian follows. Bars are averages over 0.1
+of w, wider than that peak: they end below it.
 """
 
 from __future__ import annotations

@@ -26,28 +26,30 @@ KIND = "claim"
 SEED = 1701
 BATCHES = (1, 4, 16)
 CHECKS = (2.0, 8.0, 24.0)
-# Rates and initial variances beside those of the curves.
+# Rates and initial variances beside those of the curves, and how large a machine takes them.
 OTHERS = ((0.1, 1.0), (0.5, 0.01), (0.5, 4.0))
+SMALL = (300, 8)
 
 
 def compute(quick: bool = False) -> dict[str, Any]:
     """Return a learning curve for every batch size, and the same elsewhere."""
+    size = (400, 3) if quick else (900, 5)
     return {
-        "curves": _curves(quick, 0.5, 1.0, SEED),
+        "curves": _curves(size, 0.5, 1.0, SEED),
         "others": {}
         if quick
         else {
             f"η = {eta:g}, variance {variance:g}": _curves(
-                quick, eta, variance, SEED + 100 * (1 + i)
+                SMALL, eta, variance, SEED + 100 * (1 + i)
             )
             for i, (eta, variance) in enumerate(OTHERS)
         },
     }
 
 
-def _curves(quick: bool, eta: float, variance: float, seed: int) -> dict[str, Any]:
-    """Learning curves of all batches, at times of the same ητ."""
-    dimension, runs = (400, 3) if quick else (900, 5)
+def _curves(size: tuple[int, int], eta: float, variance: float, seed: int) -> dict[str, Any]:
+    """Learning curves of all batches, at times of the same ητ; `size` is d and the runs."""
+    dimension, runs = size
     clock = 0.5 / eta
     found = {}
     for batch in BATCHES:
