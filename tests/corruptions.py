@@ -66,7 +66,9 @@ def saved(results, folder: Path) -> list[Path]:
     return [folder / f"saved{number}.h5" for number in range(len(results))]
 
 
-def outcomes(paths, count: int, folder: Path, seed: int, same, *, bare: float) -> dict[str, int]:
+def outcomes(
+    paths, count: int, folder: Path, seed: int, same, *, bare: float, aloud: bool = False
+) -> dict[str, int]:
     """Damage `count` files, a share `bare` of them without trailer; return how often what came."""
     rng = np.random.default_rng(seed)
     contents, results = [path.read_bytes() for path in paths], [load(path) for path in paths]
@@ -80,6 +82,8 @@ def outcomes(paths, count: int, folder: Path, seed: int, same, *, bare: float) -
         outcome = judge(victim, lambda loaded, which=which: same(loaded, results[which]))
         slowest = max(slowest, time.monotonic() - start)
         told[outcome] = told.get(outcome, 0) + 1
+        if aloud and number % 100 == 99:
+            print(number + 1, told, f"slowest {slowest:.1f} s", flush=True)
     told["slowest_ms"] = round(1000 * slowest)
     return told
 
@@ -119,7 +123,7 @@ def main(count: int, seed: int = 1, bare: float = 0.5) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = [*saved(results, folder), *stored_runs(folder)]
-        told = outcomes(paths, count, folder, seed, assert_equal, bare=bare)
+        told = outcomes(paths, count, folder, seed, assert_equal, bare=bare, aloud=True)
     print(told)
     return int(any(word.isupper() for name in told for word in name.split(":")[:1]))
 

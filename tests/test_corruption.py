@@ -12,6 +12,7 @@ from corruptions import outcomes, saved, stored_runs
 from test_store import assert_equal
 
 from fpsolve import StoreError, load, save
+from fpsolve.recording.reading import check_file
 
 
 def test_no_damage_goes_unnoticed(density, macro, particles, tmp_path) -> None:
@@ -124,6 +125,23 @@ def test_a_copy_made_by_other_tools_is_read(density, tmp_path) -> None:
                 for scale in scales.values():
                     other[name].dims[axis].attach_scale(other[scale.name])
     assert_equal(load(copy), density)
+
+
+@pytest.mark.parametrize("part", ["dimension", "attribute", "text"])
+def test_the_child_reads_all_that_others_will(part, macro, tmp_path) -> None:
+    # HDF5 can loop in any of it; a parent that read something first would loop itself.
+    path = tmp_path / "r.h5"
+    save(macro, path)
+    bare(path)
+    assert check_file(str(path)) == ""
+    with h5py.File(path, "r+") as file:
+        if part == "dimension":
+            file["m"].dims[0].detach_scale(file["time"])
+        elif part == "attribute":
+            file["m"].attrs["units"] = "2"
+        else:
+            file.attrs["problem"] = file.attrs["problem"] + " "
+    assert "do not fit their digest" in check_file(str(path))
 
 
 def test_reading_ends_even_where_the_library_would_not(macro, tmp_path, monkeypatch) -> None:

@@ -328,3 +328,26 @@ def test_shares_of_levels_are_those_of_thresholds():
     shares = [level_probabilities(quantizer, w, k).mean() for k in range(quantizer.levels.size)]
     counted = [(quantizer(w) == v).mean() for v in quantizer.levels]
     np.testing.assert_array_equal(shares, counted)
+
+
+def test_curves_whose_flip_rates_did_not_come_are_shown_and_the_reason_told():
+    """A worker that ends between its two answers has given the first alone."""
+    from types import SimpleNamespace
+
+    from fpsolve.explorer.page import FULL, Page
+
+    task = SimpleNamespace(call=("density", [{}, FULL]))
+    told, shown = [], []
+    page = SimpleNamespace(
+        _solving=task,
+        _waiting=None,
+        _trouble="",
+        views=SimpleNamespace(show_paths=shown.append),
+        _show_time=lambda: None,
+        _show_below_soon=lambda: None,
+        _ask_others=lambda: None,
+        _tell=lambda field, message: told.append(message),
+    )
+    Page._solved(page, task, ["curves"], ("", "the worker process ended; try again"))
+    assert shown == ["curves"]
+    assert told[-1] == "the worker process ended; try again"

@@ -18,6 +18,7 @@ from fpsolve.recording.growth import Growth
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
 from fpsolve.recording.sink import Ending, Sink, sink_for
+from fpsolve.store.describe import describe
 
 TIMES = np.array([0.0, 1.0, 4.0])
 
@@ -163,6 +164,16 @@ def test_many_frames_are_read_in_blocks_and_looked_up_once(tmp_path, monkeypatch
     assert [float(frame["time"]) for frame in stored[::-2]] == TIMES[::-2].tolist()
     assert len(looked_up) == 2
     assert stored[1:1] == []
+
+
+def test_a_killed_run_is_told_from_one_that_goes_on(tmp_path, linear_problem) -> None:
+    path = tmp_path / "r.h5"
+    sink = Hdf5Sink(path)
+    sink.open("density", linear_problem, TIMES, {})
+    sink.checkpoint({"step": 1})
+    assert describe(path)["kind"] == "density, running"
+    sink.abandon()
+    assert describe(path)["kind"] == "density, killed"
 
 
 def meshed(number: int, count: int, left: list[float]):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import signal
+import subprocess
 import time as clock
 
 import h5py
@@ -26,6 +29,7 @@ from fpsolve import (
 )
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
+from fpsolve.store.finish import add_cells
 
 TIMES = [0.0, 0.5, 1.0, 2.0, 6.0]
 
@@ -161,8 +165,62 @@ def test_a_run_goes_beyond_its_end(name, tmp_path) -> None:
     path = tmp_path / "r.h5"
     solve_pde(solved, TIMES[:3], **options, store=path)
     assert_same(resume(path, times=TIMES[3:]), solve_pde(solved, TIMES, **options))
-    with pytest.raises(ParameterError, match="must be beyond"):
-        resume(path, times=[1.7])
+    with pytest.raises(ParameterError, match=r"times = 1\.7: must be beyond"):
+        resume(path, times=[0.5, 1.7, 9.0])
+
+
+def grown(path, ends) -> fpsolve.DensityTrajectory:
+    """A run that goes on to each of `ends`, cells made anew each time."""
+    run = solve_pde(problem(), np.linspace(0.0, 10.0, 9), store=path)
+    add_cells(path, run)
+    path.chmod(0o640)
+    for end in ends:
+        run = resume(path, times=[end])
+        add_cells(path, run)
+    return run
+
+
+def test_a_run_that_goes_on_leaves_no_gaps(tmp_path) -> None:
+    if shutil.which("h5repack") is None:
+        pytest.skip("no h5repack on the path")
+    path, packed = tmp_path / "r.h5", tmp_path / "packed.h5"
+    run = grown(path, [20.0, 30.0])
+    subprocess.run(["h5repack", path, packed], check=True)
+    assert path.stat().st_size <= 1.2 * packed.stat().st_size
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in tmp_path.iterdir() if entry != packed] == ["r.h5"]
+    assert_same(load(path), run)
+    with h5py.File(path) as file:
+        scales = [[scale.name for scale in axis.values()] for axis in file["density"].dims]
+        assert scales == [["/time"], ["/teacher"], ["/w"]]
+        named = file["time"].attrs["NAME"], file["time"].attrs["REFERENCE_LIST"]
+        assert named[0] == b"time"
+        assert {file[reference].name for reference, _ in named[1]} >= {"/density", "/m"}
+
+
+def test_without_room_gaps_stay(tmp_path, monkeypatch) -> None:
+    def full(*_, **__) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fpsolve.recording.compact.put_in_place", full)
+    run = grown(tmp_path / "r.h5", [20.0])
+    assert_same(load(tmp_path / "r.h5"), run)
+
+
+def test_a_file_that_was_replaced_meanwhile_is_not_written_to(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "r.h5"
+    solve_pde(problem(), TIMES[:3], store=path)
+
+    def late(descriptor: int) -> bool:
+        (tmp_path / "new").write_bytes(path.read_bytes())
+        (tmp_path / "new").replace(path)
+        return True
+
+    monkeypatch.setattr("fpsolve.recording.hdf5.write_lock", late)
+    with pytest.raises(StoreError, match="being written by another run"):
+        resume(path, times=[5.0])
+    monkeypatch.undo()
+    assert resume(path, times=[5.0]).times[-1] == 5.0
 
 
 def test_cells_do_not_go_beyond_their_mesh(tmp_path) -> None:

@@ -1,8 +1,11 @@
 // Runs in the loaded page and leaves its findings in the title.
 addEventListener("load", () => {
   const faults = [];
-  const wide = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth > wide) faults.push("the page is wider than the window");
+  // The page may be kept narrower than the window.
+  const page = document.documentElement;
+  const wide = Math.min(page.clientWidth, page.getBoundingClientRect().width);
+  const widest = wide < page.clientWidth ? document.body.scrollWidth : page.scrollWidth;
+  if (widest > wide) faults.push("the page is wider than the window");
   const brief = (e) => e.tagName + " “" + e.textContent.trim().slice(0, 60) + "”";
 
   const luminance = (rgb) => {

@@ -63,13 +63,23 @@ def answer(setting: str, margin: float, resolution: float, **factors: float) -> 
 
 
 # What scanned parameters are called.
-NAMES = {"eta": "η", "noise": "σ²", "tau": "τ", "variance": "initial variance", "bits": "b"}
+NAMES = {
+    "eta": "η",
+    "ridge": "λ",
+    "noise": "σ²",
+    "tau": "τ",
+    "variance": "initial variance",
+    "bits": "b",
+}
 
 
 def judged(
     name: str, claim: str, answers: Sequence[Answer], evidence: str, *, off: float = 0.0
 ) -> Claim:
     """Return the claim with the verdict of its answers.
+
+    It fails where the answer is nowhere yes and mostly no; with more settings too close to tell
+    than not it is undecided.
 
     Parameters
     ----------
@@ -89,6 +99,9 @@ def judged(
         return Claim(name, claim, VERDICTS[4], "nowhere decidable", evidence)
     if not yes:
         close = len(answers) - len(no)
+        if close > len(no):
+            told = f"not at {len(no)} of {settings}, the others too close to tell"
+            return Claim(name, claim, VERDICTS[4], told, evidence)
         left = f"; {close} too close to tell" if close else ""
         return Claim(name, claim, VERDICTS[3], f"at none of {settings}{left}", evidence)
     if no:

@@ -56,7 +56,10 @@ def plain_text(result: Result, told: dict[str, Any]) -> str:
     for claim in told["claims"]:
         if claim["id"] in texts:
             said, evidence = texts[claim["id"]]
-            lines.append(f"| {_cell(said)} | {WORDS[claim['verdict']]} | {_cell(evidence)} |")
+            # How many of them: from a few to all but a few.
+            share = claim["where"].partition(":")[0] if claim["verdict"] == "holds-under" else ""
+            word = WORDS[claim["verdict"]] + (f" ({share})" if share else "")
+            lines.append(f"| {_cell(said)} | {word} | {_cell(evidence)} |")
     return "\n".join([*lines, ""])
 
 

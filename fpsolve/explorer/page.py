@@ -288,9 +288,12 @@ class Page:
             # What a coarser solve of the same settings complained of is over.
             if rtol == FULL and self._waiting is None:
                 self._tell("", self._trouble)
-            if rtol == FULL:
+            if rtol == FULL and len(found) > 1:
                 self._flips = found[1]
                 self.views.show_flips(self.result.times, self._flips)
+            elif refused is not None:
+                # The budget, or the worker process, has ended between the curves and the rates.
+                self._tell(*refused)
         elif refused is not None:
             self._tell(*refused)
         if self._waiting is not None:

@@ -20,11 +20,11 @@ from fpsolve.recording.groups import Written
 from fpsolve.recording.inspect import objects
 from fpsolve.recording.layout import ONE_PIECE, write_attribute
 
-__all__ = ["Ledger", "check_digest", "write_digest"]
+__all__ = ["REFERENCES", "Ledger", "check_digest", "read_everything", "write_digest"]
 
 _DIGEST = "digest"
 # References between variables and their dimensions: addresses, which a copy of the file changes.
-_REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
+REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
 
 
 class _Known(NamedTuple):
@@ -43,9 +43,13 @@ def check_digest(file: h5py.File) -> None:
     StoreError
         If they differ.
     """
-    found = {path: _read(path, node) for path, node in objects(file)}
-    if _total(found) != _text(file.attrs.get(_DIGEST, "")):
+    if _total(read_everything(file)) != _text(file.attrs.get(_DIGEST, "")):
         raise StoreError("is damaged or was edited: attributes or texts do not fit their digest")
+
+
+def read_everything(file: h5py.File) -> dict[str, _Known]:
+    """Return all objects by path, with what no checksum covers."""
+    return {path: _read(path, node) for path, node in objects(file)}
 
 
 def write_digest(file: h5py.File) -> None:
@@ -112,7 +116,7 @@ class Ledger:
     def write(self) -> None:
         """Write the digest of the file as it is."""
         if not self._complete:
-            self._known = {path: _read(path, node) for path, node in objects(self._file)}
+            self._known = read_everything(self._file)
             self._complete = True
         if self._root is None:
             self._root = dict(_attributes("/", self._file))
@@ -159,7 +163,7 @@ def _attributes(path: str, node: Any) -> list[Any]:
     names = sorted(
         name
         for name in node.attrs
-        if name not in _REFERENCES and not (name == _DIGEST and path == "/")
+        if name not in REFERENCES and not (name == _DIGEST and path == "/")
     )
     return [[name, _attribute(node, name)] for name in names]
 

@@ -32,6 +32,7 @@ from fpsolve.recording.axes import (
 )
 from fpsolve.recording.behind import Behind
 from fpsolve.recording.commit import CommittedFile
+from fpsolve.recording.compact import compact
 from fpsolve.recording.digest import Ledger, check_digest
 from fpsolve.recording.groups import read_group, write_group
 from fpsolve.recording.growth import Growth, remove
@@ -238,6 +239,8 @@ class Hdf5Sink:
                 self._tell(message=ending.message)
             self._ledger.attributes(write_values(self._file, "stats", ending.stats), "stats.")
         self._flush(last=True)
+        if self._resumed:  # While the lock is held.
+            compact(self.path)
         self.abandon()
         self._left = stamp_of(self.path)
 
@@ -348,7 +351,10 @@ class Hdf5Sink:
             self.status, self.kind = str(file.attrs["status"]), str(file.attrs["kind"])
         descriptor = os.open(self.path, os.O_RDWR)
         self._resources.callback(os.close, descriptor)
-        if not write_lock(descriptor):
+        # The file may have been replaced between the two.
+        if not write_lock(descriptor) or not os.path.samestat(
+            os.fstat(descriptor), os.stat(self.path)
+        ):
             self._resources.close()
             raise StoreError(f"{self.path}: is being written by another run; wait or stop that run")
         self._descriptor = descriptor

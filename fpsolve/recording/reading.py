@@ -76,8 +76,11 @@ def stamp_of(path: str | Path) -> Stamp | None:
 def check_file(path: str) -> str:
     """Read the file at `path` to its end; return what is wrong with it, or nothing.
 
-    It is what the child process does; damage may make it crash or never return.
+    It is what the child process does; damage may make it crash or never return. All that others
+    read is read here: values, attributes, texts, and which dimensions variables stand over.
     """
+    from fpsolve.recording.digest import check_digest, read_everything
+
     size = os.stat(path).st_size
     with open(path, "rb") as raw:
         try:
@@ -85,9 +88,15 @@ def check_file(path: str) -> str:
                 _check_format("", file)
                 check_structure(file, size)
                 check_chunks(file)
+                if _schema(file) > 1:
+                    check_digest(file)
+                else:
+                    read_everything(file)
         except StoreError as error:
             return str(error).removeprefix(": ")
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, UnicodeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # Whatever damage leads to.
             return _reason(error)
     return ""
 

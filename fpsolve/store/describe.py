@@ -10,6 +10,7 @@ import h5py
 from fpsolve.recording.attributes import read_values
 from fpsolve.recording.digest import check_digest
 from fpsolve.recording.reading import opened
+from fpsolve.recording.target import locked
 
 __all__ = ["describe"]
 
@@ -31,7 +32,7 @@ def describe(path: str | Path) -> dict[str, str]:
         stats = _line(read_values(file, "stats"))
         versions = [f"{n} {about[f'{n}_version']}" for n in _LIBRARIES if f"{n}_version" in about]
         return {
-            "kind": f"{about['kind']}, {about.get('status', 'completed')}",
+            "kind": f"{about['kind']}, {_status(path, about)}",
             "file": f"{Path(path).stat().st_size:,} bytes, schema {about['schema_version']}",
             "created": f"{about['created']} on {about.get('platform', 'an unknown machine')}",
             "versions": ", ".join(versions),
@@ -42,6 +43,12 @@ def describe(path: str | Path) -> dict[str, str]:
             "at the end": _last(file),
             "statistics": stats or "none",
         }
+
+
+def _status(path: str | Path, about: dict[str, str]) -> str:
+    """How the run ended; a killed one could not say so."""
+    status = about.get("status", "completed")
+    return "killed" if status == "running" and not locked(Path(path)) else status
 
 
 def _variables(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:

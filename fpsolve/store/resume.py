@@ -114,7 +114,8 @@ def _all_times(sink: Hdf5Sink, times: ArrayLike | None) -> Array:
     if not np.array_equal(whole[: kept.size], kept):
         sink.abandon()
         last = float(kept[-1])
-        raise ParameterError("times", float(further[0]), f"must be beyond {last:g} or in the file")
+        between = further[~np.isin(further, kept)]
+        raise ParameterError("times", float(between[0]), f"must be beyond {last:g} or in the file")
     return whole
 
 

@@ -1,4 +1,4 @@
-"""Adjudication: six claims that did not survive a check at the stated parameters. STE is the judge.
+"""Adjudication: six claims that are not, or not everywhere, true as they stand. STE is the judge.
 
 For each: what the paper says, what the PDE or the exact stationary state says, what the
 simulation says. A claim falls only where the simulation contradicts it beyond the stated noise.

@@ -1,4 +1,4 @@
-"""Learning curves of Fig. 3: η = 0.04, λ = 1, b = 3, d = 900, for ω = 0.25, 0.5, 1, 1.25, 1.5.
+"""Learning curves of Fig. 3: η = 0.04, λ = 1, b = 3, ω = 0.25 … 1.5, the paper's d = 900.
 
 The paper compares STE with the closure; the PDE is added. At ω = 0.5 the target c = ½ is the
 outermost level itself: the weights drift away logarithmically slowly while ε_g settles.

@@ -1,7 +1,8 @@
-"""Learning curves of Fig. 4: weights and inputs quantized, ω = ω_x = 1, η = 0.05, λ = 1, d = 500.
+"""Learning curves of Fig. 4: weights and inputs quantized, the paper's d = 500.
 
-b = 3 (above) and 4 (below), b_x = 3, 4, 5 and unquantized. The curves for b_x = 3, 4, 5 nearly
-coincide: the loss is that of clipping the inputs at ±1, not of their resolution.
+ω = ω_x = 1, η = 0.05, λ = 1; b = 3 (above) and 4 (below), b_x = 3, 4, 5 and unquantized. The
+curves for b_x = 3, 4, 5 nearly coincide: the loss is that of clipping the inputs at ±1, not of
+their resolution.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from validation.pictures import COLORS, grid_of_axes, key
 TITLE = "Fig. 4: weights and inputs"
 KIND = "figure"
 # Claims it is about, by the item that judges them.
-ELSEWHERE = {"claims_scan": ("fig4-bx3",)}
+ELSEWHERE = {"claims_scan": ("fig4-ode", "fig4-bx3", "fig4-floor", "fig4-bits")}
 SEED = 401
 
 

@@ -191,7 +191,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
             # Beyond two spacings of the scan it has moved, within one it has not.
             moved = abs(best[one] - best[other]) - 1.5 * spacing
             sign = answer(label, moved, 0.5 * spacing).sign
-            moves.append(Answer(label, sign, (("changed", what),)))
+            moves.append(Answer(label, sign, (("what is changed", what),)))
     told = ", ".join(f"{w:.2f} at {_of(name)}" for name, w in best.items())
     return [
         judged(

@@ -1,4 +1,4 @@
-"""Learning curves of Fig. 8: λ = 0.5, 1, 1.5 from left to right, η = 0.04, d = 900.
+"""Learning curves of Fig. 8: λ = 0.5, 1, 1.5 from left to right, η = 0.04, the paper's d = 900.
 
 Top: ω = 1, b = 2 … 5. Bottom: b = 3, ω = 0.25 … 1.5. "ODE predictions closely follow the
 empirical STE trajectories" holds for the PDE in every panel, not for the closure (see the

@@ -17,6 +17,7 @@ import fpsolve
 from validation.claims import Claim, answer, judged
 from validation.curves import late_average, problem, student_gate
 from validation.gates import Gate, mean_and_error
+from validation.parts import part
 from validation.pictures import COLORS, GRAY, grid_of_axes, points
 
 TITLE = "Prop. V.7, Theorem VI.3: three regimes"
@@ -67,12 +68,17 @@ def compute(quick: bool = False) -> dict[str, Any]:
             row["spread_slope"] = truth * chi / (2 * step * np.exp(0) / np.sqrt(2 * np.pi))
         # Relaxation: the bin's width over the drift, or its square over D where there is none.
         horizon = 200.0 if regime == "between levels" else 150.0
-        row["ste"] = late_average(
-            case, (horizon / 2, horizon), dimension=dimension, runs=runs, seed=SEED + i
+        row["ste"] = part(
+            regime,
+            lambda case=case, horizon=horizon, i=i: late_average(
+                case, (horizon / 2, horizon), dimension=dimension, runs=runs, seed=SEED + i
+            ),
         )
         row["ste_truth"] = fpsolve.stationary_states(case)[0].generalization_error
         found[regime] = row
-    found["clipped"] |= _ballistic(case_of("clipped", 0.1), dimension, runs)
+    found["clipped"] |= part(
+        "ballistic", lambda: _ballistic(case_of("clipped", 0.1), dimension, runs)
+    )
     return {"eta": rates, "regimes": found, "seeds": [SEED, SEED + 1, SEED + 2, SEED + 9]}
 
 

@@ -15,6 +15,7 @@ import fpsolve
 from fpsolve import Problem, UniformQuantizer
 from validation.curves import extrapolated, normal_gate
 from validation.gates import Gate, Table, mean_and_error, student_limit
+from validation.parts import part
 from validation.pictures import COLORS, INK, grid_of_axes, points
 
 TITLE = "T > 0, and the limiting particles"
@@ -43,17 +44,25 @@ def compute(quick: bool = False) -> dict[str, Any]:
     rows = []
     for i, temperature in enumerate(TEMPERATURES):
         case = case_of(temperature)
-        ste = extrapolated(case, TIMES, dimension=dimension, runs=runs, seed=SEED + i)
+        ste = part(
+            f"T = {temperature}",
+            lambda case=case, i=i: extrapolated(
+                case, TIMES, dimension=dimension, runs=runs, seed=SEED + i
+            ),
+        )
         row = {"T": temperature, **ste}
         if temperature == 0:
             # The normal distribution function at every step makes T > 0 a hundred times slower.
-            sde = fpsolve.simulate_sde(
-                case, TIMES, particles=particles, runs=sde_runs, seed=SEED + 50
-            )
-            mean, error = mean_and_error(sde.order_parameters.generalization_error)
+            mean, error = part("SDE", lambda case=case: _limiting(case, particles, sde_runs))
             row |= {"sde": mean, "sde_error": error}
         rows.append(row)
     return {"rows": rows, "particles": particles, "sde_runs": sde_runs}
+
+
+def _limiting(case: fpsolve.Problem, particles: int, runs: int) -> tuple[Any, Any]:
+    """Mean of ε_g over runs of the limiting equation's particles, and its standard error."""
+    sde = fpsolve.simulate_sde(case, TIMES, particles=particles, runs=runs, seed=SEED + 50)
+    return mean_and_error(sde.order_parameters.generalization_error)
 
 
 def gates(data: dict[str, Any]) -> list[Gate]:
