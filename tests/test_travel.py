@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.special import ndtr
 
-from fpsolve import GaussianInitial, Problem, Surrogate, Teacher, UniformQuantizer, solve_pde
+from fpsolve import (
+    GaussianInitial,
+    Problem,
+    StepQuantizer,
+    Surrogate,
+    Teacher,
+    UniformQuantizer,
+    solve_pde,
+)
 
 # `docs/accuracy.md`: L¹ errors of densities within this many rtol.
 _PROMISED = 100.0
@@ -72,3 +81,51 @@ def test_mass_that_has_just_left_a_wall_is_seen():
     for width in (1e-3, 0.1):
         held = frame.probability(0, -5.0, -5.0 + width)
         np.testing.assert_allclose(held, ndtr((-5.0 + width) / 10.0), atol=10 * rtol)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_a_law_that_leaves_a_wall_takes_its_mesh_along(rtol):
+    """It starts on the wall as a point and travels 50 000 of its widths through one bin.
+
+    Its truth is N(2 − |a| τ, 2Dτ), but for the instant D/a² in which it leaves the wall, 1e-5 of
+    its width; a mesh at rest would take a step for about every width.
+    """
+    rate, w_star = 1e-3, 0.5
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0]), input_quantizer=None, learning_rate=rate,
+        batch_size=1_000_000, noise_variance=1e-3, teacher=Teacher.constant(w_star),
+        initial=GaussianInitial(5.0, 0.0), weight_clip=2.0,
+    )  # fmt: skip
+    times = [1000.0, 2500.0]
+    solved = solve_pde(problem, times, rtol=rtol)
+    assert solved.stats["steps"] < 50
+    drift = rate * (w_star - 1.0)
+    error = w_star**2 + 1e-3 - 2.0 * w_star + 1.0
+    diffusivity = float(problem.dynamics.diffusivity(0.0, error))
+    for frame, time in zip(solved.frames, times, strict=True):
+        mean, deviation = 2.0 + drift * time, np.sqrt(2.0 * diffusivity * time)
+        x = mean + deviation * np.linspace(-9.0, 9.0, 4001)
+        exact = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2.0 * np.pi))
+        assert np.trapezoid(np.abs(frame.pdf(0, x) - exact), x) < _PROMISED * rtol
+
+
+def test_noise_that_fronts_leave_behind_holds_no_mesh_back():
+    """Weak noise, four classes that run away through seven bins, three that come to rest.
+
+    From when all have come through, m grows by Σ p w* η (w* − ω) a unit of time, exactly.
+    """
+    rtol, rate, omega = 1e-6, 8.098614946813008e-05, 0.890037942108956
+    values = np.array([-0.733, -0.18, 0.714, 1.677, 2.106, 2.233, 2.741])
+    weights = np.array([0.103, 0.015, 0.07, 0.177, 0.486, 0.063, 0.086])
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, omega), input_quantizer=None, learning_rate=rate,
+        batch_size=19, noise_variance=0.001837584733894058, dampening=0.06655933572501474,
+        teacher=Teacher(values.tolist(), weights.tolist()),
+    )  # fmt: skip
+    times = np.array([5e5, 1e6])
+    solved = solve_pde(problem, times, rtol=rtol)
+    assert solved.stats["steps"] < 2500
+    away = values > omega
+    pace = (weights * values * rate * (values - omega))[away].sum()
+    m = solved.order_parameters.m
+    np.testing.assert_allclose(np.diff(m), pace * np.diff(times), atol=10.0 * rtol * m.max())

@@ -1128,6 +1128,10 @@ _MERGE = 0.01
 # of the mass that an element may leave unresolved.
 _GROW = 0.3
 _TRIM = 0.03
+# Noise in a row of elements adds up to more than they may hold, and then to less: one of that many
+# is dropped whole, unless it ever adds up to so many times as much.
+_LONG_RUN = 8
+_OVER = 10.0
 # Steps for whose drift there is to be room at an end.
 _AHEAD = 2.0
 _FEWEST = 4
@@ -1610,23 +1614,29 @@ def _idle_run(
 ) -> int:
     """Number of elements at an end of class k that carry nothing, one more than may be dropped.
 
-    Where the class is a small part of the whole they are all those that together carry less than
-    `most`, and are no nearer to the others than `ahead`; else two at a time.
+    They are all those that together hold less than `most`, and are no nearer to the others than
+    `ahead`; where the class is not a small part of the whole, two at a time unless they are many.
+    What they hold counts with its sign: noise that fronts leave behind has no mass. For any density
+    t ≥ 0, nothing comes no further from t than u does by max(0, ∫u), in L¹.
     """
     at, inward = (mesh.first[k + 1] - 1, -1) if side else (mesh.first[k], 1)
-    if not _minor(mesh, k):
-        few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
-        return 2 if few else 0
-    carried, count = 0.0, 0
-    while count < left - 2:
-        carried += _held(mesh, u, importance, at + inward * count)
-        if carried >= most:
+    carried, seen, count = 0.0, 0, 0
+    while seen < left - 2:
+        e, held = at + inward * seen, 0.0
+        for j in range(u.shape[0]):
+            held += mesh.mass[j, e] * u[j, e]
+        carried += held * importance[e] / mesh.inverse[e]
+        seen += 1
+        if not abs(carried) < _OVER * most:
             break
-        count += 1
+        count = seen if abs(carried) < most else count
     while count > 0 and ahead > 0.0:
         count -= 1
         ahead -= mesh.width[at + inward * count]
-    return count
+    if count > _LONG_RUN or _minor(mesh, k):
+        return count
+    few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
+    return 2 if few else 0
 
 
 @_part
@@ -1675,25 +1685,27 @@ def _trim(
 ) -> None:
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
-    What little they held moves inward, so that no mass is lost. marks = (importance, ends), bounds
-    = (most to be dropped, `ends` above which a domain grows), motion = ((c, D), step).
+    What little they held moves inward, so that no mass is lost; a domain may leave a reflecting
+    wall. marks = (importance, ends), bounds = (most to be dropped, `ends` above which a domain
+    grows), motion = ((c, D), step).
     """
+    last = mesh.mass.shape[0] - 1
     (importance, ends), (most, grow), (c, step) = marks, bounds, motion
     growing = _largest(ends[0]) > grow or _largest(ends[1]) > grow
     for k in range(cells.first.size - 1):
         left = cells.first[k + 1] - cells.first[k]
         for side in range(2):
             at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
-            if left < _FEWEST or action[at] == DROP or _at_wall(bins, cells, at, side):
-                continue
-            if ends[side, k] > grow or (growing and not _minor(mesh, k)):
+            if left < _FEWEST or action[at] == DROP or _is_atom(bins, mesh, k, at, side * last):
                 continue
             ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
             count = _idle_run(mesh, u, importance, k, side, most, left, ahead)
+            if count <= _LONG_RUN and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
+                continue
             if count < 2:
                 continue
             inner = at + inward * (count - 1)
-            if _minor(mesh, k):
+            if count > 2 or _minor(mesh, k):
                 _share_out(mesh, u, k, min(at, inner - inward), max(at, inner - inward))
             else:
                 _hand_in(ref, mesh, u, at, inner)
@@ -1703,6 +1715,7 @@ def _trim(
                 if cells.first[k] <= other < cells.first[k + 1] and action[other] == MERGE:
                     action[other] = KEEP
                 action[e] = KEEP if e == inner else DROP
+            ends[side, k] = 0.0
             left -= count
 
 

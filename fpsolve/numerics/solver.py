@@ -336,9 +336,9 @@ class Solver:
     def why_long(self) -> str:
         """What a solve that ended with `Ending.LONG` would take, why, and what to do."""
         return (
-            f"it would take {how_long(self._whole_work)} or more: layers that weak diffusion "
-            f"leaves thin need {self.u.size} unknowns and steps of {self.step:.1g} up to "
-            f"{self.horizon:.6g}; shorten the horizon, loosen rtol, or wait with patient=True"
+            f"it would take {how_long(self._whole_work)} or more: layers, fronts and laws that "
+            f"weak diffusion leaves thin need {self.u.size} unknowns and steps of {self.step:.1g} "
+            f"up to {self.horizon:.6g}; shorten the horizon, loosen rtol, or wait with patient=True"
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
