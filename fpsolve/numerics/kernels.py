@@ -1105,7 +1105,7 @@ def _narrowest(bins: Bins, cells: Cells, mesh: Mesh, e: int) -> float:
     """
     b = cells.bins[e]
     size = max(abs(mesh.left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
-    return 1e-13 * max(size, abs(cells.index[e]) * mesh.width[e])
+    return float(1e-13 * max(size, abs(cells.index[e]) * mesh.width[e]))
 
 
 # --- adaptation ----------------------------------------------------------------------------------
@@ -1921,7 +1921,7 @@ def _absolute(functional: Array, u: Array) -> float:
 @_part
 def _size(model: Model, mesh: Mesh, i: int, u: Array) -> float:
     """Functional i of the density, taken everywhere without its sign, and of the atoms at walls."""
-    return abs(model.offset[i]) + _absolute(mesh.functionals[i], u)
+    return float(abs(model.offset[i]) + _absolute(mesh.functionals[i], u))
 
 
 @_part
