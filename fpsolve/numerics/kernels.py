@@ -1135,7 +1135,11 @@ _GROW = 0.3
 _TRIM = 0.03
 # Noise in a row of elements adds up to more than they may hold, and then to less: one of that many
 # is dropped whole, unless it ever adds up to so many times as much.
-_LONG_RUN = 8
+_LONG_RUN = 40.0
+# While the mesh is chased so often by steps, for what had been dropped, none is any more; a step
+# that is taken forgets a share of it.
+_MOST_CHASES = 6.0
+_FORGET = 0.97
 _OVER = 10.0
 # Steps for whose drift there is to be room at an end.
 _AHEAD = 2.0
@@ -1617,15 +1621,24 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
 
 @_part
 def _idle_run(
-    mesh: Mesh, u: Array, importance: Array, k: int, side: int, most: float, left: int, ahead: float
+    mesh: Mesh,
+    u: Array,
+    importance: Array,
+    k: int,
+    side: int,
+    shares: tuple[float, float],
+    left: int,
+    ahead: float,
 ) -> int:
     """Number of elements at an end of class k that carry nothing, one more than may be dropped.
 
     They are all those that together hold less than `most`, and are no nearer to the others than
-    `ahead`; where the class is not a small part of the whole, two at a time unless they are many.
+    `ahead`; where the class is not a small part of the whole, two at a time unless they are more
+    than `many`; shares = (most, many).
     What they hold counts with its sign: noise that fronts leave behind has no mass. For any density
     t ≥ 0, nothing comes no further from t than u does by max(0, ∫u), in L¹.
     """
+    most, many = shares
     at, inward = (mesh.first[k + 1] - 1, -1) if side else (mesh.first[k], 1)
     carried, seen, count = 0.0, 0, 0
     while seen < left - 2:
@@ -1640,7 +1653,7 @@ def _idle_run(
     while count > 0 and ahead > 0.0:
         count -= 1
         ahead -= mesh.width[at + inward * count]
-    if count > _LONG_RUN or _minor(mesh, k):
+    if count > many or _minor(mesh, k):
         return count
     few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
     return 2 if few else 0
@@ -1686,7 +1699,7 @@ def _trim(
     mesh: Mesh,
     u: Array,
     marks: tuple[Array, Array],
-    bounds: tuple[float, float],
+    bounds: tuple[float, float, float],
     motion: tuple[Array, float],
     action: Indices,
 ) -> None:
@@ -1694,10 +1707,10 @@ def _trim(
 
     What little they held moves inward, so that no mass is lost; a domain may leave a reflecting
     wall. marks = (importance, ends), bounds = (most to be dropped, `ends` above which a domain
-    grows), motion = ((c, D), step).
+    grows, how many are dropped whole), motion = ((c, D), step).
     """
     last = mesh.mass.shape[0] - 1
-    (importance, ends), (most, grow), (c, step) = marks, bounds, motion
+    (importance, ends), (most, grow, many), (c, step) = marks, bounds, motion
     growing = _largest(ends[0]) > grow or _largest(ends[1]) > grow
     for k in range(cells.first.size - 1):
         left = cells.first[k + 1] - cells.first[k]
@@ -1706,8 +1719,8 @@ def _trim(
             if left < _FEWEST or action[at] == DROP or _is_atom(bins, mesh, k, at, side * last):
                 continue
             ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
-            count = _idle_run(mesh, u, importance, k, side, most, left, ahead)
-            if count <= _LONG_RUN and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
+            count = _idle_run(mesh, u, importance, k, side, (most, many), left, ahead)
+            if count <= many and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
                 continue
             if count < 2:
                 continue
@@ -1773,7 +1786,9 @@ NEXT_LOOK = 22
 # Of a `Record`: times landed on, and numbers that fill `densities`; `LOGGED` are rows of its `log`.
 LANDED = 23
 FILLED = 24
-CLOCK_SIZE = 25
+# How often a mesh was never fine enough for a step, of late.
+CHASES = 25
+CLOCK_SIZE = 26
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2534,6 +2549,7 @@ def _enter(
     """Keep the books of an accepted step; taken = (length, error ratio, error of functional 0)."""
     clock, (step, ratio, relative) = control.clock, taken
     clock[ROW] = 0.0
+    clock[CHASES] *= _FORGET
     _charge(control.lifted)
     clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
     _lengthen(clock, step, ratio)
@@ -2654,6 +2670,7 @@ def adapt(
         if clock[ROW] % _MOST_REFINEMENTS == 0.0:
             # A mesh that is never fine enough chases ripples of a step that is too long.
             _lengthen(clock, step, _TOO_LONG)
+            clock[CHASES] += 1.0
         if urgent[0] > limits.resolution:
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
@@ -2668,7 +2685,8 @@ def adapt(
     outermost = max(_largest(ends[0]), _largest(ends[1]))
     growing = outermost > _GROW * limits.resolution
     if merge:
-        shares = (_TRIM * limits.resolution, _GROW * limits.resolution)
+        many = _LONG_RUN if clock[CHASES] < _MOST_CHASES else np.inf
+        shares = (_TRIM * limits.resolution, _GROW * limits.resolution, many)
         _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed = _any(action)
     if changed or growing:
