@@ -1128,9 +1128,9 @@ _MERGE = 0.01
 # of the mass that an element may leave unresolved.
 _GROW = 0.3
 _TRIM = 0.03
-# Noise in a row of elements adds up to more than they may hold, and then to less: one of that many
-# is dropped whole, unless it ever adds up to so many times as much.
-_LONG_RUN = 8
+# Noise is what carries so many times as much as may be dropped, and adds up to less; on the way it
+# may add up to some more.
+_NOISY = 30.0
 _OVER = 10.0
 # Steps for whose drift there is to be room at an end.
 _AHEAD = 2.0
@@ -1610,33 +1610,41 @@ def _held(mesh: Mesh, u: Array, importance: Array, e: int) -> float:
 
 @_part
 def _idle_run(
-    mesh: Mesh, u: Array, importance: Array, k: int, side: int, most: float, left: int, ahead: float
-) -> int:
+    model: Model, cells: Cells, mesh: Mesh, u: Array, importance: Array, end: tuple[int, int],
+    most: float, left: int, ahead: float,
+) -> int:  # fmt: skip
     """Number of elements at an end of class k that carry nothing, one more than may be dropped.
 
-    They are all those that together hold less than `most`, and are no nearer to the others than
-    `ahead`; where the class is not a small part of the whole, two at a time unless they are many.
-    What they hold counts with its sign: noise that fronts leave behind has no mass. For any density
-    t ≥ 0, nothing comes no further from t than u does by max(0, ∫u), in L¹.
+    Where the class is a small part of the whole they are all those that together carry less than
+    `most`, and are no nearer to the others than `ahead`; else two at a time. Noise that fronts
+    leave behind goes as a whole where that leaves the class in one bin of constant drift, to travel
+    there: elements that carry far more, but with either sign, and together hold less. For any
+    density t ≥ 0, nothing comes no further from t than u does by max(0, ∫u), in L¹.
     """
+    k, side = end
     at, inward = (mesh.first[k + 1] - 1, -1) if side else (mesh.first[k], 1)
-    carried, seen, count = 0.0, 0, 0
+    b = cells.bins[mesh.first[k] if side else mesh.first[k + 1] - 1]
+    travels = math.isfinite(_sum(model.flat[:, k, b]))
+    carried, net, seen, count, noisy = 0.0, 0.0, 0, 0, 0
     while seen < left - 2:
         e, held = at + inward * seen, 0.0
         for j in range(u.shape[0]):
             held += mesh.mass[j, e] * u[j, e]
-        carried += held * importance[e] / mesh.inverse[e]
+        carried += _held(mesh, u, importance, e)
+        net += held * importance[e] / mesh.inverse[e]
         seen += 1
-        if not abs(carried) < _OVER * most:
+        if not abs(net) < _OVER * most:
             break
-        count = seen if abs(carried) < most else count
+        count = seen if carried < most else count
+        noise = carried > _NOISY * most and abs(net) < most
+        noisy = seen if noise and travels and cells.bins[e] == b else noisy
+    count = max(count, noisy)
     while count > 0 and ahead > 0.0:
         count -= 1
         ahead -= mesh.width[at + inward * count]
-    if count > _LONG_RUN or _minor(mesh, k):
+    if noisy > 0 or _minor(mesh, k):
         return count
-    few = max(_held(mesh, u, importance, at), _held(mesh, u, importance, at + inward)) < most
-    return 2 if few else 0
+    return 2 if count >= 2 else 0
 
 
 @_part
@@ -1675,6 +1683,7 @@ def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
 def _trim(
     ref: Reference,
     bins: Bins,
+    model: Model,
     cells: Cells,
     mesh: Mesh,
     u: Array,
@@ -1686,8 +1695,8 @@ def _trim(
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
     What little they held moves inward, so that no mass is lost; a domain may leave a reflecting
-    wall. marks = (importance, ends), bounds = (most to be dropped, `ends` above which a domain
-    grows), motion = ((c, D), step).
+    wall from which a constant drift leads away. marks = (importance, ends), bounds = (most to be
+    dropped, `ends` above which a domain grows), motion = ((c, D), step).
     """
     last = mesh.mass.shape[0] - 1
     (importance, ends), (most, grow), (c, step) = marks, bounds, motion
@@ -1698,9 +1707,14 @@ def _trim(
             at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
             if left < _FEWEST or action[at] == DROP or _is_atom(bins, mesh, k, at, side * last):
                 continue
+            if _at_wall(bins, cells, at, side) and not (
+                math.isfinite(_sum(model.flat[:, k, cells.bins[at]]))
+                and _outward(mesh, c, k, side) < 0.0
+            ):
+                continue
             ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
-            count = _idle_run(mesh, u, importance, k, side, most, left, ahead)
-            if count <= _LONG_RUN and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
+            count = _idle_run(model, cells, mesh, u, importance, (k, side), most, left, ahead)
+            if count <= 2 and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
                 continue
             if count < 2:
                 continue
@@ -2512,7 +2526,7 @@ def adapt(
     growing = outermost > _GROW * limits.resolution
     if merge:
         shares = (_TRIM * limits.resolution, _GROW * limits.resolution)
-        _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
+        _trim(ref, bins, model, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed = _any(action)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
