@@ -1098,12 +1098,14 @@ _place_at: Any = at_address(place)
 
 
 @_part
-def _narrowest(mesh: Mesh) -> float:
-    """Width below which positions lose their digits."""
-    size = 1.0
-    for left in mesh.left:
-        size = max(size, abs(left))
-    return 1e-13 * size
+def _narrowest(bins: Bins, cells: Cells, mesh: Mesh, e: int) -> float:
+    """Width of element e below which positions in it lose their digits.
+
+    Those next to an origin at 0 do so only far below what matters to a lattice of this unit.
+    """
+    b = cells.bins[e]
+    size = max(abs(mesh.left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
+    return float(1e-13 * max(size, abs(cells.index[e]) * mesh.width[e]))
 
 
 # --- adaptation ----------------------------------------------------------------------------------
@@ -1115,6 +1117,9 @@ SPLIT = 1
 
 # An element of this mass, relative to its width and the largest density, counts as one of mass 1.
 _HEIGHT = 4.0
+# The largest density counts as no less than that of so much mass spread over all of a class's mesh:
+# where nearly all of it lies on walls, ripples of the rest are small against nothing.
+_SPREAD = 0.1
 # By this factor its height counts more each time that the mesh has let a density become negative.
 _MORE_CARE = 3.0
 _MOST_CARE = 30.0
@@ -1162,13 +1167,16 @@ def _importance(
     for i in range(sizes.size):
         sizes[i] = 1e-300
         if model.rule[i] == GUARDED:
-            sizes[i] += _absolute(mesh.functionals[i], u)
+            sizes[i] += _size(model, mesh, i, u)
         elif model.rule[i] == DRIVING:
             sizes[i] = max(idle, abs(model.offset[i] + dot(mesh.functionals[i], 0, u, 0, u.size)))
     for k in range(mesh.first.size - 1):
+        end = mesh.first[k + 1] - 1
+        extent = mesh.left[end] + mesh.width[end] - mesh.left[mesh.first[k]]
+        height = max(peak, _SPREAD / extent)
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
-            ripple = _HEIGHT * care[k] / (max(lift * lowest, peak) * mesh.width[e])
+            ripple = _HEIGHT * care[k] / (max(lift * lowest, height) * mesh.width[e])
             if eased:
                 ripple *= _ease(model.relevance[k])
             value = max(model.relevance[k], ripple)
@@ -1238,7 +1246,6 @@ def _mark(
     tails = np.empty((2, elements))
     for r in range(2):
         set_rows(tails, r * elements, ref.modes, r * nodes, u, 0, elements, nodes, elements)
-    narrowest = _narrowest(mesh)
     action = np.zeros(cells.bins.size, np.int64)
     width = mesh.width
     for k in range(cells.first.size - 1):
@@ -1249,7 +1256,7 @@ def _mark(
             if _bent(model, cells.bins[e]):
                 held = _density_tail(ref, mesh, u, e) * importance[e] / mesh.inverse[e]
                 unresolved[e] = max(unresolved[e], held)
-            if width[e] <= narrowest:
+            if width[e] <= _narrowest(bins, cells, mesh, e):
                 unresolved[e] = 0.0
             elif unresolved[e] > split_above or width[e] > mesh.widest[e]:
                 action[e] = SPLIT
@@ -1796,11 +1803,20 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
-# What lifting may cost in a run, in units of rtol, in L¹ and relative to a functional: a quarter
-# and a tenth of what is promised. One lift may cost a share of what is left.
+# Rare classes are those furthest out, which travel furthest: errors of their steps add up.
+_STEP_RARE = 5.0
+# What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to
+# the root of its second moment, and relative to a functional: a quarter, and tenths, of what is
+# promised. One lift may cost a share of what is left.
 _LIFT_L1 = 25.0
+_LIFT_FAR = 1.0
 _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
+# What is added by a lift is taken from the nearest elements that lose no more than this share.
+_NEARBY = 0.05
+# By so much lifting has changed a density where errors of its steps have come near to adding up to
+# what is promised, in units of rtol.
+_CHANGE_L1 = 12.0
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
 # Share of it below which what is left does not count as less.
@@ -1818,17 +1834,25 @@ _INSTANT = 1e-290
 _TOO_LONG = 32.0
 
 
+# Rows of `Control.lifted`.
+SPENT = 0
+CHANGED = 1
+TRIED = 2
+TRIED_CHANGE = 3
+
+
 class Control(NamedTuple):
     """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K).
 
-    `lifted` (K + 1,) adds up what lifting ripples has cost: L¹ changes of the classes times their
-    relevance, and the largest relative change of the functionals.
+    `lifted` (4, K + 1) is what lifting ripples has cost, how much it has changed densities, and the
+    same for the step that is tried (SPENT …): of the classes, in L¹, times their relevance; and the
+    largest relative change of the functionals.
     """
 
     clock: Array1
     sizes: Array1
     atoms: Array2
-    lifted: Array1
+    lifted: Array2
 
 
 class Limits(NamedTuple):
@@ -1909,6 +1933,12 @@ def _absolute(functional: Array, u: Array) -> float:
 
 
 @_part
+def _size(model: Model, mesh: Mesh, i: int, u: Array) -> float:
+    """Functional i of the density, taken everywhere without its sign, and of the atoms at walls."""
+    return float(abs(model.offset[i]) + _absolute(mesh.functionals[i], u))
+
+
+@_part
 def _judge(
     scheme: int,
     ref: Reference,
@@ -1930,15 +1960,17 @@ def _judge(
         return np.inf, 0.0
     worst, first = 0.0, 0.0
     for k in range(work.parts.shape[0]):
-        haste, _ = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
-        worst = max(worst, haste * work.parts[k, 0] / (_STEP_L1 * limits.rtol))
+        rare = model.relevance[k] < 1.0
+        haste, _ = _haste(control.lifted, limits.rtol, k, rare)
+        most = _STEP_RARE if rare else _STEP_L1
+        worst = max(worst, haste * work.parts[k, 0] / (most * limits.rtol))
     for i in range(count):
         sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
             continue
         size = abs(report[3 + count + i])
         if model.rule[i] == ABSOLUTE or model.rule[i] == GUARDED:
-            size = _absolute(mesh.functionals[i], work.new)
+            size = _size(model, mesh, i, work.new)
         sizes[i] = max(sizes[i], size)
         if model.rule[i] == DRIVING:
             sizes[i] = min(sizes[i], max(size, limits.idle))
@@ -1959,13 +1991,23 @@ def _judge(
 def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float]:
     """How often errors of a step and ripples of the mesh count in class k: once if none was lifted.
 
-    A density that travels far would spend all that lifting may cost on ripples of every step; the
-    less is left, the less is let pass, so that it suffices. Ripples of common classes come mostly
-    from steps, which their errors hardly shorten, those of `rare` ones from their coarse meshes.
+    Ripples of a density that travels far are a sign of errors that add up on its way; and it would
+    spend all that lifting may cost. The more it was changed, the less is let pass. Ripples of
+    common classes come mostly from steps, which their errors hardly shorten, those of `rare` ones
+    from their coarse meshes.
     """
-    spent = max(lifted[k] / _LIFT_L1, lifted[lifted.size - 1] / _LIFT_FUNCTIONAL) / rtol
+    functional = lifted[CHANGED, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
+    spent = max(lifted[CHANGED, k] / _CHANGE_L1, functional) / rtol
     less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
     return (less**0.75, less**2) if rare else (less**2, less)
+
+
+@_part
+def _charge(lifted: Array) -> None:
+    """Count what lifting has cost in a step that was accepted."""
+    for i in range(lifted.shape[1]):
+        lifted[SPENT, i] += lifted[TRIED, i]
+        lifted[CHANGED, i] += lifted[TRIED_CHANGE, i]
 
 
 @_part
@@ -2046,6 +2088,87 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
 
 
 @_part
+def _hat(ref: Reference, mesh: Mesh, k: int, window: tuple[int, int], e: int, j: int) -> float:
+    """1 inside a window of elements of class k, falling to 0 over its first and its last one."""
+    low, high = window
+    at = 0.5 * (1.0 + ref.nodes[j])
+    value = at if e == low and low > mesh.first[k] else 1.0
+    return value * (1.0 - at) if e + 1 == high and high < mesh.first[k + 1] else value
+
+
+@_part
+def _tilt(
+    ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int, run: tuple[int, int], reach: int
+) -> tuple[int, int, float, float]:
+    """Window about a run of elements, and (a, b) so that u·(1 − (a + b ξ)·hat) takes back its lift.
+
+    ξ runs from −1 to 1 over the window. What the elements got is `work.lower`, its first moment
+    about their left ends `work.pivot`; both are taken back. (a, b) are ∞ where that is too much.
+    """
+    low = max(mesh.first[k], run[0] - reach)
+    high = min(mesh.first[k + 1], run[1] + reach)
+    half = 0.5 * (mesh.left[high - 1] + mesh.width[high - 1] - mesh.left[low])
+    held, first, second, added, lever = 0.0, 0.0, 0.0, 0.0, 0.0
+    for e in range(low, high):
+        begin = (mesh.left[e] - mesh.left[low]) / half - 1.0
+        if run[0] <= e < run[1]:
+            added += work.lower[e]
+            lever += work.lower[e] * begin + work.pivot[e] / half
+        for j in range(work.start.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                at = begin + 0.5 * (1.0 + ref.nodes[j]) * mesh.width[e] / half
+                mass = mesh.mass[j, e] * work.start[j, e]
+                mass *= _hat(ref, mesh, k, (low, high), e, j)
+                held += mass
+                first += mass * at
+                second += mass * at * at
+    spread = held * second - first * first
+    a, b = np.inf, np.inf
+    if held > 0.0 and spread > 0.0:
+        a = (added * second - lever * first) / spread
+        b = (lever * held - added * first) / spread
+    return low, high, a, b
+
+
+@_part
+def _balance(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
+    """Take what lifting added to runs of elements from where there is mass next to them.
+
+    Moved no further than that, and with its centre kept, it hardly changes functionals.
+    """
+    u, begin, end = work.start, mesh.first[k], mesh.first[k + 1]
+    for e in range(begin, end):
+        work.lower[e], work.pivot[e] = 0.0, 0.0
+        for j in range(u.shape[0]):
+            if not _is_atom(bins, mesh, k, e, j):
+                more = mesh.mass[j, e] * (u[j, e] - work.new[j, e])
+                work.lower[e] += more
+                work.pivot[e] += more * 0.5 * (1.0 + ref.nodes[j]) * mesh.width[e]
+    e = begin
+    while e < end:
+        first = e
+        while e < end and (work.lower[e] != 0.0 or work.pivot[e] != 0.0):
+            e += 1
+        run, reach = (first, e), 1
+        e = max(e, first + 1)
+        if run[0] == run[1]:
+            continue
+        low, high, a, b = _tilt(ref, bins, mesh, work, k, run, reach)
+        while abs(a) + abs(b) > _NEARBY and high - low < end - begin:
+            reach *= 2
+            low, high, a, b = _tilt(ref, bins, mesh, work, k, run, reach)
+        if abs(a) + abs(b) > _NEARBY:
+            continue
+        half = 0.5 * (mesh.left[high - 1] + mesh.width[high - 1] - mesh.left[low])
+        for i in range(low, high):
+            at = (mesh.left[i] - mesh.left[low]) / half - 1.0
+            for j in range(u.shape[0]):
+                if not _is_atom(bins, mesh, k, i, j):
+                    here = at + 0.5 * (1.0 + ref.nodes[j]) * mesh.width[i] / half
+                    u[j, i] *= 1.0 - (a + b * here) * _hat(ref, mesh, k, (low, high), i, j)
+
+
+@_part
 def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
     """Mass of class k, atoms left out."""
     total = 0.0
@@ -2057,17 +2180,41 @@ def _free_mass(bins: Bins, mesh: Mesh, u: Array, k: int) -> float:
 
 
 @_part
+def _displaced(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> float:
+    """How far mass of class k lies in `work.start` from where it is in `work.new`, times the mass.
+
+    That is the Wasserstein-1 distance ∫|F_1 − F_2| of the two, atoms left out.
+    """
+    total, ahead, last = 0.0, 0.0, work.new.shape[0] - 1
+    for e in range(mesh.first[k], mesh.first[k + 1]):
+        for j in range(last + 1):
+            if not _is_atom(bins, mesh, k, e, j):
+                ahead += mesh.mass[j, e] * (work.start[j, e] - work.new[j, e])
+            if j < last:
+                total += abs(ahead) * 0.5 * (ref.nodes[j + 1] - ref.nodes[j]) * mesh.width[e]
+    return total
+
+
+@_part
 def _price(
-    bins: Bins, model: Model, mesh: Mesh, work: Work, k: int, scale: float, moved: Array
-) -> tuple[float, float]:
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    mesh: Mesh,
+    work: Work,
+    k: int,
+    scale: float,
+    moved: Array,
+) -> tuple[float, float, float]:
     """Scale the lifted class k in `work.start`; return what taking it over may cost.
 
-    That is a bound on what it adds to the L¹ error, and the largest relative change of a
-    functional; `moved` gets the changes. Clipping brings a density nearer to any that is positive
-    by just the mass clipped: what is moved beyond that counts.
+    That is a bound on what it adds to errors of the density, what of it is L¹, and the largest
+    relative change of a functional; `moved` gets the changes. Clipping brings a density nearer to
+    any that is positive by just the mass clipped: what is moved beyond that counts, or how far it
+    is moved.
     """
     u, out = work.new, work.start
-    change, clipped, worst = 0.0, 0.0, 0.0
+    change, clipped, worst, length = 0.0, 0.0, 0.0, 1e-300
     for i in range(moved.size):
         moved[i] = 0.0
     for e in range(mesh.first[k], mesh.first[k + 1]):
@@ -2082,7 +2229,11 @@ def _price(
     for i in range(model.offset.size):
         if model.rule[i] != UNWATCHED:
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
-    return model.relevance[k] * max(0.0, change - clipped), worst
+        if model.rule[i] == GUARDED:
+            length = max(length, math.sqrt(work.sizes[i]))
+    far = model.relevance[k] * _displaced(ref, bins, mesh, work, k) / length
+    change = model.relevance[k] * max(0.0, change - clipped)
+    return min(change, _LIFT_L1 / _LIFT_FAR * far), change, worst
 
 
 @_part
@@ -2103,7 +2254,9 @@ def _lift(
     mesh resolves the others to the tolerance.
     """
     lifted, report, moved, low = control.lifted, work.report, work.spare[1], work.flux[0]
-    classes = lifted.size - 1
+    classes = lifted.shape[1] - 1
+    for i in range(classes + 1):
+        lifted[TRIED, i] = lifted[TRIED_CHANGE, i] = 0.0
     _outermost(work.new, low, work.flux[1])
     report[1] = 0.0
     for k in range(classes):
@@ -2121,19 +2274,22 @@ def _lift(
             _raise(ref, bins, mesh, work, k)
             if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
                 break
+        _balance(ref, bins, mesh, work, k)
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
-        cost, worst = _price(bins, model, mesh, work, k, scale, moved)
-        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[k])
-        fair = fair and worst <= _LIFT_SHARE * (_LIFT_FUNCTIONAL * limits.rtol - lifted[classes])
+        cost, change, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
+        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[SPENT, k])
+        left = _LIFT_FUNCTIONAL * limits.rtol - lifted[SPENT, classes] - lifted[TRIED, classes]
+        fair = fair and worst <= _LIFT_SHARE * left
         if not fair or not before > 0.0:
             report[1] = min(report[1], minimum)
             continue
         for j in range(work.new.shape[0]):
             for e in range(mesh.first[k], mesh.first[k + 1]):
                 work.new[j, e] = work.start[j, e]
-        lifted[k] += cost
-        lifted[classes] += worst
+        lifted[TRIED, k], lifted[TRIED_CHANGE, k] = cost, change
+        lifted[TRIED, classes] += worst
+        lifted[TRIED_CHANGE, classes] += worst
         for i in range(model.offset.size):
             report[3 + model.offset.size + i] += moved[i]
 
@@ -2392,6 +2548,7 @@ def _enter(
     """Keep the books of an accepted step; taken = (length, error ratio, error of functional 0)."""
     clock, (step, ratio, relative) = control.clock, taken
     clock[ROW] = 0.0
+    _charge(control.lifted)
     clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
     _lengthen(clock, step, ratio)
     clock[STEPS] += 1.0
@@ -2445,7 +2602,7 @@ def _set_off(
         if model.rule[i] == SIGNED:
             control.sizes[i] = abs(present[i])
         elif model.rule[i] >= ABSOLUTE:
-            control.sizes[i] = _absolute(mesh.functionals[i], u)
+            control.sizes[i] = _size(model, mesh, i, u)
     _evaluate_law(law, clock[TIME], present, c)
     speed, finest = 0.0, np.inf
     for e in range(u.shape[1]):
@@ -2706,7 +2863,7 @@ def _split_layers(
     cells: Cells, action: Indices,
 ) -> None:  # fmt: skip
     """Split where the layer of a break is about to form and elements are too wide for it."""
-    narrowest, final = _narrowest(mesh), bins.upper.size - 1
+    final = bins.upper.size - 1
     for k in range(mesh.first.size - 1):
         if model.relevance[k] < 1.0:
             continue
@@ -2726,7 +2883,8 @@ def _split_layers(
             for j in range(u.shape[0]):
                 peak = max(peak, abs(u[j, e]))
             reached = peak * min(layer, width) > resolution
-            if reached and width > max(layer, gap) and width > narrowest:
+            narrowest = _narrowest(bins, cells, mesh, e)
+            if reached and width > max(layer, gap, narrowest):
                 action[e] = SPLIT
 
 

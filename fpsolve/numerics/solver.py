@@ -46,7 +46,7 @@ _MOST_UNKNOWNS = 3_000_000
 # Far more than the estimate of work lets pass; who is patient is to have an end, too.
 _MOST_TRIES = 1_000_000
 # Accepted steps between questions whether all is at rest.
-_STEPS_PER_QUESTION = 5.0
+_STEPS_PER_QUESTION = 2.0
 
 
 class Ending(enum.Enum):
@@ -160,7 +160,7 @@ class Solver:
             np.zeros(kernels.CLOCK_SIZE),
             np.zeros(equation.offset.size),
             np.zeros((2, classes)),
-            np.zeros(classes + 1),
+            np.zeros((4, classes + 1)),
         )
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.CARE] = 1.0
@@ -330,7 +330,7 @@ class Solver:
         Of functionals, relative to their size; or a tenth of what it may have added to the L¹ error
         of a density, times its relevance, if that is more.
         """
-        costs = self.control.lifted
+        costs = self.control.lifted[kernels.SPENT]
         return float(max(costs[-1], 0.1 * costs[:-1].max()))
 
     def why_long(self) -> str:
@@ -371,7 +371,11 @@ class Solver:
         self.control = group("control", self.control)
         clock = np.zeros(kernels.CLOCK_SIZE)
         clock[: self.control.clock.size] = self.control.clock
-        self.control = self.control._replace(clock=clock)
+        lifted = np.zeros((4, self.model.probability.size + 1))
+        # Runs of before it was kept how much was changed have one row, where the cost was that.
+        rows = np.atleast_2d(self.control.lifted)
+        lifted[:2] = rows[:2]
+        self.control = self.control._replace(clock=clock, lifted=lifted)
         self.u = np.array(arrays["u"], dtype=np.float64, order="C")
         self.model.offset[:] = arrays["offset"]
         self.log.clear()

@@ -23,7 +23,7 @@ from validation.claims import Answer, Claim, answer, judged
 from validation.curves import extrapolated, known_errors, normal_gate, problem
 from validation.gates import Gate, Table
 from validation.parts import part
-from validation.pictures import COLORS, GRAY, grid_of_axes
+from validation.pictures import COLORS, GRAY, grid_of_axes, is_stacked
 
 TITLE = "Claims under every unstated setting"
 KIND = "verdict"
@@ -701,7 +701,8 @@ def headline(data: dict[str, Any]) -> str:
 def visualize(data: dict[str, Any]) -> Any:
     """Draw the map of all answers: columns are initial variances, rows all else that is scanned."""
     asked = questions(data)
-    figure, axes = grid_of_axes(-(-len(asked) // 3), 3, width=12, height=2.9)
+    wide = 1 if is_stacked() else 3
+    figure, axes = grid_of_axes(-(-len(asked) // wide), wide, width=12, height=2.9)
     shades = ListedColormap([COLORS[1], GRAY, COLORS[0]])
     for ax, (_, text, answers, _, _) in zip(axes.flat, asked, strict=False):
         cells: dict[tuple[str, str], list[int]] = {}
@@ -730,6 +731,6 @@ def visualize(data: dict[str, Any]) -> Any:
     for ax in axes.flat[len(asked) :]:
         ax.remove()
     # Below the last panel of each column.
-    for ax in axes.flat[max(len(asked) - 3, 0) : len(asked)]:
+    for ax in axes.flat[len(asked) - wide : len(asked)]:
         ax.set_xlabel("initial variance")
     return figure
