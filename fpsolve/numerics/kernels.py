@@ -1695,6 +1695,7 @@ def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
 def _trim(
     ref: Reference,
     bins: Bins,
+    model: Model,
     cells: Cells,
     mesh: Mesh,
     u: Array,
@@ -1706,8 +1707,9 @@ def _trim(
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
     What little they held moves inward, so that no mass is lost; a domain may leave a reflecting
-    wall. marks = (importance, ends), bounds = (most to be dropped, `ends` above which a domain
-    grows, how many are dropped whole), motion = ((c, D), step).
+    wall from which a constant drift leads away. marks = (importance, ends), bounds = (most to be
+    dropped, `ends` above which a domain grows, how many are dropped whole), motion = ((c, D),
+    step).
     """
     last = mesh.mass.shape[0] - 1
     (importance, ends), (most, grow, many), (c, step) = marks, bounds, motion
@@ -1717,6 +1719,11 @@ def _trim(
         for side in range(2):
             at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
             if left < _FEWEST or action[at] == DROP or _is_atom(bins, mesh, k, at, side * last):
+                continue
+            if _at_wall(bins, cells, at, side) and not (
+                math.isfinite(_sum(model.flat[:, k, cells.bins[at]]))
+                and _outward(mesh, c, k, side) < 0.0
+            ):
                 continue
             ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
             count = _idle_run(mesh, u, importance, k, side, (most, many), left, ahead)
@@ -2687,7 +2694,7 @@ def adapt(
     if merge:
         many = _LONG_RUN if clock[CHASES] < _MOST_CHASES else np.inf
         shares = (_TRIM * limits.resolution, _GROW * limits.resolution, many)
-        _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
+        _trim(ref, bins, model, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed = _any(action)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
