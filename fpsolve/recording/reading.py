@@ -79,7 +79,7 @@ def check_file(path: str) -> str:
     It is what the child process does; damage may make it crash or never return. All that others
     read is read here: values, attributes, texts, and which dimensions variables stand over.
     """
-    from fpsolve.recording.digest import check_digest, read_everything
+    from fpsolve.recording.digest import read_everything
 
     size = os.stat(path).st_size
     with open(path, "rb") as raw:
@@ -88,10 +88,7 @@ def check_file(path: str) -> str:
                 _check_format("", file)
                 check_structure(file, size)
                 check_chunks(file)
-                if _schema(file) > 1:
-                    check_digest(file)
-                else:
-                    read_everything(file)
+                read_everything(file)
         except StoreError as error:
             return str(error).removeprefix(": ")
         except MemoryError:
