@@ -124,7 +124,7 @@ def test_a_scheduler_by_its_address(here) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the dask extra")
     assert main(["sweep", "s.toml", "-o", "whole.h5", "--workers", "1"]) == 0
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
     )
     with cluster:
         address = cluster.scheduler_address

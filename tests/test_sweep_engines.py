@@ -75,7 +75,7 @@ def test_pools_of_the_standard_library(quantized, alone, make) -> None:
 def test_dask_with_a_scheduler_and_two_workers(quantized, alone) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the dask extra")
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
     )
     with cluster, distributed.Client(cluster) as client:
         assert len(client.nthreads()) == 2
