@@ -49,8 +49,7 @@ def _type_of(hint: Any) -> Any:
         return _SCALARS[hint]
     if get_origin(hint) is Annotated:
         array, shape = get_args(hint)
-        (scalar,) = get_args(get_args(array)[1])
-        item = from_dtype(np.dtype(scalar))
+        item = from_dtype(np.dtype(_scalar_of(array)))
         return _types.Array(item, shape.dimensions, "C", readonly=shape.readonly)
     if get_origin(hint) is tuple:
         return _types.BaseTuple.from_types([_type_of(part) for part in get_args(hint)])
@@ -58,3 +57,10 @@ def _type_of(hint: Any) -> Any:
         fields = get_type_hints(hint, include_extras=True)
         return _types.BaseTuple.from_types([_type_of(part) for part in fields.values()], hint)
     raise TypeError(f"{hint} is no type that a kernel can be compiled for; arrays need a Shape")
+
+
+def _scalar_of(hint: Any) -> Any:
+    """The scalar type of an array: what stands last in it, at a depth that depends on NumPy."""
+    while not (isinstance(hint, type) and issubclass(hint, np.generic)):
+        hint = get_args(hint)[-1]
+    return hint

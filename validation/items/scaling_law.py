@@ -74,7 +74,7 @@ def compute(quick: bool = False) -> dict[str, Any]:
         )
         for name, options in settings.items()
     ]
-    ste = part("STE", lambda: _ste(600 if quick else 2400))
+    ste = part("STE", lambda: _ste(400 if quick else 2400))
     return {"fits": fits, "tau": tau.tolist(), "rows": rows, "ste": ste}
 
 
