@@ -1853,8 +1853,8 @@ class Control(NamedTuple):
     """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K).
 
     `lifted` (4, K + 1) is what lifting ripples has cost, how much it has changed densities, and the
-    same for the step that is tried (SPENT …): of the classes, in L¹, times their relevance; and the
-    largest relative change of the functionals.
+    same for the step that is tried (SPENT …): of the classes, in L¹, times their relevance; and,
+    where it is a cost, the largest relative change of the functionals.
     """
 
     clock: Array1
@@ -2004,7 +2004,7 @@ def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float
     common classes come mostly from steps, which their errors hardly shorten, those of `rare` ones
     from their coarse meshes.
     """
-    functional = lifted[CHANGED, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
+    functional = lifted[SPENT, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
     spent = max(lifted[CHANGED, k] / _CHANGE_L1, functional) / rtol
     less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
     return (less**0.75, less**2) if rare else (less**2, less)
@@ -2297,7 +2297,6 @@ def _lift(
                 work.new[j, e] = work.start[j, e]
         lifted[TRIED, k], lifted[TRIED_CHANGE, k] = cost, change
         lifted[TRIED, classes] += worst
-        lifted[TRIED_CHANGE, classes] += worst
         for i in range(model.offset.size):
             report[3 + model.offset.size + i] += moved[i]
 
