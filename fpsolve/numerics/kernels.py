@@ -1171,7 +1171,7 @@ _HEIGHT = 4.0
 _SPREAD = 0.1
 # By this factor its height counts more each time that the mesh has let a density become negative.
 _MORE_CARE = 3.0
-_MOST_CARE = 30.0
+MOST_CARE = 30.0
 # An element is split before it leaves as much unresolved as it may.
 SPLIT_SHARE = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.
@@ -1360,8 +1360,14 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 @_part
 def _least_part(ref: Reference, u: Array, e: int) -> float:
-    """Least average of element e over 2p equal parts."""
+    """Least average of element e over 2p equal parts, and value at the nodes of its halves."""
     least = np.inf
+    for half in range(2):
+        for i in range(u.shape[0]):
+            value = 0.0
+            for j in range(u.shape[0]):
+                value += ref.halves[half, i, j] * u[j, e]
+            least = min(least, value)
     for i in range(ref.parts.shape[0]):
         average = 0.0
         for j in range(u.shape[0]):
@@ -2364,7 +2370,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
         return False
     if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
         clock[TOLERATED] = minimum
-        clock[CARE] = min(_MORE_CARE * clock[CARE], _MOST_CARE)
+        clock[CARE] = min(_MORE_CARE * clock[CARE], MOST_CARE)
         clock[LAST_MINIMUM] = 0.0
         return False
     clock[LAST_MINIMUM] = minimum
@@ -2712,7 +2718,8 @@ def adapt(
         _, care[k] = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
         care[k] *= clock[CARE]
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
-    marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
+    marks, spare = np.empty((2, new.shape[1])), np.empty((2, new.shape[1]))
+    ends = np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
     needs = (limits.idle, care, True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
@@ -2743,7 +2750,7 @@ def adapt(
         many = _LONG_RUN if clock[CHASES] < _MOST_CHASES else np.inf
         shares = (_TRIM * limits.resolution, _GROW * limits.resolution, many)
         _trim(ref, bins, model, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
-    changed = _any(action)
+    changed, (_, peak) = _any(action), _extremes(mesh, new, spare)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
         for e in range(action.size):
@@ -2752,7 +2759,6 @@ def adapt(
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
-        _, peak = _extremes(mesh, new, np.empty((2, new.shape[1])))
         least = np.empty(cells.first.size - 1)
         for k in range(least.size):
             least[k] = -np.inf if model.relevance[k] >= 1.0 else -limits.negative * peak

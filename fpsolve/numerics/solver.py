@@ -45,8 +45,10 @@ _ROOM = 2**17
 _MOST_UNKNOWNS = 3_000_000
 # Far more than the estimate of work lets pass; who is patient is to have an end, too.
 _MOST_TRIES = 1_000_000
-# Accepted steps between questions whether all is at rest.
-_STEPS_PER_QUESTION = 2.0
+# Accepted steps between questions whether all is at rest, or that share of all so far.
+_STEPS_PER_QUESTION, _QUESTION = 2.0, 0.02
+# Ripples that a solve may go on with, relative to its peak, where the mesh cannot resolve more.
+_DEEP = 0.01
 
 
 class Ending(enum.Enum):
@@ -56,6 +58,11 @@ class Ending(enum.Enum):
     STUCK = "the step size fell below rounding; loosen rtol"
     TRIES = f"{_MOST_TRIES} steps were not enough; loosen rtol or ask for times in between"
     LONG = "too much work"
+    THIN = (
+        "the learning rate falls to 0, and with it the width of layers at thresholds: they have "
+        "become thinner than positions can be told apart; ask for earlier times, or end the "
+        "schedule above 0"
+    )
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
 
 
@@ -316,12 +323,16 @@ class Solver:
         elif why == kernels.ATTACH:
             attach(self, law)
         elif why == kernels.REST:
-            clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
+            clock[kernels.ASK] = clock[kernels.STEPS] + max(
+                _STEPS_PER_QUESTION, _QUESTION * clock[kernels.STEPS]
+            )
             if at_rest(self, law):
                 clock[kernels.ASK] = clock[kernels.STEPS]
                 clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
                 clock[kernels.TIME] = stops[0]
                 self.log.append(self._row())
+            elif self._beyond_positions and dies_out(law):
+                return Ending.THIN
         elif why == kernels.STUCK:
             return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
         elif why == kernels.CROWDED:
@@ -332,6 +343,13 @@ class Solver:
                 "the coefficients could not be evaluated", time=self.time, step=self.step
             )
         return Ending.REACHED
+
+    @property
+    def _beyond_positions(self) -> bool:
+        """Whether ripples are let pass, and of the highest care, and so deep that none resolves."""
+        clock, peak = self.control.clock, float((self.u * self.mesh.inverse).max())
+        careful = clock[kernels.CARE] >= kernels.MOST_CARE
+        return bool(careful and clock[kernels.TOLERATED] < -_DEEP * peak)
 
     @property
     def lifted(self) -> float:
