@@ -131,7 +131,7 @@ class Reference(NamedTuple):
     """Constants of the reference element, see `element.Element`.
 
     `entries` (p + 1, p + 1, 2) are what the drift at node j and D have for factors in the element
-    matrix: −weak and stiffness.
+    matrix: −weak and stiffness. `damping` (p + 1, p + 1) is the stiffness of the two highest modes.
     """
 
     nodes: Array1
@@ -140,6 +140,7 @@ class Reference(NamedTuple):
     weak: Array2
     entries: Array3
     modes: Array2
+    damping: Array2
     halves: Array3
     merge: Array2
     restore: Array2
@@ -445,6 +446,10 @@ _TILE = 128
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
+# Damping of the two highest modes, by this multiple of the drift, where the drift is more than so
+# many times 2D/width: elements that wide do not resolve what it and diffusion balance.
+_DAMPING = 0.04
+_STEEP = 20.0
 
 
 @_part
@@ -492,6 +497,31 @@ def _blend(mesh: Mesh, work: Work, c: Array) -> None:
 
 
 @_part
+def _dampen(work: Work) -> None:
+    """Strength of the damping of the two highest modes into the last row of `work.drift`.
+
+    It stays what it is during a step. What is smooth has no such modes; without it, nothing would
+    ever damp what fronts leave behind where diffusion is weak.
+    """
+    drift, nodes = work.drift, work.flux.shape[0]
+    for e in range(drift.shape[1]):
+        fastest = 0.0
+        for j in range(nodes):
+            fastest = max(fastest, abs(drift[j, e]))
+        drift[nodes + 1, e] = max(0.0, _DAMPING * (fastest - _STEEP * drift[nodes, e]))
+
+
+@_part
+def _damped(work: Work, begin: int, end: int) -> bool:
+    """Whether the highest modes of any of these elements are damped."""
+    row = work.flux.shape[0] + 1
+    for e in range(begin, end):  # noqa: SIM110 # a generator does not compile
+        if work.drift[row, e] != 0.0:
+            return True
+    return False
+
+
+@_part
 def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
     """out = matrix·u on each element."""
     nodes, elements = u.shape
@@ -503,7 +533,10 @@ def _apply(matrix: Array, u: Array, begin: int, end: int, out: Array) -> None:
 
 @_part
 def _spectral(ref: Reference, work: Work, u: Array, begin: int, end: int, out: Array) -> None:
-    """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`."""
+    """out = −(weak derivative of a u − D u'), unassembled, a and D being those of `work.drift`.
+
+    And its highest modes are damped, see `_dampen`.
+    """
     flux, drift = work.flux, work.drift
     nodes, elements = u.shape
     _apply(ref.derivative, u, begin, end, flux)
@@ -511,6 +544,12 @@ def _spectral(ref: Reference, work: Work, u: Array, begin: int, end: int, out: A
         at, heat = j * elements + begin, nodes * elements + begin
         cross(flux, at, drift, at, u, at, drift, heat, end - begin)
     _apply(ref.weak, flux, begin, end, out)
+    strength = (nodes + 1) * elements + begin
+    if _damped(work, begin, end):
+        _apply(ref.damping, u, begin, end, flux)
+        for j in range(nodes):
+            at = j * elements + begin
+            subtract_products(out, at, drift, strength, 0, flux, at, 0, 1, end - begin)
 
 
 @_part
@@ -594,6 +633,11 @@ def _assemble(
     for i in range(nodes):
         for e in range(_unsigned(begin), _unsigned(end)):
             matrix[i, i, e] += shift * mass[i, e]
+    if _damped(work, begin, end):
+        for i in range(nodes):
+            for j in range(nodes):
+                for e in range(_unsigned(begin), _unsigned(end)):
+                    matrix[i, j, e] += ref.damping[i, j] * drift[nodes + 1, e]
 
 
 @_part
@@ -776,10 +820,15 @@ def _begin_step(
         for r in range(STAGES + 1):
             work.coupling[0, s, r] = _START_WEIGHTS[s, r]
             work.coupling[1, s, r] = _TAKEN[s, r] / dt
+    if scheme == 0:
+        for e in range(elements):
+            work.drift[last + 2, e] = 0.0  # No derivative knows it.
     for i in range(rank + 1):
         if _any(slopes[i]):
             _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
     _blend(mesh, work, c)
+    if scheme == 0:
+        _dampen(work)
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
         _assemble(scheme, ref, mesh, work, shift, begin, end)
@@ -1907,7 +1956,7 @@ def _workspace(mesh: Mesh, rank: int, size: int) -> Work:
         sums,
         sums[0],
         np.empty((nodes, size)),
-        np.empty((nodes + 1, size)),
+        np.empty((nodes + 2, size)),
         np.empty((rank + 1, nodes, size)),
         np.empty((nodes, nodes, size)),
         np.empty(size),

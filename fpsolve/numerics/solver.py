@@ -88,11 +88,21 @@ def kernel_reference(element: Element) -> Reference:
         element.weak,
         np.stack([-element.weak, element.stiffness], axis=-1),
         np.ascontiguousarray(element.legendre[-2:]),
+        _damping(element),
         element.halves,
         element.merge,
         element.restore,
         element.parts,
     )
+
+
+def _damping(element: Element) -> Array:
+    """∫ κφ_i' κφ_j', where κ leaves the two highest modes: local projection stabilization.
+
+    P_k' = (2k − 1) P_{k−1} + …, so that they are those of φ, and constants are not damped.
+    """
+    modes, degrees = element.legendre[-2:], np.arange(element.order - 1, element.order + 1)
+    return np.ascontiguousarray(modes.T * (2.0 * (2 * degrees - 1)) @ modes)
 
 
 @functools.cache
