@@ -31,6 +31,7 @@ from fpsolve import (
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
 from fpsolve.store.finish import add_cells
+from fpsolve.store.resume import resumed
 
 TIMES = [0.0, 0.5, 1.0, 2.0, 6.0]
 
@@ -217,12 +218,10 @@ def test_points_that_noise_takes_apart_later_do_not_go_beyond_their_end(tmp_path
 
 def grown(path, ends) -> fpsolve.DensityTrajectory:
     """A run that goes on to each of `ends`, cells made anew each time."""
-    run = solve_pde(problem(), np.linspace(0.0, 10.0, 9), store=path)
-    add_cells(path, run)
+    run = solve_pde(problem(), np.linspace(0.0, 10.0, 9), store=Hdf5Sink(path, finish=add_cells))
     path.chmod(0o640)
     for end in ends:
-        run = resume(path, times=[end])
-        add_cells(path, run)
+        run = resumed(Hdf5Sink(path, resume=True, finish=add_cells), [end])
     return run
 
 
