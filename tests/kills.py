@@ -2,7 +2,8 @@
 
 Each run is killed (SIGKILL or SIGTERM) and resumed until it ends, and is then compared, bit for
 bit, with one that was left alone; runs are begun anew until NUMBER kills (60) have met one running,
-each kind in its turn. Kinds: every solver that takes `store=`, `fpsolve sweep -o` and
+each kind in its turn. Kinds: every solver that takes `store=`, densities from points (on a
+threshold, under training rules, beside others that see noise) besides, `fpsolve sweep -o` and
 `sweep(store=)`.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from test_resume import (
     MANY,
+    PROBLEMS,
     QUANTIZED,
     TIMES,
     assert_same_run,
@@ -163,6 +165,7 @@ def main(number: int, seed: int) -> None:
     both = {"runs": 2, "seed": 7}
     whole = {
         "pde": fpsolve.solve_pde(QUANTIZED, MANY, rtol=1e-9),
+        **{n: fpsolve.solve_pde(solved, MANY, rtol=1e-9) for n, solved in PROBLEMS.items()},
         "ste": fpsolve.simulate_ste(QUANTIZED, TIMES, dimension=3000, **both),
         "sde": fpsolve.simulate_sde(QUANTIZED, TIMES, particles=20000, max_step=5e-4, **both),
         "line": solve_well(),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -14,7 +15,15 @@ import pytest
 from test_store import assert_equal
 
 import fpsolve
-from fpsolve import Problem, StoreError, UniformQuantizer, load, resume
+from fpsolve import (
+    GaussianInitial,
+    Problem,
+    StoreError,
+    Teacher,
+    UniformQuantizer,
+    load,
+    resume,
+)
 from fpsolve.recording.hdf5 import Hdf5Sink
 
 # Seconds between checkpoints, short enough that a test sees several.
@@ -32,6 +41,21 @@ QUANTIZED = Problem(
 )
 
 
+# Weights that start at points: on a threshold, under training rules, noise spreads them; of those
+# whose inputs are quantized to 0 it does not, and they are carried along beside the others.
+RULES = {"momentum": 0.3, "weight_decay": 0.05, "weight_clip": 1.1, "dampening": 0.05}
+PROBLEMS = {
+    "points": replace(QUANTIZED, initial=GaussianInitial(0.0, 0.0), **RULES),
+    "beside": replace(
+        QUANTIZED,
+        initial=GaussianInitial(0.95, 0.0),
+        input_quantizer=UniformQuantizer(2, 2.0),
+        teacher=Teacher([1.0, 1.0], [0.5, 0.5], [1.0, 1e-3]),
+        weight_decay=0.05,
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def quantized() -> Problem:
     return QUANTIZED
@@ -43,10 +67,8 @@ import sys, fpsolve
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.signals import terminable, stopping_signal
 path, solver, fresh = sys.argv[1], sys.argv[2], sys.argv[3] == "fresh"
-problem = fpsolve.Problem(
-    weight_quantizer=fpsolve.UniformQuantizer(bit_width=2, omega=1.0), input_quantizer=None,
-    learning_rate=0.3, ridge=0.5, noise_variance=0.1,
-)
+from fpsolve.problem.toml import parse_problem
+problem = parse_problem(sys.argv[4], source="the command line").problem
 times = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0]
 # Import them now.
 fpsolve.simulate_ste, fpsolve.simulate_sde, fpsolve.solve_pde, fpsolve.solve_mckean_vlasov
@@ -64,7 +86,7 @@ try:
             more = {"threads": 2} if solver in ("ste", "sde") else {}
             more |= {"model": well(0.8)} if solver == "line" else {}
             result = fpsolve.resume(path, interval=0.05, **more)
-        elif solver == "pde":
+        elif solver in ("pde", "points", "beside"):
             many = [i / 1000 for i in range(2001)]
             result = fpsolve.solve_pde(problem, many, rtol=1e-9, store=sink)
         elif solver == "line":
@@ -120,7 +142,8 @@ def killed_at_random(path, solver: str, kills: int, rng) -> dict[str, int]:
     told = {"before the file": 0, "running": 0, "too late": 0}
     for _ in range(kills):
         fresh = "fresh" if not path.exists() else "resumed"
-        command = [sys.executable, "-c", RUN, str(path), solver, fresh]
+        problem = PROBLEMS.get(solver, QUANTIZED).to_toml()
+        command = [sys.executable, "-c", RUN, str(path), solver, fresh, problem]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", process.stderr.read()
@@ -155,7 +178,7 @@ def assert_same_run(found, whole) -> None:
         if hasattr(whole, name):
             assert_equal(getattr(found, name), getattr(whole, name))
     for one, other in zip(getattr(found, "frames", ()), getattr(whole, "frames", ()), strict=True):
-        np.testing.assert_array_equal(one.u, other.u)
+        assert_equal(one, other)
 
 
 @pytest.mark.parametrize("solver", ["ste", "sde"])
@@ -167,11 +190,13 @@ def test_a_killed_run_goes_on_bit_for_bit(solver, whole, tmp_path) -> None:
     assert_same_run(load(path), whole[solver])
 
 
-def test_a_killed_solve_goes_on_bit_for_bit(quantized, tmp_path) -> None:
+@pytest.mark.parametrize(("solver", "kills"), [("pde", 4), ("points", 2), ("beside", 2)])
+def test_a_killed_solve_goes_on_bit_for_bit(solver, kills, tmp_path) -> None:
     path = tmp_path / "r.h5"
-    told = killed_at_random(path, "pde", 4, np.random.default_rng(4))
+    told = killed_at_random(path, solver, kills, np.random.default_rng(4))
     assert told["running"] + told["too late"] > 0
-    assert_same_run(resume(path), fpsolve.solve_pde(quantized, MANY, rtol=1e-9))
+    problem = PROBLEMS.get(solver, QUANTIZED)
+    assert_same_run(resume(path), fpsolve.solve_pde(problem, MANY, rtol=1e-9))
 
 
 def test_any_killed_equation_goes_on_bit_for_bit(tmp_path) -> None:

@@ -19,6 +19,7 @@ from fpsolve import (
     ParameterError,
     Problem,
     Schedule,
+    StepQuantizer,
     StoreError,
     Surrogate,
     Teacher,
@@ -30,6 +31,7 @@ from fpsolve import (
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
 from fpsolve.store.finish import add_cells
+from fpsolve.store.resume import resumed
 
 TIMES = [0.0, 0.5, 1.0, 2.0, 6.0]
 
@@ -38,6 +40,21 @@ def problem(**changes) -> Problem:
     quantizer = UniformQuantizer(bit_width=2, omega=1.0, **changes.pop("quantizer", {}))
     plain = {"learning_rate": 0.3, "ridge": 0.5, "noise_variance": 0.1, "input_quantizer": None}
     return Problem(**{"weight_quantizer": quantizer, **plain, **changes})
+
+
+# A scale at which inputs are quantized to 0: such weights see no noise, and stay points.
+UNSEEN = 1e-3
+
+
+def unseen(**changes) -> Problem:
+    return problem(
+        **{
+            "input_quantizer": UniformQuantizer(2, 2.0),
+            "teacher": Teacher([1.0], [1.0], [UNSEEN]),
+            "initial": GaussianInitial(0.95, 0.0),
+            **changes,
+        }
+    )
 
 
 CASES = {
@@ -54,6 +71,23 @@ CASES = {
         {"scheme": "scharfetter-gummel", "cells": 200, "rtol": 1e-4},
     ),
     "full precision": (problem(weight_quantizer=None), {}),
+    "point on a threshold": (problem(initial=GaussianInitial(0.0, 0.0), momentum=0.3), {}),
+    "points under rules": (
+        problem(
+            initial=GaussianInitial(0.95, 0.0),
+            weight_decay=0.2,
+            weight_clip=1.1,
+            dampening=0.1,
+            learning_rate=Schedule.cosine(0.3, 0.05, duration=3.0),
+        ),
+        {"rtol": 1e-4},
+    ),
+    "points beside noise": (unseen(teacher=Teacher([1.0, 1.0], [0.5, 0.5], [1.0, UNSEEN])), {}),
+    "points alone": (unseen(weight_decay=0.1), {}),
+    "points held on a threshold": (
+        unseen(weight_quantizer=StepQuantizer([-1.0, 2.0], [0.0]), learning_rate=1.0),
+        {},
+    ),
 }
 
 
@@ -159,7 +193,7 @@ def test_times_are_on_disk_within_seconds(tmp_path) -> None:
     assert reached[-1] - reached[0] > 2.5
 
 
-@pytest.mark.parametrize("name", ["plain", "point mass"])
+@pytest.mark.parametrize("name", [name for name in CASES if "cells" not in name])
 def test_a_run_goes_beyond_its_end(name, tmp_path) -> None:
     solved, options = CASES[name]
     path = tmp_path / "r.h5"
@@ -169,14 +203,25 @@ def test_a_run_goes_beyond_its_end(name, tmp_path) -> None:
         resume(path, times=[0.5, 1.7, 9.0])
 
 
+def test_points_that_noise_takes_apart_later_do_not_go_beyond_their_end(tmp_path) -> None:
+    # Their noise is weak: it moves them by a tenth of rtol, but not before τ = 0.001.
+    loud = unseen(
+        noise_variance=1.0,
+        teacher=Teacher([1.0, 1.0], [1.0 - 1e-9, 1e-9], [1.0, 0.52]),
+        input_quantizer=UniformQuantizer(2, 6.0),
+    )
+    path = tmp_path / "r.h5"
+    solve_pde(loud, [0.0, 1e-3], rtol=1e-3, store=path)
+    with pytest.raises(ParameterError, match=r"must end at tau = 0\.001"):
+        resume(path, times=[1e3])
+
+
 def grown(path, ends) -> fpsolve.DensityTrajectory:
     """A run that goes on to each of `ends`, cells made anew each time."""
-    run = solve_pde(problem(), np.linspace(0.0, 10.0, 9), store=path)
-    add_cells(path, run)
+    run = solve_pde(problem(), np.linspace(0.0, 10.0, 9), store=Hdf5Sink(path, finish=add_cells))
     path.chmod(0o640)
     for end in ends:
-        run = resume(path, times=[end])
-        add_cells(path, run)
+        run = resumed(Hdf5Sink(path, resume=True, finish=add_cells), [end])
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import fpsolve
 from fpsolve.cli.options import (
@@ -14,7 +15,7 @@ from fpsolve.cli.options import (
     read_problem,
     write_outputs,
 )
-from fpsolve.cli.streaming import check_same_problem, stopped
+from fpsolve.cli.streaming import check_same_problem, stopped, write_plot
 from fpsolve.cli.tables import order_parameter_table
 from fpsolve.errors import ParameterError, SolveError
 from fpsolve.recording.signals import noticed
@@ -38,7 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Integrate, print the order parameters, write what was reached, whatever ends it.
 
     An integration takes milliseconds, and is written whole when it ends: by itself, at a signal, or
-    where it fails. So it is begun anew by --resume, too.
+    where it fails. So it is begun anew by --resume, too. A file that is there is replaced by one
+    that has ended by itself alone.
     """
     check_outputs(arguments)
     problem, options = read_problem(arguments)
@@ -55,11 +57,27 @@ def execute(arguments: argparse.Namespace) -> int:
             result = fpsolve.solve_ode(problem, callback=lambda *_: bool(came), **options)
         except SolveError as error:
             if arguments.output is not None and error.partial is not None:
-                fpsolve.save(error.partial, arguments.output, overwrite=arguments.overwrite)
+                error.args = (f"{error}; {_kept(arguments, error.partial)}",)
             raise
         print(order_parameter_table(result.times, result.order_parameters))
+        if came:
+            return _stopped(arguments, result)
         write_outputs(arguments, result)
-    if came:
-        last = float(result.times[-1])
-        return stopped(arguments, last, "what was reached", "solves all of it anew")
     return 0
+
+
+def _stopped(arguments: argparse.Namespace, result: Any) -> int:
+    """Keep what was reached when a signal came, and say so in one line."""
+    told = None
+    if arguments.output is not None:
+        told = f"{_kept(arguments, result)}; --resume solves all of it anew"
+    write_plot(arguments, result)
+    return stopped(arguments, float(result.times[-1]), told)
+
+
+def _kept(arguments: argparse.Namespace, partial: Any) -> str:
+    """Write what was reached, unless a file is there; say what is in it now."""
+    if arguments.output.exists():  # Rather the whole old solve than a part of the new one.
+        return f"{arguments.output} is as it was"
+    fpsolve.save(partial, arguments.output)
+    return f"{arguments.output} holds what was reached"

@@ -65,7 +65,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def add_picture(parser: argparse.ArgumentParser) -> None:
     """Add --plot and --overwrite."""
     parser.add_argument("--plot", metavar="OUT.png", type=Path, help="draw the result there")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    text = "replace files that exist, once the new ones are complete"
+    parser.add_argument("--overwrite", action="store_true", help=text)
 
 
 def numbers(field: str, text: str) -> list[float]:

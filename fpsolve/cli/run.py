@@ -16,7 +16,16 @@ from fpsolve.cli.options import (
     read_problem,
     solver_options,
 )
-from fpsolve.cli.streaming import add_resume, go_on, reached, stopped, store_of, write_plot
+from fpsolve.cli.streaming import (
+    add_resume,
+    go_on,
+    place,
+    reached,
+    stopped,
+    store_of,
+    told_where,
+    write_plot,
+)
 from fpsolve.cli.tables import order_parameter_table
 from fpsolve.errors import StoreError
 
@@ -50,11 +59,15 @@ def execute(arguments: argparse.Namespace) -> int:
         options = solver_options(arguments, {"times": _FIGURE_1_TIMES}, source="Fig. 1")
     else:
         problem, options = read_problem(arguments)
+    there = arguments.output is not None and arguments.output.exists()
     try:
-        result = _solved(arguments, problem, options)
+        with told_where(arguments):
+            result = _solved(arguments, problem, options)
     except KeyboardInterrupt:
         if arguments.output is None or not arguments.output.exists():
             raise
+        if there and not arguments.resume and place(arguments.output) == arguments.output:
+            raise  # The file is the old one.
         return stopped(arguments, reached(arguments.output))
     print(order_parameter_table(result.times, result.order_parameters))
     if arguments.output is not None:
@@ -65,21 +78,18 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _solved(arguments: argparse.Namespace, problem: Any, options: dict[str, Any]) -> Any:
     """Return the densities, which are in the file of -o too, cells included."""
-    if arguments.resume:
-        patient = bool(options.get("patient", False))
-        result = go_on(arguments, problem, options["times"], patient=patient)
-    else:
-        with blame_file(arguments):
-            result = fpsolve.solve_pde(
-                problem, progress=not arguments.quiet, store=store_of(arguments), **options
-            )
+    finish: Any = None
     if arguments.output is not None:
-        from fpsolve.recording.signals import undisturbed
         from fpsolve.store.finish import add_cells
 
-        with undisturbed():
-            add_cells(arguments.output, result)
-    return result
+        finish = add_cells
+    if arguments.resume:
+        patient = bool(options.get("patient", False))
+        return go_on(arguments, problem, options["times"], finish=finish, patient=patient)
+    with blame_file(arguments):
+        return fpsolve.solve_pde(
+            problem, progress=not arguments.quiet, store=store_of(arguments, finish), **options
+        )
 
 
 def _name_outputs(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import fpsolve
 from fpsolve.cli.options import add_output, check_outputs, write_outputs
-from fpsolve.cli.sweep_points import Points, finished
+from fpsolve.cli.streaming import write_plot
+from fpsolve.cli.sweep_points import Points, finished, whole
 from fpsolve.cli.sweep_question import SweepQuestion, add_question, read_question
 from fpsolve.cli.sweep_table import sweep_table
 from fpsolve.errors import ParameterError
@@ -58,14 +59,18 @@ def execute(arguments: argparse.Namespace) -> int:
     print(sweep_table(result))
     with undisturbed():
         arguments.overwrite = arguments.overwrite or arguments.resume
-        write_outputs(arguments, result)
         missing = len(result.not_reached)
-        if points is not None and not missing:
-            points.drop()
-    if result.stats["interrupted"] and missing:
         kept = "the others are kept"
         if points is not None:
             kept = f"{store} holds the others; --resume goes on from there"
+        if missing and whole(arguments.output):  # Rather than a part of the new one.
+            kept += f"; {arguments.output} is as it was"
+            write_plot(arguments, result)
+        else:
+            write_outputs(arguments, result)
+        if points is not None and not missing:
+            points.drop()
+    if result.stats["interrupted"] and missing:
         print(f"interrupted; {missing} points were not reached, {kept}")
         return stopping_code()
     if part is not None:

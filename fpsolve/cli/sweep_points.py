@@ -12,8 +12,9 @@ import fpsolve
 from fpsolve.cli.streaming import check_same_problem
 from fpsolve.cli.sweep_question import SweepQuestion
 from fpsolve.errors import ParameterError, StoreError
+from fpsolve.recording.target import refusal
 
-__all__ = ["Points", "finished"]
+__all__ = ["Points", "finished", "whole"]
 
 
 class Points:
@@ -68,7 +69,7 @@ class Points:
             self.folder.mkdir(exist_ok=True)
             kept.write_text(str(seed), encoding="ascii")
         except OSError as error:
-            raise StoreError(f"{kept}: cannot be written: {error.strerror}") from None
+            raise refusal(kept, error) from None
         return seed
 
     def drop(self) -> None:
@@ -96,3 +97,14 @@ def finished(arguments: argparse.Namespace, question: SweepQuestion) -> Any:
     held = result.stats.get("options", {})
     same = same and all(str(held.get(n)) == str(v) for n, v in told.items() if n in held)
     return result if same and not result.not_reached else None
+
+
+def whole(path: Path | None) -> bool:
+    """Whether there is a file that is no sweep of which points are missing."""
+    if path is None or not path.exists():
+        return False
+    try:
+        result = fpsolve.load(path)
+    except StoreError:
+        return True
+    return not (isinstance(result, fpsolve.SweepResult) and result.not_reached)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ Array = NDArray[np.float64]
 _UNSEEN = 1e-3
 _NARROW = 0.1
 _ROUNDING = 1e-14
-# What is left of the way, relative to the place, from which on a point has come to rest.
+# What is left of a piece's way, relative to the place, from which on a point rests until its end.
 _REST = 1e-13
 # Share of a stretch after which rates that rise from 0 have begun.
 _EARLY = 1e-6
@@ -45,6 +46,44 @@ class _Piece(NamedTuple):
     at: Callable[[float], float]
 
 
+class _Path:
+    """The way of class k, followed piece by piece as far as it is asked for.
+
+    Pieces end where schedules land, and at powers of two: what is known of a time does not depend
+    on how far the path is followed, nor on which times are asked for first.
+    """
+
+    def __init__(self, problem: Problem, k: int) -> None:
+        self._problem, self._k = problem, k
+        self._time, self._place = 0.0, float(starting_points(problem)[k])
+        self._pieces: list[_Piece] = []
+        self._starts: list[float] = []
+        self._landings = problem.dynamics.landing_points(math.inf).tolist()
+        self._least = 2.0 ** math.floor(-math.log2(_largest(problem.learning_rate)))
+
+    def piece(self, time: float) -> _Piece:
+        """Return the piece that holds `time`."""
+        while self._time <= time or not self._pieces:
+            self._go_on()
+        return self._pieces[max(bisect_right(self._starts, time) - 1, 0)]
+
+    def _go_on(self) -> None:
+        now = self._time
+        until = self._least
+        if now >= until:
+            until = 2.0 ** (math.floor(math.log2(now)) + 1)
+        until = min([until, *(t for t in self._landings if t > now)])
+        piece, self._time, self._place = _stretch(self._problem, self._k, (now, self._place), until)
+        self._pieces.append(piece)
+        self._starts.append(piece.start)
+        if len(self._pieces) > _MOST_PIECES:
+            raise SolveError(
+                f"weights of teacher value {self._problem.dynamics.w_star[self._k]:.6g} cross more "
+                f"than {_MOST_PIECES} thresholds; shorten the horizon",
+                time=now, step=0.0,
+            )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Points:
     """Classes of weights that stay points (dimensionless).
@@ -55,14 +94,11 @@ class Points:
         What is trained.
     which : ndarray of bool, shape (K,)
         The classes.
-    horizon : float
-        Up to when they are followed.
     """
 
     problem: Problem
     which: NDArray[np.bool_]
-    horizon: float
-    _paths: dict[int, list[_Piece]] = field(default_factory=dict, repr=False)
+    _paths: dict[int, _Path] = field(default_factory=dict, repr=False)
 
     @property
     def alone(self) -> bool:
@@ -115,10 +151,8 @@ class Points:
 
     def _piece(self, k: int, time: float) -> _Piece:
         if k not in self._paths:
-            self._paths[k] = _path(self.problem, k, self.horizon)
-        path = self._paths[k]
-        starts = np.array([piece.start for piece in path])
-        return path[max(int(np.searchsorted(starts, time, side="right")) - 1, 0)]
+            self._paths[k] = _Path(self.problem, k)
+        return self._paths[k].piece(time)
 
 
 def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
@@ -141,15 +175,13 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     error = float(point_moments(problem)[0] + dynamics.added_noise(0.0))
     quiet = not varies(problem.noise_variance) and abs(error) <= _ROUNDING * untrained
     if quiet and begins.all() and not (np.abs(_drift(problem, start)) > 0).any():
-        return Points(problem, np.ones(start.size, np.bool_), horizon)
+        return Points(problem, np.ones(start.size, np.bool_))
     reach = float(np.abs(start).max())
     which = begins & (dynamics.sigma2 == 0)
     if quantizer is not None and not turning:
         far = float(np.abs(quantizer.levels).max())
         seen = dynamics.sigma2 * far**2 + 2.0 * np.abs(dynamics.kappa * dynamics.w_star) * far
-        rate, noise = problem.learning_rate, problem.noise_variance
-        top = rate.largest if isinstance(rate, Schedule) else rate
-        loudest = noise.largest if isinstance(noise, Schedule) else noise
+        top, loudest = _largest(problem.learning_rate), _largest(problem.noise_variance)
         most = problem.rho + loudest + float(dynamics.probability @ seen)
         heat = (top / (1.0 - problem.momentum)) ** 2 * most * horizon / problem.batch_size
         narrow = np.sqrt(dynamics.sigma2 * heat) <= _NARROW * rtol * max(reach, far)
@@ -157,7 +189,7 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
             dynamics.probability @ (dynamics.sigma2 * np.square(dynamics.ideal))
         )
         which |= begins & narrow & (dynamics.probability * seen <= _UNSEEN * rtol * least)
-    return Points(problem, which, horizon) if which.any() else None
+    return Points(problem, which) if which.any() else None
 
 
 def _drift(problem: Problem, points: Array) -> Array:
@@ -167,36 +199,18 @@ def _drift(problem: Problem, points: Array) -> Array:
     return np.asarray(dynamics.fields(points, bins, np.arange(points.size)).drift)
 
 
-def _path(problem: Problem, k: int, horizon: float) -> list[_Piece]:
-    """The path of class k up to `horizon`, piece by piece."""
-    dynamics = problem.dynamics
-    w = float(starting_points(problem)[k])
-    landings = [*dynamics.landing_points(horizon).tolist(), horizon]
-    time = 0.0
-    path: list[_Piece] = []
-    for _ in range(_MOST_PIECES):
-        landings = [t for t in landings if t > time]
-        if not landings:
-            return path
-        piece, time, w = _stretch(problem, k, (time, w), (landings[0], horizon))
-        path.append(piece)
-        if math.isinf(time):
-            return path
-    raise SolveError(
-        f"weights of teacher value {dynamics.w_star[k]:.6g} cross more than {_MOST_PIECES} "
-        "thresholds; shorten the horizon",
-        time=time, step=0.0,
-    )  # fmt: skip
+def _largest(number: float | Schedule) -> float:
+    return number.largest if isinstance(number, Schedule) else number
 
 
 def _stretch(
-    problem: Problem, k: int, state: tuple[float, float], ahead: tuple[float, float]
+    problem: Problem, k: int, state: tuple[float, float], until: float
 ) -> tuple[_Piece, float, float]:
-    """The next piece from `state`, a time and a place, and where it ends: never, if at rest.
+    """The next piece from `state`, a time and a place, and where it ends: never, if held for good.
 
-    ahead = (next landing of a schedule, horizon).
+    It ends at `until` at the latest.
     """
-    (time, w), (until, _), dynamics = state, ahead, problem.dynamics
+    (time, w), dynamics = state, problem.dynamics
     edges = np.concatenate([[-math.inf], dynamics.breaks, [math.inf]])
     b = int(dynamics.bins(w))
     walls = dynamics.walls
@@ -223,30 +237,30 @@ def _stretch(
             settled = not varies(problem.ridge)
             return _Piece(time, b, 0.0, lambda t: w), math.inf if settled else until, w
         edges = np.clip(edges, walls.low, walls.high)
-    return _carried(problem, (time, w, *ahead), b, (edges[b], edges[b + 1]), drift)
+    return _carried(problem, (time, w, until), b, (edges[b], edges[b + 1]), drift)
 
 
 def _carried(
-    problem: Problem, state: tuple[float, float, float, float], b: int, ends: tuple[float, float],
+    problem: Problem, state: tuple[float, float, float], b: int, ends: tuple[float, float],
     drift: Callable[[float, float, int], float],
 ) -> tuple[_Piece, float, float]:  # fmt: skip
-    """A piece inside bin b, from a time and a place until a time, an end of the bin, or rest."""
+    """A piece inside bin b, from a time and a place until a time, or an end of the bin."""
     from scipy.integrate import solve_ivp  # Takes long to import, and is seldom wanted.
 
-    time, w, until, horizon = state
+    time, w, until = state
     steady = not varies(problem.ridge)
-    rate = problem.learning_rate
-    top = rate.largest if isinstance(rate, Schedule) else rate
+    top = _largest(problem.learning_rate)
     size = max(abs(w), abs(problem.initial.mean), 1e-300)
 
     def left(t: float, x: Array) -> float:
         """What is left of the way at most, less what counts as rest."""
         now, speed = float(problem.dynamics.rate(t)[0]), abs(drift(t, float(x[0]), b))
         gain = top / (1.0 - problem.momentum) / now if now > 0.0 else math.inf
-        return (speed * gain * horizon if speed > 0.0 or now == 0.0 else 0.0) - _REST * size
+        way = speed * gain * (until - time) if speed > 0.0 or now == 0.0 else 0.0
+        return way - _REST * size
 
     if steady and left(time + _EARLY * (until - time), np.array([w])) <= 0.0:
-        return _Piece(time, b, 0.0, lambda t: w), math.inf, w
+        return _Piece(time, b, 0.0, lambda t: w), until, w
     found: Any = solve_ivp(
         lambda t, x: [drift(t, float(x[0]), b)], (time, until), [w],
         method="DOP853" if steady else "LSODA", dense_output=True, **_ACCURACY,
@@ -260,7 +274,7 @@ def _carried(
     low, high, rest = (when.size > 0 for when in found.t_events)
     last = ends[0] if low else ends[1] if high else last
     piece = _Piece(time, b, 0.0, lambda t: last if t >= stop else float(path(t)[0]))
-    return piece, math.inf if rest else stop, last
+    return piece, until if rest else stop, last
 
 
 def _event(function: Callable[[float, Array], float]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,7 @@ def solve_pde(
     count = _cells(problem, scheme, order, cells, first)
     degree = default_order(work) if order is None else integer("order", order, least=4, most=16)
     meshed = count is None and first is None
-    points = points_of(problem, float(requested[-1]), work) if meshed else None
+    points = _points(problem, requested, work, sink) if meshed else None
     if points is not None and points.alone:
         _open(sink, problem, requested, told, first)
         return _solve_points(problem, requested, rtol, points, sink, callback)
@@ -201,6 +202,30 @@ def _cells(
     return integer("cells", cells, least=16, most=10_000_000)
 
 
+def _points(problem: Problem, times: Array, work: float, sink: Sink | None) -> Points | None:
+    """Return the classes that stay points, which a run that goes on knows already.
+
+    Raises
+    ------
+    ParameterError
+        If noise takes some of them apart before the last time, but not before the old end.
+    """
+    latest = float(times[-1])
+    points = points_of(problem, latest, work)
+    kept = None if sink is None else sink.state
+    before = latest if kept is None else float(kept.get("horizon", latest))
+    known = points if before == latest else points_of(problem, before, work)
+    if (known is None) != (points is None) or (
+        known is not None and points is not None and (known.which != points.which).any()
+    ):
+        allowed = (
+            f"must end at tau = {before:g}, up to which weights stay points that noise takes apart "
+            "later; ask for all times anew"
+        )
+        raise ParameterError("times", latest, allowed)
+    return points
+
+
 def _open(
     sink: Sink | None, problem: Problem, times: Array, options: dict[str, Any],
     start: FrameStart | None,
@@ -239,8 +264,7 @@ def _solve_gaussian(
         last = next((i for i, enough in enumerate(told) if enough), None)
         interrupted = last is not None
         times = times if last is None else times[: last + 1]
-    latest = float(times[-1])
-    dense = np.unique(np.concatenate([[0.0], times, latest * _between()]))
+    dense = _along(times)
     mean, deviation = gaussian_path(problem, dense)
     state = OrderParameters.from_moments(
         problem, **gaussian_moments(problem.teacher, mean, deviation)
@@ -267,7 +291,7 @@ def _solve_points(
     sink: Sink | None, callback: Callback,
 ) -> DensityTrajectory:  # fmt: skip
     """All weights stay points: their paths, at the requested times and densely between them."""
-    dense = np.unique(np.concatenate([[0.0], times, float(times[-1]) * _between()]))
+    dense = _along(times)
     offset = np.zeros(len(FUNCTIONAL_NAMES))
     offset[0] = problem.dynamics.steady_offset
     state = reduced(problem, dense, points.functionals(dense) + offset)
@@ -295,6 +319,15 @@ def _solve_points(
     return whole if sink is None else handed_on(whole, sink, callback)
 
 
-def _between() -> Array:
-    """Shares of a horizon that make curves over τ smooth, on linear and logarithmic axes."""
-    return np.concatenate([np.linspace(0.0, 1.0, 129), np.geomspace(1e-4, 1.0, 129)])
+def _along(times: Array) -> Array:
+    """Times up to the last one asked for that make curves smooth, on linear and logarithmic axes.
+
+    Beside the requested ones these are 32 an octave, counted from the first after the start: runs
+    that go further have the same ones so far.
+    """
+    latest = float(times[-1])
+    first = float(times[times > 0][0]) if latest > 0 else 1.0
+    exponents = np.arange(-13, math.ceil(math.log2(max(latest, 1e-300) / first)) + 1)
+    octave = first * np.linspace(1.0, 2.0, 32, endpoint=False)
+    between = np.ldexp(octave, exponents[:, None]).ravel()
+    return np.unique(np.concatenate([[0.0], times, between[between < latest]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fpsolve.plots.macro import plot_optimal_range, plot_stationary_density
 from fpsolve.plots.order_parameters import plot_order_parameters
 from fpsolve.plots.overview import plot_overview
 from fpsolve.plots.sweep import plot_sweep
-from fpsolve.recording.target import check_target
+from fpsolve.recording.target import check_target, new_file, put_in_place, refusal
 from fpsolve.store.files import Result
 from fpsolve.studies.optimal_range import OptimalRange
 from fpsolve.sweeps.result import SweepResult
@@ -93,7 +94,11 @@ def save_figure(figure: Figure, path: str | Path, *, overwrite: bool = False) ->
     """
     path = check_figure_target(path, overwrite=overwrite)
     try:
-        figure.savefig(path, dpi=160)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=160)
+        with new_file(path) as new:
+            with open(new.descriptor, "wb", closefd=False) as file:
+                file.write(drawn.getbuffer())
+            put_in_place(new, path, overwrite=overwrite)
     except OSError as error:
-        path.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise refusal(path, error) from None

@@ -40,6 +40,7 @@ from fpsolve.recording.header import write_header
 from fpsolve.recording.layout import write_attribute
 from fpsolve.recording.protocol import CHECKPOINT_INTERVAL, Arrays, Ending, copied
 from fpsolve.recording.reading import Stamp, opened, stamp_of
+from fpsolve.recording.replacement import Replacement, growing
 from fpsolve.recording.signals import stopping_signal, undisturbed
 from fpsolve.recording.target import (
     check_target,
@@ -81,15 +82,21 @@ class Hdf5Sink:
     path : str or Path
         File to be written.
     overwrite : bool, default False
-        Whether a file that exists may be replaced.
+        Whether a file that exists may be replaced, which it is once the run is complete; until
+        then the run grows in `NAME.partial` beside it.
     interval : float, default 60 s
         Seconds between checkpoints.
     resume : bool, default False
-        Go on with a file that a run has left: `state` is then its last checkpoint, and frames it
-        holds already are not written again.
+        Go on with a file that a run has left, or with the one that was to replace it: `state` is
+        then its last checkpoint, and frames it holds already are not written again.
+    finish : callable, optional
+        Adds variables to a run that is complete: it is handed the open file and this sink, from
+        which it may read the run.
 
     Attributes
     ----------
+    path : Path
+        Where the run is: `NAME.partial` until it is complete, if it is to replace a file.
     state : dict or None
         Where a resumed run goes on; None if it has to begin anew.
     count : int
@@ -110,12 +117,17 @@ class Hdf5Sink:
         overwrite: bool = False,
         interval: float = CHECKPOINT_INTERVAL,
         resume: bool = False,
+        finish: Callable[[h5py.File, Hdf5Sink], None] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = self._asked = Path(path)
+        self._finish = finish
         self.state: dict[str, Any] | None = None
         self.constants: dict[str, Any] = {}
         self._interval = interval
-        self._overwrite = overwrite
+        # What is to be replaced; whether the file has its name; whether anything in it, written or
+        # committed, is worth to be kept.
+        self._replacement: Replacement | None = None
+        self._placed = self._written = self._worth = resume
         # The state in which the file was left: what has not changed since is not damaged.
         self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
@@ -128,9 +140,18 @@ class Hdf5Sink:
         self._wall_time = 0.0
         self._began = self._flushed = self._checked = clock.monotonic()
         if resume:
+            self._replace(growing(path))
             self._reopen()
         else:
             self._target = check_target(path, overwrite=overwrite)
+            if self._target.exists():
+                replacement = Replacement(self._target)
+                replacement.check()
+                self._replace(replacement)
+
+    def _replace(self, replacement: Replacement | None) -> None:
+        if replacement is not None:
+            self._replacement, self.path = replacement, replacement.path
 
     # --- what a run calls ------------------------------------------------------------------------
 
@@ -165,11 +186,18 @@ class Hdf5Sink:
             self._ledger.begin()
             self._ledger.attributes(write_header(self._file, self.kind, problem))
             self._tell(status="running", wall_time=0.0)
+            if self._replacement is not None:
+                self._tell(**self._replacement.attributes())
             self._ledger.attributes(write_values(self._file, "options", options))
             self._growth.requested(requested)
             self._growth.constants(constants)
             self._commit()
-            put_in_place(new, self._target, overwrite=self._overwrite)
+            if self._replacement is None:
+                put_in_place(new, self._target, overwrite=False)
+            else:
+                self._replacement.clear()
+                put_in_place(new, self.path, overwrite=False, like=self._target)
+            self._placed = True
 
     def extend(self, first: int, block: Block) -> None:
         """Keep what the run holds at requested time number `first` and those that follow."""
@@ -187,6 +215,7 @@ class Hdf5Sink:
             block["dense_end"] = block["dense_end"] + self._dense
             self._dense = int(block["dense_end"][-1])
         size = block_bytes(block)
+        self._written = True
         self._unflushed += size
         self._uncommitted += size
         with self._failures():
@@ -223,9 +252,13 @@ class Hdf5Sink:
         if "checkpoint" in self._file:
             del self._file["checkpoint"]
         self._ledger.group("/checkpoint", write_group(self._file, "checkpoint", arrays))
+        self._written = True
 
     def close(self, ending: Ending, state: Arrays | None = None) -> None:
-        """Write how the run ended and its last state, and close the file."""
+        """Write how the run ended and its last state, and close the file.
+
+        Complete, it takes the place of the file that it is to replace.
+        """
         self._behind.wait()
         with self._failures():
             if state is not None:
@@ -238,11 +271,33 @@ class Hdf5Sink:
             if ending.message:
                 self._tell(message=ending.message)
             self._ledger.attributes(write_values(self._file, "stats", ending.stats), "stats.")
-        self._flush(last=True)
-        if self._resumed:  # While the lock is held.
+        complete = ending.reason == "completed"
+        if complete and self._finish is not None:
+            self._add_last(self._finish)
+        replaces = complete and self._replacement is not None
+        self._flush(last=True, durable=replaces)
+        # While the lock is held.
+        if self._resumed:
             compact(self.path)
+        if replaces:
+            self._take_place()
+        elif self._replacement is not None:
+            self._leave_nothing()
         self.abandon()
         self._left = stamp_of(self.path)
+
+    def _add_last(self, finish: Callable[[h5py.File, Hdf5Sink], None]) -> None:
+        self._flush()  # It is read back.
+        self._left = stamp_of(self.path)
+        with self._failures():
+            finish(self._file, self)
+            self._ledger.changed()
+
+    def _take_place(self) -> None:
+        assert self._replacement is not None
+        with self._failures():
+            self._replacement.take_place()
+        self._replacement, self.path = None, self._asked
 
     @property
     def frames(self) -> Sequence[Mapping[str, NDArray[Any]]]:
@@ -292,10 +347,14 @@ class Hdf5Sink:
                 self._raw.commit(durable=durable)
         finally:
             let_go(self._descriptor)
+        self._worth = self._written
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn a failed write into `StoreError`, and let go of the file, which stays as it was."""
+        """Turn a failed write into `StoreError`, and let go of the file, which stays as it was.
+
+        A new one in which nothing was reached goes.
+        """
         try:
             with undisturbed():
                 yield
@@ -306,16 +365,22 @@ class Hdf5Sink:
             self._let_go()
             raise StoreError(f"{self.path}: {error.strerror}") from None
         except OSError as error:
+            self._leave_nothing()
             self._let_go()
-            raise refusal(self.path, error) from None
+            raise refusal(self._asked, error, self._left_behind()) from None
 
-    def add(self, write: Callable[[h5py.File], None]) -> None:
-        """Let `write` add variables to a finished run, all of them or none, and close the file."""
-        with self._failures():
-            write(self._file)
-            self._ledger.changed()
-        self._flush(durable=True, last=True)
-        self.abandon()
+    def _leave_nothing(self) -> None:
+        """Delete a new file in which nothing was reached."""
+        if self._placed and not self._worth:
+            self.path.unlink(missing_ok=True)
+
+    def _left_behind(self) -> str:
+        """Say what a failed write has left."""
+        held = "holds what was reached before" if self._worth else ""
+        if self._replacement is None:
+            return f"; it {held}" if held else ""
+        told = f"; {self._asked} is as it was"
+        return f"{told}, {self.path} {held}" if held else told
 
     def abandon(self) -> None:
         """Let go of the file as the last commit left it."""

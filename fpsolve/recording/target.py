@@ -22,6 +22,7 @@ __all__ = [
     "let_go",
     "locked",
     "new_file",
+    "partial_of",
     "put_in_place",
     "refusal",
     "write_lock",
@@ -66,7 +67,7 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
             raise StoreError(f"{path}: is a device, a pipe or a socket; give the name of a file")
         if not overwrite:
             raise StoreError(f"{path}: {_EXISTS}")
-        if locked(target):
+        if locked(target) or locked(partial_of(target)):
             raise StoreError(f"{path}: is being written by another run; wait or stop that run")
     with contextlib.ExitStack() as stack:  # Permissions alone do not tell.
         try:
@@ -76,9 +77,17 @@ def check_target(path: str | Path, *, overwrite: bool = False) -> Path:
     return target
 
 
-def refusal(path: str | Path, error: OSError) -> StoreError:
-    """Return the `StoreError` for a failed write, with its errno if the disk is full or fails."""
-    told = StoreError(f"{path}: cannot be written: {error.strerror or error}")
+def partial_of(target: Path) -> Path:
+    """Return the name under which a run grows that is to replace `target`."""
+    return target.with_name(f"{target.name}.partial")
+
+
+def refusal(path: str | Path, error: OSError, then: str = "") -> StoreError:
+    """Return the `StoreError` for a failed write, with its errno if the disk is full or fails.
+
+    `then` says what is left.
+    """
+    told = StoreError(f"{path}: cannot be written: {error.strerror or error}{then}")
     if error.errno in _DISK:
         told.errno = error.errno
     return told
@@ -107,8 +116,10 @@ def new_file(target: Path) -> Iterator[NewFile]:
             new.part.unlink(missing_ok=True)
 
 
-def put_in_place(new: NewFile, target: Path, *, overwrite: bool) -> None:
+def put_in_place(new: NewFile, target: Path, *, overwrite: bool, like: Path | None = None) -> None:
     """Give a new file its name; with `overwrite` it takes the old one's place and mode.
+
+    `like` is a file whose mode it has in place of that.
 
     Raises
     ------
@@ -117,7 +128,7 @@ def put_in_place(new: NewFile, target: Path, *, overwrite: bool) -> None:
     OSError
         If the file system fails.
     """
-    os.fchmod(new.descriptor, _mode(target))
+    os.fchmod(new.descriptor, _mode(like or target))
     if overwrite and target.exists():
         part = new.part or _hidden(target)
         try:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,11 @@ def _write_zarr(result: Any, path: Path, *, overwrite: bool) -> None:
     for name in [n for n, v in dataset.variables.items() if v.dtype.kind == "O"]:
         dataset[name] = dataset[name].astype(str)
     try:
-        dataset.to_zarr(path, mode="w", consolidated=False)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name[:200]}.", dir=path.parent) as folder:
+            new, old = Path(folder) / "new", Path(folder) / "old"
+            dataset.to_zarr(new, mode="w", consolidated=False)
+            if path.exists():  # It goes when the new one is whole.
+                path.rename(old)
+            new.rename(path)
     except OSError as error:
         raise refusal(path, error) from None

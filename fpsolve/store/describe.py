@@ -10,6 +10,7 @@ import h5py
 from fpsolve.recording.attributes import read_values
 from fpsolve.recording.digest import check_digest
 from fpsolve.recording.reading import opened
+from fpsolve.recording.replacement import growing
 from fpsolve.recording.target import locked
 
 __all__ = ["describe"]
@@ -33,7 +34,7 @@ def describe(path: str | Path) -> dict[str, str]:
         versions = [f"{n} {about[f'{n}_version']}" for n in _LIBRARIES if f"{n}_version" in about]
         return {
             "kind": f"{about['kind']}, {_status(path, about)}",
-            "file": f"{Path(path).stat().st_size:,} bytes, schema {about['schema_version']}",
+            "file": _size(Path(path), about["schema_version"]),
             "created": f"{about['created']} on {about.get('platform', 'an unknown machine')}",
             "versions": ", ".join(versions),
             "command": about.get("command", "unknown"),
@@ -49,6 +50,17 @@ def _status(path: str | Path, about: dict[str, str]) -> str:
     """How the run ended; a killed one could not say so."""
     status = about.get("status", "completed")
     return "killed" if status == "running" and not locked(Path(path)) else status
+
+
+def _size(path: Path, schema: str) -> str:
+    """How large the file is, and what is to replace it."""
+    told = f"{path.stat().st_size:,} bytes, schema {schema}"
+    replacement = growing(path)
+    return (
+        told
+        if replacement is None
+        else (f"{told}; {replacement.path.name}, a run that is to replace it, is beside it")
+    )
 
 
 def _variables(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:

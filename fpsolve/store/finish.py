@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
+import h5py
 
-from fpsolve.density.trajectory import DensityTrajectory
+from fpsolve.density.stream import stored_trajectory
+from fpsolve.recording.attributes import read_values
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.store.density import write_cells
+from fpsolve.store.files import problem_of
 
 __all__ = ["add_cells"]
 
 
-def add_cells(path: str | Path, result: DensityTrajectory) -> None:
-    """Add cell averages, level occupancies and `frozen` to the file of a finished run.
+def add_cells(file: h5py.File, sink: Hdf5Sink) -> None:
+    """Add cell averages, level occupancies and `frozen` to a run of a density; `finish` of a sink.
 
     A run writes the polynomials alone, since cells shared by all times are known at its end only.
     With these the file holds what `save` writes; `resume` drops them if the run goes further.
 
     Parameters
     ----------
-    path : str or Path
-        What a run with `store=` has written.
-    result : DensityTrajectory
-        The same run.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be written, or is being written by a run.
+    file : h5py.File
+        Open for writing.
+    sink : Hdf5Sink
+        From which the run is read.
     """
-    sink = Hdf5Sink(path, resume=True)
-    sink.add(partial(write_cells, result=result))
+    problem = problem_of(sink.path, file)
+    if "frozen" in file or problem is None:
+        return
+    write_cells(file, stored_trajectory(problem, sink, read_values(file, "stats")))

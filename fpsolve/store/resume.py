@@ -24,7 +24,7 @@ from fpsolve.recording.signals import undisturbed
 from fpsolve.recording.sink import CHECKPOINT_INTERVAL, Ending
 from fpsolve.store.files import load, problem_of
 
-__all__ = ["resume"]
+__all__ = ["resume", "resumed"]
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,8 @@ def resume(
     Parameters
     ----------
     path : str or Path
-        What a run wrote with `store=`, whether it was finished, interrupted or killed.
+        What a run wrote with `store=`, whether it was finished, interrupted or killed. Where a run
+        was to replace this file and did not end, that is the run; this file is then replaced.
     times : array_like, shape (n,), optional
         Further times τ (dimensionless), or all of them; by default those that were asked for.
     progress : bool, default False
@@ -73,13 +74,25 @@ def resume(
         if the model is missing or is another one.
     """
     with undisturbed():  # HDF5 calls back; what is raised meanwhile may get lost.
-        with opened(path) as file:
-            problem = problem_of(path, file)
         sink = Hdf5Sink(path, resume=True, interval=interval)
+    return resumed(sink, times, model=model, progress=progress, **options)
+
+
+def resumed(
+    sink: Hdf5Sink, times: ArrayLike | None, *, model: McKeanVlasov | None = None, **options: Any
+) -> Any:
+    """Go on with the run in a sink; see `resume`."""
+    path = sink.path
+    try:
+        with undisturbed(), opened(path) as file:
+            problem = problem_of(path, file)
+    except StoreError:
+        sink.abandon()
+        raise
     wanted = _all_times(sink, times)
     if sink.status == "completed" and wanted.size == sink.times.size:
         sink.close(Ending("completed", sink.stats))
-        return load(path)
+        return load(sink.path)
     if sink.kind not in _RESUMED:
         sink.abandon()
         raise StoreError(f"{path}: holds a {sink.kind} run, which cannot go on")
@@ -88,7 +101,7 @@ def resume(
             options["model"] = _needed(path, model)
         elif model is not None:
             raise ParameterError("model", model, f"is not for a {sink.kind} run; leave it out")
-        return _RESUMED[sink.kind](problem, wanted, sink, progress=progress, **options)
+        return _RESUMED[sink.kind](problem, wanted, sink, **options)
     except ParameterError:
         sink.abandon()
         raise
@@ -119,9 +132,7 @@ def _all_times(sink: Hdf5Sink, times: ArrayLike | None) -> Array:
     return whole
 
 
-def _particles(
-    problem: Problem, times: Array, sink: Hdf5Sink, *, progress: bool, **options: Any
-) -> Any:
+def _particles(problem: Problem, times: Array, sink: Hdf5Sink, **options: Any) -> Any:
     told = dict(sink.options)
     simulate: Callable[..., Any] = simulate_ste if told.pop("kind") == "ste" else simulate_sde
     told["dimension" if simulate is simulate_ste else "particles"] = told.pop("dimension")
@@ -134,24 +145,18 @@ def _particles(
         **told,
         start=state,
         store=sink,
-        progress=progress,
         **options,
     )
 
 
-def _density(
-    problem: Problem, times: Array, sink: Hdf5Sink, *, progress: bool, **options: Any
-) -> Any:
-    return solve_pde(problem, times, **sink.options, store=sink, progress=progress, **options)
+def _density(problem: Problem, times: Array, sink: Hdf5Sink, **options: Any) -> Any:
+    return solve_pde(problem, times, **sink.options, store=sink, **options)
 
 
 def _line(
-    problem: None, times: Array, sink: Hdf5Sink, *, model: McKeanVlasov, progress: bool,
-    **options: Any,
-) -> Any:  # fmt: skip
-    return solve_mckean_vlasov(
-        model, None, times, **sink.options, store=sink, progress=progress, **options
-    )
+    problem: None, times: Array, sink: Hdf5Sink, *, model: McKeanVlasov, **options: Any
+) -> Any:
+    return solve_mckean_vlasov(model, None, times, **sink.options, store=sink, **options)
 
 
 _RESUMED: dict[str, Callable[..., Any]] = {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
-from fpsolve.recording.target import new_file, put_in_place
+from fpsolve.recording.target import new_file, put_in_place, refusal
 from fpsolve.sweeps.batch import Outcome, unpack
 
 __all__ = ["Folder"]
@@ -63,4 +63,4 @@ class Folder:
         except FileExistsError:
             return  # Another process has answered the same.
         except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+            raise refusal(path, error) from None
