@@ -212,11 +212,15 @@ class Cells(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,)."""
+    """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,).
+
+    `path` (K,) is how far those move in the next step that `lead` leads, NaN for all others.
+    """
 
     shift: Array1
     speed: Array2
     detached: Flags1
+    path: Array1
 
 
 class Mesh(NamedTuple):
@@ -1822,6 +1826,7 @@ STUCK = 4
 CROWDED = 5
 FOREIGN = 6
 REST = 7
+LEAD = 8
 
 # Entries of `Control.clock`.
 TIME = 0
@@ -1850,7 +1855,14 @@ LANDED = 23
 FILLED = 24
 # How often a mesh was never fine enough for a step, of late.
 CHASES = 25
-CLOCK_SIZE = 26
+# The step to try for which meshes are to be led; that for which they are, or −1 where they may
+# stay; the step before they were, their count of steps, and the work before which none is; `lead`.
+WANTED = 26
+LED = 27
+UNLED = 28
+LED_FROM = 29
+NEXT_LEAD = 30
+CLOCK_SIZE = 31
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2471,18 +2483,36 @@ def _panel(law: Law, dt: float) -> float:
 
 
 @_part
-def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> None:
-    """Displace the moving meshes by ∫ c dt over the step: Gauss rules on panels, see `_panel`."""
-    time, dt = when
-    count = math.ceil(dt / _panel(law, dt))
+def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> bool:
+    """Displace the moving meshes by ∫ c dt over the step: Gauss rules on panels, see `_panel`.
+
+    Those that are led go their path. Returns whether any has moved.
+    """
+    (time, dt), alone, moved = when, False, False
+    for k in range(motion.shift.size):
+        if motion.detached[k] and math.isfinite(motion.path[k]):
+            motion.shift[k] += motion.path[k]
+            moved = moved or motion.path[k] != 0.0
+        elif motion.detached[k]:
+            alone = moved = True
+    count = math.ceil(dt / _panel(law, dt)) if alone else 0
     for panel in range(count):
         for i in range(_GAUSS.shape[0]):
-            share = (panel + _GAUSS[i, 0]) / count
+            share, weight = (panel + _GAUSS[i, 0]) / count, _GAUSS[i, 1] / count
             _evaluate_law(law, time + share * dt, present, c)
             for k in range(motion.shift.size):
-                if motion.detached[k]:
-                    weight = _GAUSS[i, 1] / count
+                if motion.detached[k] and not math.isfinite(motion.path[k]):
                     motion.shift[k] += weight * dt * _velocity(c, motion.speed, k)
+    return moved
+
+
+@_part
+def _any_led(motion: Motion) -> bool:
+    """Whether any mesh is led, see `lead`."""
+    some = False
+    for path in motion.path:
+        some = some or math.isfinite(path)
+    return some
 
 
 @_maker
@@ -2832,6 +2862,8 @@ def march(
             why = _land(mesh, u, clock, stops, present, record)
             if why == GO:
                 continue
+        if why == GO and 0.0 <= clock[LED] != step and _any_led(motion):
+            clock[WANTED], why = step, LEAD
         if why != GO:
             break
         if work.new.shape[1] != u.shape[1]:
@@ -2857,16 +2889,14 @@ def march(
             u = new
         if verdict == KEEP:
             _fill_atoms(model, mesh, control.atoms, gained)
-            if _any(motion.detached):
-                _move(law, motion, when, present, work.spare[0])
-                changed = True
+            changed = _move(law, motion, when, present, work.spare[0]) or changed
             if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
                 changed = _detach(bins, model, cells, motion, c, step) or changed
             _enter(work, control, (step, ratio, relative), until, record.log)
         elif u.size > limits.most_unknowns:
             why = CROWDED
             break
-        if changed and foreign:
+        if changed and (foreign or clock[LED] > 0.0):
             why = REFRESH
             break
         if changed:
