@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from fpsolve import (
     GaussianInitial,
@@ -104,3 +104,52 @@ def test_layers_that_a_dying_rate_leaves_are_at_rest_when_no_flux_passes_them() 
     assert density.stats["at_rest_from"] < alone + 5.0 / rate
     later = density.order_parameters.q[1:]
     assert later[0] == later[1]
+
+
+def _drifted(problem: Problem, k: int, time: float, count: int) -> np.ndarray:
+    """Quantiles of class k after `time` if weights drift alone, from N(0, 1); bin by bin."""
+    dynamics, thresholds = problem.dynamics, problem.weight_quantizer.thresholds
+    upper, lower = np.append(thresholds, np.inf), np.insert(thresholds, 0, -np.inf)
+    inside = 0.5 * (np.append(thresholds, thresholds[-1] + 1) + np.insert(thresholds, 0, -99.0))
+    drifts = dynamics.point_drift(inside, dynamics.coordinate(k))
+    w, left = ndtri((np.arange(count) + 0.5) / count), np.full(count, time)
+    at = np.searchsorted(thresholds, w)
+    while (left > 0).any():
+        drift = drifts[at]
+        way = np.where(drift > 0, upper[at] - w, lower[at] - w)
+        needed = np.divide(way, drift, out=np.full(count, np.inf), where=drift != 0)
+        w = np.where(needed < left, np.where(drift > 0, upper[at], lower[at]), w + left * drift)
+        left = np.maximum(left - needed, 0.0)
+        after = np.clip(at + np.where(drift > 0, 1, -1), 0, thresholds.size)
+        # Where both sides push onto a threshold it stays.
+        left[drifts[after] * drift <= 0] = 0.0
+        at = np.where(left > 0, after, at)
+    return w
+
+
+@pytest.mark.parametrize("time", [1e6, 3e6])
+def test_what_fronts_leave_behind_is_damped(time: float) -> None:
+    """Many thresholds and hardly any diffusion: m and q are those of weights that drift alone.
+
+    Elements that drift rules keep no noise, or the mesh would stay as fine everywhere as it was at
+    the fronts: with 171 000 unknowns.
+    """
+    values, rtol = np.linspace(-4.0, 4.0, 8), 1e-4
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(7, 2.0),
+        input_quantizer=None,
+        learning_rate=1e-7,
+        ridge=2.6,
+        teacher=Teacher(values, np.full(8, 0.125)),
+    )
+    density = solve_pde(problem, [0.0, time], rtol=rtol)
+    order = density.order_parameters
+    laws = [_drifted(problem, k, time, 20_000) for k in range(8)]
+    m = sum(value * w.mean() for value, w in zip(values, laws, strict=True)) / 8
+    q = sum(np.square(w).mean() for w in laws) / 8
+    heat = float(np.max(problem.diffusivity(float(order.generalization_error.max()))))
+    # It moves weights by the root of 2 D t either way, by D/|a| at thresholds, and q by 2 D t.
+    assert heat * time < 0.01 * rtol
+    assert abs(order.m[-1] - m) < _PROMISED * rtol * max(abs(m), *np.abs(order.m))
+    assert abs(order.q[-1] - q) < _PROMISED * rtol * max(q, *order.q)
+    assert density.stats["most_unknowns"] < 70_000

@@ -62,6 +62,14 @@ CASES = {
     "point mass": (problem(initial=GaussianInitial(variance=0.0)), {}),
     "schedule": (problem(learning_rate=Schedule.cosine(0.3, 0.01, duration=3.0)), {}),
     "smooth": (problem(quantizer={"temperature": 0.05}), {"rtol": 1e-4}),
+    "led": (
+        problem(
+            quantizer={"temperature": 0.05},
+            batch_size=10**9,
+            initial=GaussianInitial(0.9, 1e-14),
+        ),
+        {"rtol": 1e-4},
+    ),
     "absorbing": (problem(surrogate=Surrogate(bound=1.2, slope=0.0)), {}),
     "clipped": (problem(weight_clip=1.1), {"rtol": 1e-4}),
     "classes": (problem(teacher=Teacher([-1.0, 0.3, 1.0], [0.5, 0.2, 0.3])), {"rtol": 1e-4}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference_rules import PROBLEMS, reference
+from scipy.special import ndtr
 
 from fpsolve import (
     GaussianInitial,
@@ -119,3 +120,23 @@ def test_travel_where_a_leaky_surrogate_slows_training_is_exact_and_cheap(temper
         found.frames[0].pdf(0, x), density, rtol=0, atol=1e-7 * density.max()
     )
     assert found.stats["steps"] < 300
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4, 1e-6])
+def test_steps_smoothed_by_little_are_resolved_where_weights_are_clipped(rtol):
+    """ε_g at τ = 0 is an integral of the Gaussian, and what lies on the walls."""
+    bound, star, variance = 1.5, 0.24, 1.0
+    quantizer = UniformQuantizer(3, 0.16, temperature=0.003)
+    problem = combined(
+        weight_quantizer=quantizer,
+        weight_clip=bound,
+        teacher=Teacher.constant(star),
+        initial=GaussianInitial(0.0, variance),
+    )
+    edges = np.linspace(-bound, bound, 20_001)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    mass = np.diff(ndtr(edges))
+    error = float(mass @ np.square(star - quantizer(middle)))
+    error += float(ndtr(-bound) * np.square(star - quantizer(np.array([-bound, bound]))).sum())
+    found = solve_pde(problem, [0.0, 1.0], rtol=rtol).order_parameters.generalization_error[0]
+    assert abs(found - error) < 10 * rtol * error + 1e-7

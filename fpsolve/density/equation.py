@@ -17,7 +17,7 @@ from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at, varies
 
-__all__ = ["equation_of", "law_of", "narrowest_bin"]
+__all__ = ["equation_of", "law_of", "narrowest_bin", "widest_resolving"]
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         offset=offset,
         rule=np.array([_RULES.get(name, kernels.UNWATCHED) for name in FUNCTIONAL_NAMES]),
         fields=None if pieces is not None else _fields(dynamics, own),
-        widest=None if pieces is not None else _widest(problem),
+        widest=None if pieces is not None else widest_resolving(problem),
     )
 
 
@@ -190,7 +190,8 @@ def _flat(
     return out
 
 
-def _widest(problem: Problem) -> Callable[[Array, Array], Array]:
+def widest_resolving(problem: Problem) -> Callable[[Array, Array], Array]:
+    """Return a function of left and right ends: the largest width that resolves smoothed steps."""
     quantizer = problem.weight_quantizer
     assert quantizer is not None
     theta, temperature = quantizer.thresholds, quantizer.temperature

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import erfc, erfcx
 
 from fpsolve.density.atoms import Atoms
+from fpsolve.density.equation import widest_resolving
 from fpsolve.density.frame import Frame
 from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.gaussian import GaussianStart
@@ -245,7 +246,7 @@ def initial_frame(problem: Problem, start: GaussianStart, order: int) -> tuple[F
         held[i, 1] = start.masses(i, ends[1:], np.array([math.inf]))[0]
         low, high = start.support(i)
         low, high = max(low, walls.low), min(high, walls.high)
-        parts.append(_elements(start, i, low, high, dynamics.breaks, order))
+        parts.append(_elements(problem, start, i, low, high, order))
         first.append(first[-1] + parts[-1][0].size)
         moments += dynamics.probability[i] * _seen(problem, i, parts[-1], order)
     for side in range(2):
@@ -293,22 +294,27 @@ def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenSt
         low, high = start.support(k)
         below, above = walls.solved
         for out, a, b in ((lower, low, min(below, high)), (upper, max(above, low), high)):
-            elements = _elements(start, k, a, b, dynamics.breaks, order)
+            elements = _elements(problem, start, k, a, b, order)
             out.append(elements)
             functionals += dynamics.probability[k] * _seen(problem, k, elements, order)
     return FrozenStart(lower, upper, functionals)
 
 
 def _elements(
-    start: GaussianStart, k: int, low: float, high: float, breaks: Array, order: int
+    problem: Problem, start: GaussianStart, k: int, low: float, high: float, order: int
 ) -> tuple[Array, Array, Array]:
     """The Gaussian of class k on [low, high] as polynomials that cross no break, masses exact."""
-    element = reference_element(order)
+    element, breaks = reference_element(order), problem.dynamics.breaks
     if not low < high:
         return np.empty(0), np.empty(0), np.empty((order + 1, 0))
     inside = breaks[(breaks > low) & (breaks < high)]
     count = max(1, math.ceil(_PER_DEVIATION * (high - low) / start.deviation[k]))
     edges = np.unique(np.concatenate([np.linspace(low, high, count + 1), inside]))
+    if problem.weight_quantizer is not None and problem.weight_quantizer.temperature > 0:
+        widest = widest_resolving(problem)
+        while (wide := np.diff(edges) > widest(edges[:-1], edges[1:])).any():
+            middle = 0.5 * (edges[:-1] + edges[1:])
+            edges = np.sort(np.concatenate([edges, middle[wide]]))
     left, width = edges[:-1], np.diff(edges)
     u = start.pdf(k, left + 0.5 * width * (1.0 + element.nodes[:, None]))
     defect = start.masses(k, edges[:-1], edges[1:]) - 0.5 * width * (element.weights @ u)

@@ -77,7 +77,9 @@ class LineRun:
         work = min(rtol, _LOOSEST_WORK)
         self.order, self.rank = default_order(work), len(model.functionals)
         self._foreign = ForeignLaw(model.law, terms=len(model.drifts), rank=self.rank)
-        self._law = self._foreign.law(terms=len(model.drifts), rank=self.rank)
+        self._law = self._foreign.law(
+            terms=len(model.drifts), rank=self.rank, given=model.coefficients is None
+        )
         options: dict[str, Any] = {
             "order": self.order, "rtol": work, "resolution": _RESOLUTION * work,
         }  # fmt: skip

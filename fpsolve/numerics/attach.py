@@ -14,7 +14,7 @@ from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_width, cover
 from fpsolve.numerics.polynomials import PiecewisePolynomial
 
-__all__ = ["attach", "cells_like"]
+__all__ = ["attach", "attach_all", "cells_like"]
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def attach(solver: Solver, law: Law) -> None:
     kernels.evaluate_law(law, solver.time, solver.moments, c)
     spread = 8.0 * np.sqrt(2.0 * np.abs(c[-1]) * solver.model.scale * solver.step)
     for k in np.flatnonzero(motion.detached).tolist():
-        own = slice(int(solver.cells.first[k]), int(solver.cells.first[k + 1]))
+        own = _elements(solver, k)
         b = solver.cells.bins[own.start]
         low = solver.mesh.left[own.start]
         high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
@@ -54,6 +54,17 @@ def attach(solver: Solver, law: Law) -> None:
         if gap < 1.001 * spread[k]:
             _attach(solver, k, own)
     solver.place()
+
+
+def attach_all(solver: Solver, classes: list[int]) -> None:
+    """Put the moving densities of these classes back on the lattice at rest."""
+    for k in classes:
+        _attach(solver, k, _elements(solver, k))
+    solver.place()
+
+
+def _elements(solver: Solver, k: int) -> slice:
+    return slice(int(solver.cells.first[k]), int(solver.cells.first[k + 1]))
 
 
 def _attach(solver: Solver, k: int, own: slice) -> None:
@@ -77,6 +88,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     motion.shift[k] = 0.0
     motion.speed[:, k] = 0.0
     motion.detached[k] = False
+    motion.path[k] = np.nan
 
 
 def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:

@@ -56,9 +56,14 @@ class ForeignLaw:
 
         self._call = _SIGNATURE(call)
 
-    def law(self, *, terms: int, rank: int, least: float = 0.0) -> Law:
-        """The law as kernels take it; this object must outlive it."""
+    def law(self, *, terms: int, rank: int, least: float = 0.0, given: bool = False) -> Law:
+        """The law as kernels take it; this object must outlive it.
+
+        Its gains are not used, but NaN where c may depend on M, and 0 if all c are `given`.
+        """
         address = ctypes.cast(self._call, ctypes.c_void_p).value
         assert address is not None
-        zeros = np.zeros(terms + 1)
-        return affine_law(zeros, np.zeros((terms + 1, rank)), zeros, least=least, address=address)
+        zeros, gain = np.zeros(terms + 1), np.zeros((terms + 1, rank))
+        if not given:
+            gain[:-1] = np.nan
+        return affine_law(zeros, gain, zeros, least=least, address=address)

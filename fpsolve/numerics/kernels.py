@@ -212,11 +212,15 @@ class Cells(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,)."""
+    """Meshes that move with the drift: displacement (K,), drift taken out (J, K), which do (K,).
+
+    `path` (K,) is how far those move in the next step that `lead` leads, NaN for all others.
+    """
 
     shift: Array1
     speed: Array2
     detached: Flags1
+    path: Array1
 
 
 class Mesh(NamedTuple):
@@ -1171,7 +1175,7 @@ _HEIGHT = 4.0
 _SPREAD = 0.1
 # By this factor its height counts more each time that the mesh has let a density become negative.
 _MORE_CARE = 3.0
-_MOST_CARE = 30.0
+MOST_CARE = 30.0
 # An element is split before it leaves as much unresolved as it may.
 SPLIT_SHARE = 0.3
 # A union of elements may change the density by this share of what an element may leave unresolved.
@@ -1360,8 +1364,14 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 @_part
 def _least_part(ref: Reference, u: Array, e: int) -> float:
-    """Least average of element e over 2p equal parts."""
+    """Least average of element e over 2p equal parts, and value at the nodes of its halves."""
     least = np.inf
+    for half in range(2):
+        for i in range(u.shape[0]):
+            value = 0.0
+            for j in range(u.shape[0]):
+                value += ref.halves[half, i, j] * u[j, e]
+            least = min(least, value)
     for i in range(ref.parts.shape[0]):
         average = 0.0
         for j in range(u.shape[0]):
@@ -1816,6 +1826,7 @@ STUCK = 4
 CROWDED = 5
 FOREIGN = 6
 REST = 7
+LEAD = 8
 
 # Entries of `Control.clock`.
 TIME = 0
@@ -1844,7 +1855,14 @@ LANDED = 23
 FILLED = 24
 # How often a mesh was never fine enough for a step, of late.
 CHASES = 25
-CLOCK_SIZE = 26
+# The step to try for which meshes are to be led; that for which they are, or −1 where they may
+# stay; the step before they were, their count of steps, and the work before which none is; `lead`.
+WANTED = 26
+LED = 27
+UNLED = 28
+LED_FROM = 29
+NEXT_LEAD = 30
+CLOCK_SIZE = 31
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2364,7 +2382,7 @@ def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
         return False
     if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
         clock[TOLERATED] = minimum
-        clock[CARE] = min(_MORE_CARE * clock[CARE], _MOST_CARE)
+        clock[CARE] = min(_MORE_CARE * clock[CARE], MOST_CARE)
         clock[LAST_MINIMUM] = 0.0
         return False
     clock[LAST_MINIMUM] = minimum
@@ -2448,15 +2466,36 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
 
 
 @_part
-def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> None:
-    """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice."""
-    time, dt = when
+def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> bool:
+    """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice.
+
+    Those that are led go their path. Returns whether any has moved.
+    """
+    (time, dt), alone, moved = when, False, False
+    for k in range(motion.shift.size):
+        if motion.detached[k] and math.isfinite(motion.path[k]):
+            motion.shift[k] += motion.path[k]
+            moved = moved or motion.path[k] != 0.0
+        elif motion.detached[k]:
+            alone = moved = True
     near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
     for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
+        if not alone:
+            break
         _evaluate_law(law, time + share * dt, present, c)
         for k in range(motion.shift.size):
-            if motion.detached[k]:
+            if motion.detached[k] and not math.isfinite(motion.path[k]):
                 motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
+    return moved
+
+
+@_part
+def _any_led(motion: Motion) -> bool:
+    """Whether any mesh is led, see `lead`."""
+    some = False
+    for path in motion.path:
+        some = some or math.isfinite(path)
+    return some
 
 
 @_maker
@@ -2712,7 +2751,8 @@ def adapt(
         _, care[k] = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
         care[k] *= clock[CARE]
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
-    marks, ends = np.empty((2, new.shape[1])), np.empty((2, cells.first.size - 1))
+    marks, spare = np.empty((2, new.shape[1])), np.empty((2, new.shape[1]))
+    ends = np.empty((2, cells.first.size - 1))
     merge_below = _MERGE * limits.resolution if merge else 0.0
     needs = (limits.idle, care, True)
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
@@ -2743,7 +2783,7 @@ def adapt(
         many = _LONG_RUN if clock[CHASES] < _MOST_CHASES else np.inf
         shares = (_TRIM * limits.resolution, _GROW * limits.resolution, many)
         _trim(ref, bins, model, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
-    changed = _any(action)
+    changed, (_, peak) = _any(action), _extremes(mesh, new, spare)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
         for e in range(action.size):
@@ -2752,7 +2792,6 @@ def adapt(
     if changed:
         clock[REGRIDS] += 1.0
         union = _UNION * limits.resolution
-        _, peak = _extremes(mesh, new, np.empty((2, new.shape[1])))
         least = np.empty(cells.first.size - 1)
         for k in range(least.size):
             least[k] = -np.inf if model.relevance[k] >= 1.0 else -limits.negative * peak
@@ -2806,6 +2845,8 @@ def march(
             why = _land(mesh, u, clock, stops, present, record)
             if why == GO:
                 continue
+        if why == GO and 0.0 <= clock[LED] != step and _any_led(motion):
+            clock[WANTED], why = step, LEAD
         if why != GO:
             break
         if work.new.shape[1] != u.shape[1]:
@@ -2831,16 +2872,14 @@ def march(
             u = new
         if verdict == KEEP:
             _fill_atoms(model, mesh, control.atoms, gained)
-            if _any(motion.detached):
-                _move(law, motion, when, present, work.spare[0])
-                changed = True
+            changed = _move(law, motion, when, present, work.spare[0]) or changed
             if scheme == 0 and clock[STEPS] % _STEPS_PER_MERGE == 0.0:
                 changed = _detach(bins, model, cells, motion, c, step) or changed
             _enter(work, control, (step, ratio, relative), until, record.log)
         elif u.size > limits.most_unknowns:
             why = CROWDED
             break
-        if changed and foreign:
+        if changed and (foreign or clock[LED] > 0.0):
             why = REFRESH
             break
         if changed:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.element import Element
 from fpsolve.numerics.equation import SEGMENT_KINDS, Equation
 from fpsolve.numerics.kernels import Law
 
@@ -34,6 +35,7 @@ class Solver(Protocol):
     cells: kernels.Cells
     u: Array
     rtol: float
+    element: Element
 
     @property
     def time(self) -> float: ...
@@ -44,15 +46,31 @@ class Solver(Protocol):
 
 
 def settles(law: Law) -> bool:
-    """Whether the law does not depend on time but through the functionals."""
-    return law.address == 0 and not law.segments[:, 0].any()
+    """Whether the law does not depend on time but through the functionals, or by a falling D."""
+    if law.address != 0 or law.segments[0, 0] != 0.0:
+        return False
+    steady = law.segments[1:, 0] == 0.0
+    falling = (law.segments[1:, 4] <= law.segments[1:, 3]) & (law.extra[:-1] == 0.0).all(axis=0)
+    return bool((steady | falling & (law.extra[-1] >= 0.0)).all())
 
 
 def dies_out(law: Law) -> bool:
-    """Whether all that moves has a rate that falls exponentially for ever."""
-    exponential = law.segments[0, 0] == SEGMENT_KINDS["exponential"]
+    """Whether all that moves has a rate that falls to 0, at the end of a segment or never."""
+    kind, final = law.segments[0, 0], law.segments[0, 4]
+    ends = kind in (SEGMENT_KINDS["linear"], SEGMENT_KINDS["cosine"]) and final == 0.0
+    falls = kind == SEGMENT_KINDS["exponential"] or ends
     alone = not law.segments[1:, 0].any() and (law.power >= 1.0).all()
-    return bool(law.address == 0 and exponential and alone)
+    return bool(law.address == 0 and falls and alone)
+
+
+def _lasting(law: Law, time: float) -> float:
+    """How long what dies out can go on at the present rate, at most; ∞ under a steady law."""
+    if settles(law):
+        return np.inf
+    kind, start, duration = law.segments[0, :3]
+    if kind == SEGMENT_KINDS["exponential"]:
+        return float(duration)
+    return max(float(start + duration) - time, 0.0)
 
 
 def at_rest(solver: Solver, law: Law) -> bool:
@@ -66,7 +84,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     mesh, u = solver.mesh, solver.u
     c = np.empty(solver.equation.terms + 1)
     kernels.evaluate_law(law._replace(least=-np.inf), solver.time, solver.moments, c)
-    lasting = np.inf if settles(law) else float(law.segments[0, 2])
+    lasting = _lasting(law, solver.time)
     if lasting == np.inf and not c[-1] < _DECAYING * law.least:
         return False
     heat = max(c[-1], law.least if lasting == np.inf else 0.0) * float(solver.model.scale.max())
@@ -78,7 +96,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     mass = np.abs((mesh.mass * u).sum(axis=0))
     second = float((mesh.mass * u * solver.x**2).sum(axis=0) @ solver.model.probability[classes])
     allowed, moved, delay, edge = _SHARE * solver.rtol, 0.0, 0.0, 0.0
-    if lasting < np.inf and _most_passing(mesh, velocity, u, heat) * lasting > allowed:
+    if lasting < np.inf and _changing(solver, c) * lasting > allowed:
         return False
     for k in range(mesh.first.size - 1):
         own = slice(int(mesh.first[k]), int(mesh.first[k + 1]))
@@ -93,15 +111,29 @@ def at_rest(solver: Solver, law: Law) -> bool:
         border = np.flatnonzero(still[own][1:] != still[own][:-1]) + own.start
         if border.size:
             edge = max(edge, float((u[-1, border] * mesh.inverse[border]).max()))
-    reach = float(np.abs(solver.x[:, mass > 0]).max())
+    reach = float(np.abs(solver.x[:, mass > 0]).max(initial=0.0))
     spread = heat * (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
     return bool(moved <= allowed * second**0.5 and spread <= allowed * second)
 
 
-def _most_passing(mesh: kernels.Mesh, velocity: Array, u: Array, heat: float) -> float:
-    """Largest flux, on average over an element: in layers at breaks drift and diffusion balance."""
-    drifting = (mesh.mass * velocity * u).sum(axis=0) / mesh.width
-    return float(np.abs(drifting - heat * (u[-1] - u[0]) / mesh.width).max())
+def _changing(solver: Solver, c: Array) -> float:
+    """Fastest change of a functional, relative to its size.
+
+    What passes a break changes functionals however little it moves, while in layers drift and
+    diffusion nearly balance: only the discrete equation itself knows what is left.
+    """
+    mesh, element, u = solver.mesh, solver.element, solver.u
+    flux = np.tensordot(c[:-1], mesh.drift, 1) * u - c[-1] * mesh.heat * (element.derivative @ u)
+    change = element.weak @ flux
+    mass = mesh.mass.copy()
+    inside = np.ones(u.shape[1] - 1, np.bool_)
+    inside[mesh.first[1:-1] - 1] = False
+    left = np.flatnonzero(inside)
+    for values in (change, mass):
+        values[-1, left] = values[0, left + 1] = values[-1, left] + values[0, left + 1]
+    rates = (mesh.functionals * (change / mass)).sum(axis=(1, 2))
+    sizes = np.abs(solver.model.offset) + np.abs(mesh.functionals * u).sum(axis=(1, 2))
+    return float((np.abs(rates) / np.maximum(sizes, 1e-300)).max())
 
 
 def _ways(

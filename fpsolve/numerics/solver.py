@@ -29,6 +29,7 @@ from fpsolve.numerics.kernels import (
     Record,
     Reference,
 )
+from fpsolve.numerics.lead import choose, lead
 from fpsolve.numerics.rest import at_rest, dies_out, settles
 
 __all__ = ["Ending", "Landings", "Solver", "kernel_reference"]
@@ -40,13 +41,17 @@ Array = NDArray[np.float64]
 # Work, counted as in `effort`, after which the compiled loop comes back for signals and progress:
 # about 20 ms. So many tries at most, for each has a row in the log.
 _CHUNK_WORK, _TRY_WORK, _MOST_CHUNK = 200_000, 200, 1000
+# Work between looks at whether meshes are to be led, at least, and relative to all before.
+_LEAD_WORK, _LEAD_SHARE = 400_000.0, 0.02
 # Numbers that densities landed on may fill before they are handed over, if one is not larger.
 _ROOM = 2**17
 _MOST_UNKNOWNS = 3_000_000
 # Far more than the estimate of work lets pass; who is patient is to have an end, too.
 _MOST_TRIES = 1_000_000
-# Accepted steps between questions whether all is at rest.
-_STEPS_PER_QUESTION = 2.0
+# Accepted steps between questions whether all is at rest, or that share of all so far.
+_STEPS_PER_QUESTION, _QUESTION = 2.0, 0.02
+# Ripples that a solve may go on with, relative to its peak, where the mesh cannot resolve more.
+_DEEP = 0.01
 
 
 class Ending(enum.Enum):
@@ -56,6 +61,11 @@ class Ending(enum.Enum):
     STUCK = "the step size fell below rounding; loosen rtol"
     TRIES = f"{_MOST_TRIES} steps were not enough; loosen rtol or ask for times in between"
     LONG = "too much work"
+    THIN = (
+        "the learning rate falls to 0, and with it the width of layers at thresholds: they have "
+        "become thinner than positions can be told apart; ask for earlier times, or end the "
+        "schedule above 0"
+    )
     CROWDED = f"the density needs more than {_MOST_UNKNOWNS} unknowns; loosen rtol"
 
 
@@ -164,7 +174,10 @@ class Solver:
         self.model = equation.model()
         classes, terms = equation.probability.size, equation.terms
         self.motion = Motion(
-            np.zeros(classes), np.zeros((terms, classes)), np.zeros(classes, np.bool_)
+            np.zeros(classes),
+            np.zeros((terms, classes)),
+            np.zeros(classes, np.bool_),
+            np.full(classes, np.nan),
         )
         self.control = Control(
             np.zeros(kernels.CLOCK_SIZE),
@@ -173,10 +186,13 @@ class Solver:
             np.zeros((4, classes + 1)),
         )
         self.control.clock[kernels.TIME] = time
+        self.control.clock[kernels.NEXT_LEAD] = _LEAD_WORK
         self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
         self.landed: list[Landings] = []
         self.beside: Callable[[Array], Array] | None = None
+        # Where a step leads the mesh, see `lead`.
+        self.arrival: tuple[Cells, Mesh] | None = None
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
         self.place()
@@ -251,6 +267,11 @@ class Solver:
             self._take(record, stops)
             stops = stops[int(clock[kernels.LANDED]) :]
             ending = self._attend(why, law, stops)
+            late = clock[kernels.WORK] >= clock[kernels.NEXT_LEAD]
+            if self.scheme == 0 and late and clock[kernels.LED] <= 0.0:
+                work = float(clock[kernels.WORK])
+                clock[kernels.NEXT_LEAD] = work + max(_LEAD_WORK, _LEAD_SHARE * work)
+                choose(self, law)
             if ending is Ending.REACHED and self.horizon < np.inf and stops.size:
                 pace = self.step / (self.u.size * (1.0 + self.u.size / kernels.UNCACHED))
                 self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
@@ -258,7 +279,8 @@ class Solver:
                     ending = Ending.LONG
             if ending is not Ending.REACHED:
                 return ending
-            if tick is not None:
+            if tick is not None and clock[kernels.LED] <= 0.0:
+                # Where the mesh is that of the density, and all can be kept.
                 tick(self.time)
         return Ending.REACHED
 
@@ -310,18 +332,26 @@ class Solver:
     def _attend(self, why: int, law: Law, stops: Array) -> Ending:
         """Do what the compiled loop came back for; `stops` are those ahead."""
         clock = self.control.clock
-        if why == kernels.REFRESH:
-            clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
-            self.place()
-        elif why == kernels.ATTACH:
+        if clock[kernels.LED] > 0.0:
+            # Meshes were made for the way of a step; now they are to be where it has ended.
+            self._arrive()
+        elif why == kernels.REFRESH:
+            self._refresh()
+        if why == kernels.ATTACH:
             attach(self, law)
+        elif why == kernels.LEAD:
+            lead(self, law)
         elif why == kernels.REST:
-            clock[kernels.ASK] = clock[kernels.STEPS] + _STEPS_PER_QUESTION
+            clock[kernels.ASK] = clock[kernels.STEPS] + max(
+                _STEPS_PER_QUESTION, _QUESTION * clock[kernels.STEPS]
+            )
             if at_rest(self, law):
                 clock[kernels.ASK] = clock[kernels.STEPS]
                 clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
                 clock[kernels.TIME] = stops[0]
                 self.log.append(self._row())
+            elif self._beyond_positions and dies_out(law):
+                return Ending.THIN
         elif why == kernels.STUCK:
             return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
         elif why == kernels.CROWDED:
@@ -332,6 +362,32 @@ class Solver:
                 "the coefficients could not be evaluated", time=self.time, step=self.step
             )
         return Ending.REACHED
+
+    def _refresh(self) -> None:
+        """Make the mesh anew, which takes work where the coefficients are evaluated outside."""
+        self.control.clock[kernels.WORK] += REFRESH_WORK[0] + REFRESH_WORK[1] * self.u.size
+        self.place()
+
+    def _arrive(self) -> None:
+        """Make the mesh that was meant for the way of a step that of where the step has ended."""
+        clock, arrival = self.control.clock, self.arrival
+        clock[kernels.LED], self.arrival = 0.0, None
+        if not clock[kernels.LOGGED] > 0.0:
+            # The step was not taken.
+            self._refresh()
+            return
+        if arrival is not None and all(map(np.array_equal, self.cells, arrival[0])):
+            self.mesh = arrival[1]
+        else:
+            self._refresh()
+        self.log[-1][-1:] = self._row()
+
+    @property
+    def _beyond_positions(self) -> bool:
+        """Whether ripples are let pass, and of the highest care, and so deep that none resolves."""
+        clock, peak = self.control.clock, float((self.u * self.mesh.inverse).max())
+        careful = clock[kernels.CARE] >= kernels.MOST_CARE
+        return bool(careful and clock[kernels.TOLERATED] < -_DEEP * peak)
 
     @property
     def lifted(self) -> float:
@@ -370,8 +426,13 @@ class Solver:
 
         def group(name: str, like: Any) -> Any:
             # Kernels are compiled for writable arrays in C order of these very types.
+            # Runs of before meshes were led have none that is.
             kept = (
-                np.array(arrays[f"{name}_{key}"], dtype=getattr(like, key).dtype, order="C")
+                np.array(
+                    arrays.get(f"{name}_{key}", getattr(like, key)),
+                    dtype=getattr(like, key).dtype,
+                    order="C",
+                )
                 for key in like._fields
             )
             return type(like)(*kept)
