@@ -447,6 +447,9 @@ def _largest(values: Array) -> float:
 
 # Elements whose rows are worked on together, so that they stay in the fastest cache.
 _TILE = 128
+# Elements so narrow, relative to where they are, are not split, see `_narrowest`; in them D is at
+# least this share of |drift| times half their width.
+_TELLABLE, _BLUNT = 2e-13, 0.5
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -498,6 +501,21 @@ def _blend(mesh: Mesh, work: Work, c: Array) -> None:
     size, terms, elements = mesh.mass.size, mesh.drift.shape[0], mesh.heat.size
     set_rows(work.drift, 0, c, 0, mesh.drift, 0, size, terms, size)
     set_rows(work.drift, size, c, terms, mesh.heat, 0, elements, 1, elements)
+
+
+@_part
+def _blunt(mesh: Mesh, work: Work) -> None:
+    """Let the narrowest elements there are resolve the layers in them, by more diffusion.
+
+    Positions cannot tell what is within them, and ripples would chase a layer that is narrower.
+    """
+    nodes, elements = mesh.mass.shape
+    for e in range(elements):
+        if mesh.width[e] <= _TELLABLE * abs(mesh.left[e]):
+            fastest = 0.0
+            for j in range(nodes):
+                fastest = max(fastest, abs(work.drift[j, e]))
+            work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * fastest)
 
 
 @_part
@@ -832,6 +850,7 @@ def _begin_step(
             _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
     _blend(mesh, work, c)
     if scheme == 0:
+        _blunt(mesh, work)
         _dampen(work)
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
@@ -883,6 +902,8 @@ def _take_stage(
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
     _blend(mesh, work, c)
+    if scheme == 0:
+        _blunt(mesh, work)
     _apply_operator(scheme, ref, mesh, work, start, out)
     if stage > 0:
         subtract_products(out, 0, mesh.mass, 0, 0, work.new, 0, 0, 1, size)
