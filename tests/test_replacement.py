@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -24,6 +25,7 @@ from fpsolve import SolveError, StoreError, load, resume, save, solve_pde
 from fpsolve.cli import main
 from fpsolve.recording import commit
 from fpsolve.recording.hdf5 import Hdf5Sink
+from fpsolve.sweeps.result import INTERRUPTED
 
 TIMES = [0.0, 0.5, 1.0, 2.0]
 PROBLEM = QUANTIZED.to_toml() + "\n[solve]\ntimes = [0, 0.5, 1, 2]\n"
@@ -347,3 +349,50 @@ def test_a_disk_that_fills_as_cells_are_added_leaves_the_old_file(
         assert "density" in file
     np.testing.assert_array_equal(load("r.h5").times, TIMES)
     assert names(tmp_path) == ["p.toml", "r.h5"]
+
+
+def test_an_ode_that_fails_leaves_the_old_file(old, tmp_path, monkeypatch, capsys) -> None:
+    path, before = old
+    monkeypatch.chdir(tmp_path)
+    text = "[problem]\nlearning_rate = 3.0\n[solve]\ntimes = [0, 0.5, 1, 500, 5000]\n"
+    (tmp_path / "p.toml").write_text(text, encoding="utf-8")
+    assert main(["ode", "p.toml", "-o", "r.h5", "--overwrite"]) == 3
+    assert capsys.readouterr().err.strip().endswith("r.h5 is as it was")
+    assert path.read_bytes() == before
+
+
+def test_a_sweep_that_is_stopped_leaves_the_old_file(old, tmp_path, monkeypatch, capsys) -> None:
+    path, before = old
+    monkeypatch.chdir(tmp_path)
+    axis = '[sweep]\nsolver = "ode"\n[sweep.axes]\nridge = [0.1, 0.2]\n'
+    (tmp_path / "p.toml").write_text(PROBLEM + axis, encoding="utf-8")
+    real = fpsolve.sweep
+
+    def stopped(*given, **options):
+        whole = real(*given, **options)
+        errors = {(1,): INTERRUPTED}
+        return dataclasses.replace(whole, errors=errors, stats={**whole.stats, "interrupted": True})
+
+    monkeypatch.setattr(fpsolve, "sweep", stopped)
+    command = ["sweep", "p.toml", "--workers", "1", "-o", "r.h5"]
+    assert main([*command, "--overwrite"]) == 130
+    assert "r.h5 is as it was" in capsys.readouterr().out
+    assert path.read_bytes() == before
+    monkeypatch.setattr(fpsolve, "sweep", real)
+    assert main([*command, "--resume"]) == 0
+    assert names(tmp_path) == ["p.toml", "r.h5"]
+
+
+def test_a_picture_that_does_not_fit_leaves_the_old_one(tmp_path, macro, monkeypatch) -> None:
+    path = tmp_path / "r.png"
+    path.write_bytes(b"mine")
+
+    def full(new, target, **_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fpsolve.plots.figures.put_in_place", full)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        fpsolve.save_figure(fpsolve.plot(macro), path, overwrite=True)
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == b"mine"
+    assert names(tmp_path) == ["r.png"]

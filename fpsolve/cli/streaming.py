@@ -97,8 +97,10 @@ def told_where(arguments: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except SolveError as error:
-        if arguments.output is not None and error.partial is not None:
-            error.args = (f"{error}; {_whereabouts(arguments.output, 'what was reached')}",)
+        output = arguments.output
+        kept = error.partial is not None
+        if output is not None and (kept or place(output) != output):
+            error.args = (f"{error}; {_whereabouts(output, 'what was reached')}",)
         raise
 
 

@@ -63,7 +63,9 @@ def execute(arguments: argparse.Namespace) -> int:
         kept = "the others are kept"
         if points is not None:
             kept = f"{store} holds the others; --resume goes on from there"
-        if missing and whole(arguments.output):  # Rather than a part of the new one.
+        if (
+            missing and result.stats["interrupted"] and whole(arguments.output)
+        ):  # Rather than a part of the new one.
             kept += f"; {arguments.output} is as it was"
             write_plot(arguments, result)
         else:

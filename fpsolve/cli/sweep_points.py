@@ -39,7 +39,7 @@ class Points:
         output = arguments.output
         if output is None:
             raise ParameterError("--resume", True, "needs -o OUT.h5, the sweep to go on with")
-        self.folder = output.with_name(f"{output.name}.points")
+        self.folder = folder_of(output)
         if self.folder.exists() and not arguments.resume:
             if not arguments.overwrite:
                 raise StoreError(
@@ -77,6 +77,11 @@ class Points:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def folder_of(output: Path) -> Path:
+    """Return where the points of a sweep to `output` are as long as it goes on."""
+    return output.with_name(f"{output.name}.points")
+
+
 def finished(arguments: argparse.Namespace, question: SweepQuestion) -> Any:
     """Return the sweep in the file of -o if it is this one and whole, else None.
 
@@ -85,7 +90,10 @@ def finished(arguments: argparse.Namespace, question: SweepQuestion) -> Any:
     StoreError
         If the file is about another problem.
     """
-    if not arguments.resume or arguments.output is None or not Path(arguments.output).exists():
+    output = arguments.output
+    if not arguments.resume or output is None or not output.exists():
+        return None
+    if folder_of(output).exists() and whole(output):  # It stays until it is replaced.
         return None
     check_same_problem(arguments, question.problem)
     result = fpsolve.load(arguments.output)

@@ -120,7 +120,9 @@ class LineRun:
         mesh = self.solver.mesh
         weights = reference_element(self.order).weights[:, None]
         squared = 0.5 * mesh.width * weights / mesh.mass
-        return PiecewisePolynomial(self.order, mesh.left, mesh.width, self.solver.u / squared)
+        u = self.solver.u / squared
+        u.flags.writeable = False  # A sink need not copy what nobody changes.
+        return PiecewisePolynomial(self.order, mesh.left, mesh.width, u)
 
     @property
     def functionals(self) -> Array:

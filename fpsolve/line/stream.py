@@ -114,6 +114,7 @@ class LineStream(Stream[LineTrajectory]):
                 block |= {"functionals": here, "dense_functionals": along}
             arrays = [frame_arrays(frame) for frame in frames]
             block |= {name: [one[name] for one in arrays] for name in arrays[0]}
+            block["order"] = np.array(block["order"])
             sink.extend(self.count - len(waiting), block)
         if self._frames is None:
             return

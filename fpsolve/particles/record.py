@@ -267,7 +267,7 @@ class Record:
         if count == 0:
             return np.empty((runs, 0, size))
         if self._at_hand is not None and len(self._at_hand) == count:
-            return np.array(self._at_hand).reshape(count, runs, size).swapaxes(0, 1).copy()
+            return np.stack(self._at_hand, axis=1)
         stored: Any = None if runs * count * size <= _MOST else self._sink.stored("weights")
         if stored is not None:
             weights: Array = stored  # It has of an array what those who ask for weights need.

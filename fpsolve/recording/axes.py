@@ -82,11 +82,15 @@ def block_bytes(block: Block) -> int:
 def owned(block: Block) -> dict[str, Column]:
     """Return a block that nobody else can change: copied, but for arrays that are read-only."""
 
-    def own(array: NDArray[Any]) -> NDArray[Any]:
-        return array.copy() if array.flags.writeable else array
+    def own(rows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        # Many times have the same mesh.
+        copies = {
+            id(row): row.copy() for row in {id(r): r for r in rows}.values() if row.flags.writeable
+        }
+        return [copies.get(id(row), row) for row in rows] if copies else list(rows)
 
     return {
-        name: own(column) if isinstance(column, np.ndarray) else [own(row) for row in column]
+        name: own([column])[0] if isinstance(column, np.ndarray) else own(column)
         for name, column in block.items()
     }
 

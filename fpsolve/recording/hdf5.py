@@ -61,7 +61,8 @@ __all__ = ["Hdf5Sink"]
 # long as nobody waits for the disk.
 _SECONDS = 2.0
 _BYTES, _BYTES_AT_FIRST = 2**24, 2**21
-# It leaves HDF5 when it has so many bytes: what is left at the end, a run has to wait for.
+# Digests are computed whenever so many bytes have come: what is left at the end, a run has to wait
+# for. HDF5 itself lets go of chunks that are full; told to, it would write half of one twice.
 _LOT = 2**19
 # Of a finished run, what readers would compute from its frames; variables before their dimensions.
 _ADDED = (
@@ -132,8 +133,8 @@ class Hdf5Sink:
         self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
         self._behind = Behind()
-        # Bytes that HDF5 has, but its file in memory or the disk has not.
-        self._unflushed = self._uncommitted = 0
+        # Bytes that came since digests were computed, and since the last commit.
+        self._unprepared = self._uncommitted = 0
         self._dense = 0
         self.count = 0
         self._resumed = resume
@@ -216,14 +217,13 @@ class Hdf5Sink:
             self._dense = int(block["dense_end"][-1])
         size = block_bytes(block)
         self._written = True
-        self._unflushed += size
+        self._unprepared += size
         self._uncommitted += size
         with self._failures():
             self._growth.append(block)
-            if self._unflushed >= _LOT:
-                h5py.h5f.flush(self._file.id)
+            if self._unprepared >= _LOT:
                 self._raw.prepare()
-                self._unflushed = 0
+                self._unprepared = 0
         self._tick()
 
     def _tick(self) -> None:
@@ -331,7 +331,7 @@ class Hdf5Sink:
             self._tell(wall_time=self._wall_time + elapsed)
             # A run of less is done again sooner than a disk is waited for.
             self._commit(durable=durable or elapsed >= _SECONDS, last=last)
-        self._flushed, self._uncommitted, self._unflushed = clock.monotonic(), 0, 0
+        self._flushed, self._uncommitted, self._unprepared = clock.monotonic(), 0, 0
 
     def _commit(self, *, durable: bool = False, last: bool = False) -> None:
         self._ledger.write()

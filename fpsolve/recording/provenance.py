@@ -44,9 +44,16 @@ def provenance() -> dict[str, str]:
         "hdf5_version": h5py.version.hdf5_version,
         "platform": _platform(),
         "processors": str(os.cpu_count()),
-        # No more than the program's name of its path, which says nothing to others.
-        "command": shlex.join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:]]),
+        "command": shlex.join([*_program(sys.argv[0]), *sys.argv[1:]]),
     }
+
+
+def _program(path: str) -> list[str]:
+    """No more than the program's name of its path, which says nothing to others."""
+    folder, name = os.path.split(path)
+    if name == "__main__.py":
+        return ["python", "-m", os.path.basename(folder)]
+    return [name or "python"]
 
 
 @functools.cache

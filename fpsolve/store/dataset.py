@@ -183,7 +183,7 @@ def _write_zarr(result: Any, path: Path, *, overwrite: bool) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name[:200]}.", dir=path.parent) as folder:
             new, old = Path(folder) / "new", Path(folder) / "old"
-            dataset.to_zarr(new, mode="w", consolidated=False)
+            dataset.to_zarr(new, mode="w", consolidated=False, zarr_format=2)
             if path.exists():  # It goes when the new one is whole.
                 path.rename(old)
             new.rename(path)
