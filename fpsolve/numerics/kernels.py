@@ -456,7 +456,7 @@ _D_STEP = 3e-5
 # Damping of the two highest modes, by this multiple of the drift, where the drift is more than so
 # many times 2D/width: elements that wide do not resolve what it and diffusion balance.
 _DAMPING = 0.04
-_STEEP = 10.0
+_STEEP = 20.0
 # Rare classes diffuse more where the highest modes carry these shares of an element's largest
 # value, from none to as much as an upwind difference between its nodes brings in.
 _SMOOTH = 0.01
