@@ -6,12 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.interpolate import PchipInterpolator
+from scipy.special import ndtr
 
 from fpsolve import (
     GaussianInitial,
     McKeanVlasov,
     Problem,
+    Schedule,
+    StepQuantizer,
     Teacher,
     UniformQuantizer,
     solve_mckean_vlasov,
@@ -105,3 +109,94 @@ def test_rare_densities_answer_questions():
     below = [density.probability(-np.inf, x, 50.0, teacher=target) for x in points]
     np.testing.assert_allclose(below, levels, atol=1e-9)
     assert (density.pdf(points, 50.0, teacher=target) > 0).all()
+
+
+def _astray(density, time, target, edges, cdf):
+    """Σ|found − exact| over the masses between `edges`, of the class of `target`."""
+    found = [density.probability(a, b, time, teacher=target) for a, b in pairwise(edges)]
+    return float(np.abs(np.array(found) - np.diff(cdf(edges))).sum())
+
+
+def test_a_rare_law_that_travels_thousands_of_its_widths_leaves_nothing_on_its_way():
+    """Decay draws it out of sight of all thresholds; its mean and variance obey linear equations.
+
+    Given ε_g(τ) these are its truth, for in one bin it stays a Gaussian.
+    """
+    level, decay = 2.5, 0.003
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-level, level]), input_quantizer=None, learning_rate=3e-4,
+        ridge=1.0, momentum=0.6, weight_decay=decay, initial=GaussianInitial(-1.4, 0.1),
+        teacher=Teacher([-1.0, 1.0, -10.3, -8.0], [0.5, 0.5 - 2e-12, 1e-12, 1e-12]),
+    )  # fmt: skip
+    times = [0.0, 1e5, 1e6]
+    density = solve_pde(problem, times)
+    error = PchipInterpolator(
+        density.dense_times, density.dense_order_parameters.generalization_error
+    )
+    gain = problem.learning_rate / (1.0 - problem.momentum)
+    for value in (-10.3, -8.0):
+        push = value + 2.0 * level
+
+        def pace(time, state, push=push):
+            heat = float(problem.dynamics.diffusivity(time, float(error(time))))
+            return [gain * (push - decay * state[0]), 2.0 * (heat - gain * decay * state[1])]
+
+        truth = solve_ivp(pace, (0.0, times[-1]), [-1.4, 0.1], "LSODA", times[1:], rtol=1e-9)
+        for time, mean, variance in zip(times[1:], *truth.y, strict=True):
+            grid = mean + np.sqrt(variance) * np.linspace(-6.0, 6.0, 201)
+            edges = np.concatenate([[1e3 * value], grid, [0.0]])
+            astray = _astray(
+                density, time, value, edges,
+                lambda x, mean=mean, variance=variance: ndtr((x - mean) / np.sqrt(variance)),
+            )  # fmt: skip
+            assert astray < 0.05
+
+
+def test_a_rare_law_that_sees_no_noise_follows_its_drift_into_a_threshold():
+    """Both sides push onto 0, where what has come stays; outside, the law is carried along."""
+    level, ridge, horizon, deaf = 0.65, 3.0, 17_000.0, 0.5
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-level, level]), input_quantizer=None,
+        learning_rate=Schedule.cosine(1e-4, 0.0, duration=horizon), ridge=ridge, noise_variance=2.7,
+        teacher=Teacher([1.0, deaf], [1.0 - 1e-11, 1e-11], [1.0, 3e-4]),
+    )  # fmt: skip
+    density = solve_pde(problem, [0.0, 0.3 * horizon, horizon])
+    assert density.stats["steps"] < 1000
+    for time in (0.3 * horizon, horizon):
+        share = time / horizon
+        way = ridge * level * 1e-4 * 0.5 * horizon * (share + np.sin(np.pi * share) / np.pi)
+
+        def cdf(x, way=way):
+            return np.where(x > 0, ndtr(x + way), ndtr(x - way))
+
+        half = np.concatenate([np.geomspace(1e-3, 0.1, 20), np.linspace(0.15, 6.0, 60)])
+        assert _astray(density, time, deaf, np.append(-half[::-1], half), cdf) < 0.05
+
+
+def test_a_rare_law_that_has_crossed_many_thresholds_leaves_no_noise_behind():
+    """Where hardly anything diffuses it is carried along characteristics, slower from bin to bin.
+
+    Beyond the last of them it is a smooth law again, for which few elements suffice.
+    """
+    rate, ridge, target = 2e-5, 0.08, 28.0
+    quantizer = UniformQuantizer(7, 7.5)
+    problem = Problem(
+        weight_quantizer=quantizer, input_quantizer=None, learning_rate=rate, ridge=ridge,
+        teacher=Teacher([0.5, target], [1.0 - 1e-30, 1e-30]),
+    )  # fmt: skip
+    times = [0.0, 1e4, 3e4]
+    density = solve_pde(problem, times)
+    points = np.linspace(-8.0, 40.0, 400_001)
+    # The time it takes to come here; none of the drifts vanishes.
+    middle = 0.5 * (points[1:] + points[:-1])
+    pace = rate * (target - (1.0 + ridge) * quantizer(middle))
+    spent = np.append(0.0, np.cumsum(np.diff(points) / pace))
+    for time in times[1:]:
+        edges = np.linspace(-4.0, 30.0, 341)
+
+        def cdf(x, time=time):
+            return ndtr(np.interp(np.interp(x, points, spent) - time, spent, points))
+
+        assert _astray(density, time, target, edges, cdf) < 0.05
+    first = density.frames[-1].first
+    assert first[2] - first[1] <= 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from scipy.stats import lognorm
 
 from fpsolve import (
@@ -153,3 +154,25 @@ def test_weights_that_all_start_beyond_the_bound_never_move(mean):
     q = mean**2 + 0.8
     np.testing.assert_allclose(found.order_parameters.q, q, rtol=1e-9)
     np.testing.assert_allclose(found.frames[1].cdf(0, np.array([mean])), 0.5, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_weights_at_the_bound_stay_there_whatever_their_layer(rtol):
+    """All that starts within the bound ends at it, in a layer thinner than positions tell.
+
+    The drift is positive everywhere: m and q are those of the Gaussian, what was within put on the
+    bound.
+    """
+    bound, deviation = 0.66, 0.7
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 0.5), input_quantizer=None, learning_rate=5e-5,
+        noise_variance=1e-3, surrogate=Surrogate.triangular(bound),
+        initial=GaussianInitial(0.0, deviation**2),
+    )  # fmt: skip
+    solved = solve_pde(problem, [0.0, 1e6], rtol=rtol)
+    assert solved.stats["steps"] < 1000
+    z = bound / deviation
+    within, density = 1.0 - 2.0 * ndtr(-z), np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
+    beyond = deviation**2 * (1.0 - within + 2.0 * z * density)
+    assert abs(solved.order_parameters.m[-1] - bound * within) < 10.0 * rtol
+    assert abs(solved.order_parameters.q[-1] - bound**2 * within - beyond) < 10.0 * rtol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import cells_like
 from fpsolve.numerics.equation import Equation
+from fpsolve.numerics.gaussian import gaussian_masses
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import cover, cover_to_walls
 from fpsolve.numerics.solver import Solver
@@ -37,6 +39,8 @@ class Initial(Protocol):
 
 # Elements of this width, relative to positions, are not split.
 _NARROWEST = 1e-12
+# Gaussians of this width, relative to positions, are laid out in counts of cells, of so many.
+_NOISY, _COUNTABLE = 1e-5, 2.0**60
 
 
 def default_order(rtol: float) -> int:
@@ -77,7 +81,7 @@ def start_solver(
     )
     nothing = np.empty(0)
     gaussian: tuple[Array, Array] = getattr(initial, "gaussian", (nothing, nothing))
-    if equation.fields is not None:
+    if equation.fields is not None or (gaussian[1] < _NOISY * np.abs(gaussian[0])).any():
         gaussian = (nothing, nothing)
     again = True
     while again:
@@ -128,8 +132,37 @@ def _sample(solver: Solver, initial: Initial) -> Array:
     x = solver.x
     u = np.empty(x.shape)
     for k, own in enumerate(_owned(solver)):
-        u[:, own] = initial.pdf(k, x[:, own])
+        ends = _about(solver, initial, k, own)
+        if ends is None:
+            u[:, own] = initial.pdf(k, x[:, own])
+            continue
+        deviation = initial.gaussian[1][k]  # type: ignore[attr-defined]
+        away = 0.5 * solver.mesh.width[own] * (1.0 + solver.element.nodes[:, None])
+        z = (ends[:-1] + away) / deviation
+        u[:, own] = np.exp(-0.5 * z**2) / (deviation * math.sqrt(2.0 * math.pi))
     return u
+
+
+def _about(solver: Solver, initial: Initial, k: int, own: slice) -> Array | None:
+    """Ends of the elements (E + 1,) of class k about the mean of a Gaussian that is very narrow.
+
+    Positions have too few digits to tell its density without noise, which a tight tolerance would
+    resolve; counts of cells of the lattice, as integers, have none to lose.
+    """
+    mean, deviation = (part[k] for part in getattr(initial, "gaussian", np.zeros((2, k + 1))))
+    bins, level, index = (part[own] for part in solver.cells[:3])
+    finest = int(level.max())
+    most = np.abs(index).max() * 2.0 ** (finest - int(level.min()))
+    if not 0 < deviation < _NOISY * abs(mean) or (bins != bins[0]).any() or most > _COUNTABLE:
+        return None
+    lattice = solver.equation.bins
+    unit, away = lattice.span[bins[0]] * 2.0**-finest, mean - lattice.origin[bins[0]]
+    if not abs(away) / unit < _COUNTABLE:
+        return None
+    nearest = round(away / unit)
+    cells = np.left_shift(1, finest - level)
+    counts = np.append(index * cells, (index[-1] + 1) * cells[-1]) - nearest
+    return np.asarray(counts * unit - (away - nearest * unit))
 
 
 def _split_unseen(solver: Solver, initial: Initial) -> bool:
@@ -167,5 +200,10 @@ def _masses(solver: Solver, initial: Initial) -> Array:
     right[first[1:] - 1] = mesh.left[first[1:] - 1] + mesh.width[first[1:] - 1]
     masses = np.empty(right.size)
     for k, own in enumerate(_owned(solver)):
-        masses[own] = initial.masses(k, mesh.left[own], right[own])
+        ends = _about(solver, initial, k, own)
+        if ends is None:
+            masses[own] = initial.masses(k, mesh.left[own], right[own])
+        else:
+            z = ends / initial.gaussian[1][k]  # type: ignore[attr-defined]
+            masses[own] = gaussian_masses(z[:-1], z[1:])
     return masses

@@ -447,6 +447,9 @@ def _largest(values: Array) -> float:
 
 # Elements whose rows are worked on together, so that they stay in the fastest cache.
 _TILE = 128
+# Elements so narrow, relative to where they are, are not split, see `_narrowest`; in them D is at
+# least this share of |drift| times half their width.
+_TELLABLE, _BLUNT = 2e-13, 0.5
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -454,6 +457,14 @@ _D_STEP = 3e-5
 # many times 2D/width: elements that wide do not resolve what it and diffusion balance.
 _DAMPING = 0.04
 _STEEP = 20.0
+# Rare classes diffuse more where the highest modes carry these shares of an element's largest
+# value, from none to as much as an upwind difference between its nodes brings in.
+_SMOOTH = 0.01
+_ROUGH = 0.1
+# In elements narrower than this share of rtol, of the root of the second moment, they diffuse so
+# much that layers are no thinner than this share of that.
+_THINNEST = 0.01
+_LAYER = 0.25
 
 
 @_part
@@ -501,6 +512,21 @@ def _blend(mesh: Mesh, work: Work, c: Array) -> None:
 
 
 @_part
+def _blunt(mesh: Mesh, work: Work) -> None:
+    """Let the narrowest elements there are resolve the layers in them, by more diffusion.
+
+    Positions cannot tell what is within them, and ripples would chase a layer that is narrower.
+    """
+    nodes, elements = mesh.mass.shape
+    for e in range(elements):
+        if mesh.width[e] <= _TELLABLE * abs(mesh.left[e]):
+            fastest = 0.0
+            for j in range(nodes):
+                fastest = max(fastest, abs(work.drift[j, e]))
+            work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * fastest)
+
+
+@_part
 def _dampen(work: Work) -> None:
     """Strength of the damping of the two highest modes into the last row of `work.drift`.
 
@@ -513,6 +539,55 @@ def _dampen(work: Work) -> None:
         for j in range(nodes):
             fastest = max(fastest, abs(drift[j, e]))
         drift[nodes + 1, e] = max(0.0, _DAMPING * (fastest - _STEEP * drift[nodes, e]))
+
+
+@_part
+def _fastest(mesh: Mesh, c: Array, e: int) -> float:
+    """Largest |drift| at the nodes of element e."""
+    fastest = 0.0
+    for j in range(mesh.drift.shape[1]):
+        drift = 0.0
+        for i in range(mesh.drift.shape[0]):
+            drift += c[i] * mesh.drift[i, j, e]
+        fastest = max(fastest, abs(drift))
+    return fastest
+
+
+@_part
+def _calm(
+    ref: Reference, model: Model, mesh: Mesh, u: Array, c: Array, control: Control, limits: Limits
+) -> None:
+    """Diffuse what elements of rare classes do not resolve, by as much as an upwind scheme.
+
+    Their elements may leave so much unresolved that noise could grow there to a multiple of a low
+    density, which meshes and steps would then have to follow through all thresholds. What is
+    diffused is what is unresolved anyway, by no more than the distance of two nodes. And layers of
+    theirs are kept as wide as a share of what displacements may be, by a diffusion that is the same
+    on both sides, so that each keeps its mass.
+    """
+    nodes, diffusivity = u.shape[0], max(c[c.size - 1], 1e-300)
+    thinnest = _THINNEST * limits.rtol * _length(model, control.sizes)
+    for k in range(mesh.first.size - 1):
+        if model.relevance[k] >= 1.0:
+            continue
+        least, weight = 0.0, model.relevance[k] * _far(control.lifted, k)
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            if mesh.width[e] < thinnest:
+                least = max(least, _LAYER * thinnest * _fastest(mesh, c, e))
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            own, peak = diffusivity * model.scale[k], 1e-300
+            upwind = 0.5 * mesh.width[e] / (nodes - 1) * _fastest(mesh, c, e)
+            if mesh.width[e] < thinnest:
+                own = max(own, least)
+            if upwind > own:
+                for j in range(nodes):
+                    peak = max(peak, abs(u[j, e]))
+                rough = _tail(u, e, 1.0, ref.modes) / peak
+                held = weight * peak * mesh.width[e] * mesh.inverse[e]
+                if rough > _SMOOTH and held < limits.resolution:
+                    share = min(1.0, math.log(rough / _SMOOTH) / math.log(_ROUGH / _SMOOTH))
+                    own += share * (upwind - own)
+            mesh.heat[e] = 2.0 * own / (diffusivity * mesh.width[e])
 
 
 @_part
@@ -832,6 +907,7 @@ def _begin_step(
             _change(scheme, ref, mesh, work, (slopes[i], c), u, work.columns[i])
     _blend(mesh, work, c)
     if scheme == 0:
+        _blunt(mesh, work)
         _dampen(work)
     for begin in range(0, elements, _TILE):
         end = min(begin + _TILE, elements)
@@ -883,6 +959,8 @@ def _take_stage(
     # What atoms gained stands in nodes at absorbing walls, where there is no density.
     _exchange_walls(bins, mesh.first, work.held, start)
     _blend(mesh, work, c)
+    if scheme == 0:
+        _blunt(mesh, work)
     _apply_operator(scheme, ref, mesh, work, start, out)
     if stage > 0:
         subtract_products(out, 0, mesh.mass, 0, 0, work.new, 0, 0, 1, size)
@@ -1215,8 +1293,9 @@ def _importance(
 
     Once for the L¹ error; by its share in guarded functionals far out; and where the density is
     low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
-    `Limits.idle`, the care that classes ask for (K,), and whether ripples of rare ones count less,
-    for they are lifted. It goes to `marks[0]`; `marks[1]` is overwritten.
+    `Limits.idle`, how often ripples, and what is left unresolved, count in classes (2, K), and
+    whether ripples of rare ones count less, for they are lifted. It goes to `marks[0]`; `marks[1]`
+    is overwritten.
     """
     idle, care, eased = needs
     last, out = u.shape[0] - 1, marks[0]
@@ -1233,10 +1312,10 @@ def _importance(
         height = max(peak, _SPREAD / extent)
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
-            ripple = _HEIGHT * care[k] / (max(lift * lowest, height) * mesh.width[e])
+            ripple = _HEIGHT * care[0, k] / (max(lift * lowest, height) * mesh.width[e])
             if eased:
                 ripple *= _ease(model.relevance[k])
-            value = max(model.relevance[k], ripple)
+            value = max(care[1, k] * model.relevance[k], ripple)
             for i in range(sizes.size):
                 if model.rule[i] >= GUARDED:
                     f = mesh.functionals[i]
@@ -1878,8 +1957,9 @@ _MOST_REFINEMENTS = 12
 # order; what really adds up stays some ten times below the promise (10 rtol, and 100 rtol in L¹).
 _STEP_FUNCTIONAL = 4.0
 _STEP_L1 = 20.0
-# Rare classes are those furthest out, which travel furthest: errors of their steps add up.
-_STEP_RARE = 5.0
+# Rare classes are those furthest out, which travel furthest: errors of their steps, and what their
+# meshes leave unresolved, add up to what is promised after so many of their own widths.
+_FAR = 20.0
 # What lifting may cost in a run, in units of rtol, in L¹, or by how far mass is moved relative to
 # the root of its second moment, and relative to a functional: a quarter, and tenths, of what is
 # promised. One lift may cost a share of what is left.
@@ -1914,14 +1994,16 @@ SPENT = 0
 CHANGED = 1
 TRIED = 2
 TRIED_CHANGE = 3
+TRAVELLED = 4
 
 
 class Control(NamedTuple):
     """What the loop remembers: `clock` (see TIME …), largest sizes (F,), atoms at walls (2, K).
 
-    `lifted` (4, K + 1) is what lifting ripples has cost, how much it has changed densities, and the
+    `lifted` (5, K + 1) is what lifting ripples has cost, how much it has changed densities, and the
     same for the step that is tried (SPENT …): of the classes, in L¹, times their relevance; and,
-    where it is a cost, the largest relative change of the functionals.
+    where it is a cost, the largest relative change of the functionals. Its last row is
+    how far rare classes have travelled on their meshes, in units of their width.
     """
 
     clock: Array1
@@ -2037,8 +2119,7 @@ def _judge(
     for k in range(work.parts.shape[0]):
         rare = model.relevance[k] < 1.0
         haste, _ = _haste(control.lifted, limits.rtol, k, rare)
-        most = _STEP_RARE if rare else _STEP_L1
-        worst = max(worst, haste * work.parts[k, 0] / (most * limits.rtol))
+        worst = max(worst, haste * work.parts[k, 0] / (_STEP_L1 * limits.rtol))
     for i in range(count):
         sizes[i] = control.sizes[i]
         if model.rule[i] == UNWATCHED:
@@ -2069,12 +2150,47 @@ def _haste(lifted: Array, rtol: float, k: int, rare: bool) -> tuple[float, float
     Ripples of a density that travels far are a sign of errors that add up on its way; and it would
     spend all that lifting may cost. The more it was changed, the less is let pass. Ripples of
     common classes come mostly from steps, which their errors hardly shorten, those of `rare` ones
-    from their coarse meshes.
+    from their coarse meshes; and errors of the steps of these add up on their way, see `_far`.
     """
     functional = lifted[SPENT, lifted.shape[1] - 1] / _LIFT_FUNCTIONAL
     spent = max(lifted[CHANGED, k] / _CHANGE_L1, functional) / rtol
     less = 1.0 / max(1.0 - spent, _LEAST_LEFT)
-    return (less**0.75, less**2) if rare else (less**2, less)
+    return (max(less**0.75, _far(lifted, k)), less**2) if rare else (less**2, less)
+
+
+@_part
+def _far(lifted: Array, k: int) -> float:
+    """How often errors of a step, and what is left unresolved, count after how far it has come.
+
+    Every time that a law has moved by its width, as much as may be unresolved has gone astray.
+    """
+    return 1.0 + float(lifted[TRAVELLED, k]) / _FAR
+
+
+@_part
+def _travel(
+    ref: Reference, bins: Bins, model: Model, mesh: Mesh, old: Array, new: Array, lifted: Array
+) -> None:
+    """Add how far the centres of rare classes have moved, in units of their deviations."""
+    for k in range(mesh.first.size - 1):
+        if model.relevance[k] >= 1.0:
+            continue
+        begin, end = mesh.first[k], mesh.first[k + 1]
+        middle = 0.5 * (mesh.left[begin] + mesh.left[end - 1] + mesh.width[end - 1])
+        held, first, second, moved = 1e-300, 0.0, 0.0, 0.0
+        for e in range(begin, end):
+            for j in range(new.shape[0]):
+                if _is_atom(bins, mesh, k, e, j):
+                    continue
+                x = mesh.left[e] + 0.5 * mesh.width[e] * (1.0 + ref.nodes[j]) - middle
+                mass = mesh.mass[j, e] * new[j, e]
+                held += mass
+                first += mass * x
+                second += mass * x * x
+                moved += mesh.mass[j, e] * (new[j, e] - old[j, e]) * x
+        variance = held * second - first * first
+        if variance > 0.0 and held > 0.0:
+            lifted[TRAVELLED, k] += min(1.0, abs(moved) / math.sqrt(variance))
 
 
 @_part
@@ -2271,6 +2387,16 @@ def _displaced(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> fl
 
 
 @_part
+def _length(model: Model, sizes: Array) -> float:
+    """Root of the second moment, which displacements are small against."""
+    length = 1e-300
+    for i in range(sizes.size):
+        if model.rule[i] == GUARDED:
+            length = max(length, math.sqrt(sizes[i]))
+    return length
+
+
+@_part
 def _price(
     ref: Reference,
     bins: Bins,
@@ -2289,7 +2415,7 @@ def _price(
     is moved.
     """
     u, out = work.new, work.start
-    change, clipped, worst, length = 0.0, 0.0, 0.0, 1e-300
+    change, clipped, worst, length = 0.0, 0.0, 0.0, _length(model, work.sizes)
     for i in range(moved.size):
         moved[i] = 0.0
     for e in range(mesh.first[k], mesh.first[k + 1]):
@@ -2304,8 +2430,6 @@ def _price(
     for i in range(model.offset.size):
         if model.rule[i] != UNWATCHED:
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
-        if model.rule[i] == GUARDED:
-            length = max(length, math.sqrt(work.sizes[i]))
     far = model.relevance[k] * _displaced(ref, bins, mesh, work, k) / length
     change = model.relevance[k] * max(0.0, change - clipped)
     return min(change, _LIFT_L1 / _LIFT_FAR * far), change, worst
@@ -2726,6 +2850,16 @@ def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tupl
     return outermost, worst
 
 
+@_part
+def _ask(model: Model, control: Control, rtol: float, care: Array) -> None:
+    """How often ripples, and what is left unresolved, count in the classes; (2, K)."""
+    for k in range(care.shape[1]):
+        rare = model.relevance[k] < 1.0
+        _, ripples = _haste(control.lifted, rtol, k, rare)
+        care[0, k] = control.clock[CARE] * ripples
+        care[1, k] = _far(control.lifted, k) if rare else 1.0
+
+
 @ahead(aside=True)
 @_bare_kernel
 def adapt(
@@ -2746,10 +2880,8 @@ def adapt(
     reached its end.
     """
     cells, motion, mesh, old = grid
-    clock, care = control.clock, np.empty(cells.first.size - 1)
-    for k in range(care.size):
-        _, care[k] = _haste(control.lifted, limits.rtol, k, model.relevance[k] < 1.0)
-        care[k] *= clock[CARE]
+    clock, care = control.clock, np.empty((2, cells.first.size - 1))
+    _ask(model, control, limits.rtol, care)
     merge = clock[STEPS] % _STEPS_PER_MERGE == 0.0 or new.size > _MANY
     marks, spare = np.empty((2, new.shape[1])), np.empty((2, new.shape[1]))
     ends = np.empty((2, cells.first.size - 1))
@@ -2776,6 +2908,7 @@ def adapt(
             cells, old = _refine(ref, cells, old, marks, mesh.width, action, limits.resolution)
         _weigh(ref, bins, model, cells, old, True)
         return SPLIT, cells, old, True
+    _travel(ref, bins, model, mesh, old, new, control.lifted)
     _approach(mesh, new, marks[0], c, step, ends)
     outermost = max(_largest(ends[0]), _largest(ends[1]))
     growing = outermost > _GROW * limits.resolution
@@ -2806,6 +2939,23 @@ def adapt(
 
 
 _adapt_at: Any = at_address(adapt)
+
+
+@_part
+def _set_out(
+    scheme: int,
+    ref: Reference,
+    model: Model,
+    mesh: Mesh,
+    u: Array,
+    c: Array,
+    control: Control,
+    limits: Limits,
+) -> None:
+    """Count the work of a try, and diffuse rare classes in it as they need it."""
+    control.clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
+    if scheme == 0:
+        _calm(ref, model, mesh, u, c, control, limits)
 
 
 @ahead(aside=False)
@@ -2852,7 +3002,7 @@ def march(
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
+        _set_out(scheme, ref, model, mesh, u, c, control, limits)
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break
@@ -3006,7 +3156,7 @@ def lay(
     cells, motion, mesh, u = grid
     present, c = np.empty(model.offset.size), np.empty(mesh.drift.shape[0] + 1)
     ends, again = np.empty((2, cells.first.size - 1)), True
-    least, care = np.full(cells.first.size - 1, -np.inf), np.ones(cells.first.size - 1)
+    least, care = np.full(cells.first.size - 1, -np.inf), np.ones((2, cells.first.size - 1))
     while again:
         if gaussian[0].size > 0:
             _sample(ref, mesh, gaussian, u)

@@ -30,9 +30,10 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # A mesh is led where the drift differs by no more than this share over its law, and goes so far in
-# a step, in standard deviations; where it goes less than that, it stays.
+# a step, in standard deviations; where it goes less than that, it stays. So near to an end of its
+# bin it is led no further.
 _UNEVEN = 0.3
-_FAR, _NEAR = 0.2, 0.02
+_FAR, _NEAR, _CLOSE = 0.03, 0.003, 0.2
 # It is worth it where steps become so many times as long, after so many of them.
 _GAIN, _PATIENCE = 5.0, 20.0
 # Work, relative to that done, for which it is not tried again.
@@ -43,7 +44,7 @@ _DEGREE, _SLACK, _BREADTH, _SUBSTEPS = 8, 0.25, 2.0, 8
 # By how much a law may contract in a step, as an exponent; share of √rtol by which the exponent's
 # rate may bend on the way, of which Simpson's rule errs by the square; and of rtol by what does
 # not commute with diffusion.
-_CONTRACTION, _BEND, _COMMUTE = 0.5, 0.3, 0.3
+_CONTRACTION, _BEND, _COMMUTE = 0.5, 1.0, 0.15
 _TAIL = 0.01
 _SIMPSON = (1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0)
 
@@ -143,7 +144,7 @@ def lead(solver: Solver, law: Law) -> None:
     way = np.abs(paths.ways[2])
     over = way > ahead
     if over.any():
-        done = over & (ahead < _FAR * laws.deviation)
+        done = over & (ahead < _CLOSE * laws.deviation)
         if done.any():
             attach_all(solver, laws.which[done].tolist())
             return

@@ -183,7 +183,7 @@ class Solver:
             np.zeros(kernels.CLOCK_SIZE),
             np.zeros(equation.offset.size),
             np.zeros((2, classes)),
-            np.zeros((4, classes + 1)),
+            np.zeros((5, classes + 1)),
         )
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.NEXT_LEAD] = _LEAD_WORK
@@ -442,10 +442,12 @@ class Solver:
         self.control = group("control", self.control)
         clock = np.zeros(kernels.CLOCK_SIZE)
         clock[: self.control.clock.size] = self.control.clock
-        lifted = np.zeros((4, self.model.probability.size + 1))
-        # Runs of before it was kept how much was changed have one row, where the cost was that.
+        lifted = np.zeros((5, self.model.probability.size + 1))
+        # Runs of before it was kept how much was changed have one row, where the cost was that;
+        # later ones lack the last row, of how far rare classes have travelled.
         rows = np.atleast_2d(self.control.lifted)
         lifted[:2] = rows[:2]
+        lifted[kernels.TRAVELLED :] = rows[kernels.TRAVELLED :]
         self.control = self.control._replace(clock=clock, lifted=lifted)
         self.u = np.array(arrays["u"], dtype=np.float64, order="C")
         self.model.offset[:] = arrays["offset"]
