@@ -104,8 +104,11 @@ class RaggedWriter:
             return dict(columns)
         meshes = list(zip(*(columns[name] for name in names), strict=True))
         new, numbers = [], np.empty(len(meshes), dtype=np.int64)
+        last: tuple[int, ...] = ()
         for row, mesh in enumerate(meshes):
-            bits = b"".join(mesh), [array.shape for array in mesh]
+            same = tuple(map(id, mesh))  # Mostly it is the same arrays.
+            bits = (b"".join(mesh), [a.shape for a in mesh]) if same != last else self._mesh
+            last = same
             if bits != self._mesh:
                 self._mesh = bits
                 self._meshes += 1
