@@ -140,3 +140,24 @@ def test_steps_smoothed_by_little_are_resolved_where_weights_are_clipped(rtol):
     error += float(ndtr(-bound) * np.square(star - quantizer(np.array([-bound, bound]))).sum())
     found = solve_pde(problem, [0.0, 1.0], rtol=rtol).order_parameters.generalization_error[0]
     assert abs(found - error) < 10 * rtol * error + 1e-7
+
+
+def test_classes_that_are_stuck_beyond_bounds_keep_their_mass_beside_others():
+    """All weights of the outermost teacher values start beyond the bounds of the surrogate."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(8, 5.56, rounding="stochastic"),
+        input_quantizer=UniformQuantizer(2, 0.94),
+        learning_rate=0.0025,
+        noise_variance=0.136,
+        teacher=Teacher.gaussian(0.74, 16),
+        initial=GaussianInitial(-0.33, 0.0053, 0.88),
+        surrogate=Surrogate(bound=0.843, slope=0.0),
+    )
+    solved = solve_pde(problem, [0.0, 1e6], rtol=1e-4)
+    assert solved.stats["mass_defect"] < 1e-12
+    # Those that start beyond the bounds never move.
+    before, after = solved.frames
+    for k in (0, 15):
+        places = problem.initial.mean + problem.initial.overlap * problem.teacher.values[k]
+        np.testing.assert_allclose(before.mean[k], places, rtol=1e-9)
+        np.testing.assert_allclose(after.mean[k], places, rtol=1e-9)

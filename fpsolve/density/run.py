@@ -443,7 +443,8 @@ class Run:
         mass = (solver.mesh.mass * solver.u).sum(axis=0)
         first = solver.cells.first
         rest = np.add.reduceat(mass, first[:-1]) + np.maximum(held, 0.0).sum(axis=1)
-        factor = 1.0 - lacking / rest
+        # A class all of which is stuck beyond the walls has nothing here.
+        factor = 1.0 - np.divide(lacking, rest, out=np.zeros_like(rest), where=lacking > 0.0)
         return np.maximum(held, 0.0) * factor[:, None], u * np.repeat(factor, np.diff(first))
 
     def _check_tips(self, frame: Frame) -> None:
