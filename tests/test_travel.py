@@ -9,6 +9,7 @@ from scipy.special import ndtr
 from fpsolve import (
     GaussianInitial,
     Problem,
+    Schedule,
     StepQuantizer,
     Surrogate,
     Teacher,
@@ -129,3 +130,25 @@ def test_noise_that_fronts_leave_behind_holds_no_mesh_back():
     pace = (weights * values * rate * (values - omega))[away].sum()
     m = solved.order_parameters.m
     np.testing.assert_allclose(np.diff(m), pace * np.diff(times), atol=10.0 * rtol * m.max())
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("kind", ["exponential", "cosine", "linear"])
+def test_laws_follow_schedules_however_long_steps_are(kind, rtol):
+    """All weights have level 0, so that each class drifts by κ w* ∫η dτ; a step may take it all."""
+    rate, time = 2e-5, 400.0
+    mean_rate, schedule, end = {
+        "exponential": (1.0, Schedule.exponential(rate, rate=1.0 / time), 1e5),
+        "cosine": (0.5, Schedule.cosine(rate, 0.0, duration=time), time),
+        "linear": (0.5, Schedule.linear(rate, 0.0, duration=time), time),
+    }[kind]
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, 100.0),
+        input_quantizer=None,
+        learning_rate=schedule,
+        teacher=Teacher([-1.0, 2.0], [0.6, 0.4]),
+        initial=GaussianInitial(0.0, 1e-6),
+    )
+    found = solve_pde(problem, [0.0, end], rtol=rtol).order_parameters.m[-1]
+    whole = problem.rho * mean_rate * rate * time
+    assert abs(found - whole) < 10 * rtol * whole

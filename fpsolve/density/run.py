@@ -186,9 +186,16 @@ def _solver(
     """The initial density on a mesh; `errors` are those of `_least_errors`."""
     resolution = _RESOLUTION_BENT if np.isnan(equation.flat).any() else _RESOLUTION
     solver = start_solver(
-        equation, law, initial, order=order, rtol=work, resolution=resolution * work, time=time
+        equation,
+        law,
+        initial,
+        order=order,
+        rtol=work,
+        resolution=resolution * work,
+        time=time,
+        idle=errors[1],
     )
-    solver.rest, solver.idle = errors
+    solver.rest = errors[0]
     return solver
 
 

@@ -322,12 +322,12 @@ def _solve_points(
 def _along(times: Array) -> Array:
     """Times up to the last one asked for that make curves smooth, on linear and logarithmic axes.
 
-    Beside the requested ones these are 32 an octave, counted from the first after the start: runs
+    Beside the requested ones these are 64 an octave, counted from the first after the start: runs
     that go further have the same ones so far.
     """
     latest = float(times[-1])
     first = float(times[times > 0][0]) if latest > 0 else 1.0
     exponents = np.arange(-13, math.ceil(math.log2(max(latest, 1e-300) / first)) + 1)
-    octave = first * np.linspace(1.0, 2.0, 32, endpoint=False)
+    octave = first * np.linspace(1.0, 2.0, 64, endpoint=False)
     between = np.ldexp(octave, exponents[:, None]).ravel()
     return np.unique(np.concatenate([[0.0], times, between[between < latest]]))

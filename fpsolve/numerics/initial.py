@@ -57,8 +57,12 @@ def start_solver(
     rtol: float,
     resolution: float,
     time: float = 0.0,
+    idle: float = np.inf,
 ) -> Solver:
-    """Return a solver at `time` that holds `initial` on a mesh that resolves it."""
+    """Return a solver at `time` that holds `initial` on a mesh that resolves it.
+
+    `idle` is the size below which a driving functional needs no relative accuracy.
+    """
     cells: list[tuple[int, int, int]] = []
     first = [0]
     laid = cover_to_walls if equation.bins.absorbing.any() else cover
@@ -89,7 +93,15 @@ def start_solver(
             solver.u = _sample(solver, initial)
         grid = (solver.cells, solver.motion, solver.mesh, solver.u)
         again, grid = kernels.lay(
-            solver.reference, equation.bins, solver.model, law, grid, time, resolution, gaussian
+            solver.reference,
+            equation.bins,
+            solver.model,
+            law,
+            grid,
+            time,
+            resolution,
+            idle,
+            gaussian,
         )
         solver.cells, solver.motion, solver.mesh, solver.u = grid
         if again and equation.fields is not None:
@@ -97,6 +109,7 @@ def start_solver(
         if not again and gaussian[0].size == 0:
             again = _split_unseen(solver, initial)
     _fix_masses(solver, initial)
+    solver.idle = idle
     solver.begin()
     return solver
 

@@ -1981,6 +1981,9 @@ _LEAST_LEFT = 0.05
 _PATIENCE = 0.03
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
+# Panels of a step for the way that moving meshes go, and nodes and weights on [0, 1] for each.
+_MOST_PANELS = 64
+_GAUSS = np.stack(np.polynomial.legendre.leggauss(5), axis=1) * 0.5 + np.array([0.5, 0.0])
 # First step relative to a time of start that is not 0.
 _LEAST_STEP = 1e-8
 # Nothing moves in so short a time, and steps of it would be subnormal.
@@ -2590,8 +2593,22 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
 
 
 @_part
+def _panel(law: Law, dt: float) -> float:
+    """Part of a step on which the law is smooth: schedules may change it within, a step need not.
+
+    A rate that falls exponentially is followed over so many of its times in which it falls by e.
+    """
+    panel = dt
+    for i in range(law.segments.shape[0]):
+        kind, duration = law.segments[i, 0], law.segments[i, 2]
+        if kind != 0.0:
+            panel = min(panel, duration if kind == 3.0 else 0.5 * duration)
+    return max(panel, dt / _MOST_PANELS)
+
+
+@_part
 def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c: Array) -> bool:
-    """Displace the moving meshes by ∫ c dt over the step, by the two-point Gauss rule twice.
+    """Displace the moving meshes by ∫ c dt over the step: Gauss rules on panels, see `_panel`.
 
     Those that are led go their path. Returns whether any has moved.
     """
@@ -2602,14 +2619,14 @@ def _move(law: Law, motion: Motion, when: tuple[float, float], present: Array, c
             moved = moved or motion.path[k] != 0.0
         elif motion.detached[k]:
             alone = moved = True
-    near = 0.5 * (1.0 - 1.0 / math.sqrt(3.0))
-    for share in (0.5 * near, 0.5 * (1.0 - near), 0.5 * (1.0 + near), 1.0 - 0.5 * near):
-        if not alone:
-            break
-        _evaluate_law(law, time + share * dt, present, c)
-        for k in range(motion.shift.size):
-            if motion.detached[k] and not math.isfinite(motion.path[k]):
-                motion.shift[k] += 0.25 * dt * _velocity(c, motion.speed, k)
+    count = math.ceil(dt / _panel(law, dt)) if alone else 0
+    for panel in range(count):
+        for i in range(_GAUSS.shape[0]):
+            share, weight = (panel + _GAUSS[i, 0]) / count, _GAUSS[i, 1] / count
+            _evaluate_law(law, time + share * dt, present, c)
+            for k in range(motion.shift.size):
+                if motion.detached[k] and not math.isfinite(motion.path[k]):
+                    motion.shift[k] += weight * dt * _velocity(c, motion.speed, k)
     return moved
 
 
@@ -3093,24 +3110,30 @@ def _join(ref: Reference, bins: Bins, mesh: Mesh, u: Array) -> None:
 
 
 @_part
-def _break_speed(bins: Bins, model: Model, c: Array, b: int, k: int) -> float:
-    """|drift|/h² of class k where bin b ends, from the side where it is larger."""
-    x, largest = bins.upper[b], 0.0
+def _break_speed(bins: Bins, model: Model, c: Array, b: int, k: int) -> tuple[float, bool]:
+    """|drift|/h² of class k where bin b ends, the larger of both sides, and if both lead there."""
+    x, largest, inward = bins.upper[b], 0.0, True
     for side in range(2):
         h = _polynomial(model.shape[b + side], x)
         drift = 0.0
         for i in range(model.drift.shape[0]):
             drift += c[i] * _polynomial(model.drift[i, k, b + side], x)
         largest = max(largest, abs(drift) / (h * h))
-    return largest
+        inward = inward and (drift > 0.0 if side == 0 else drift < 0.0)
+    return largest, inward
 
 
 @_part
 def _split_layers(
-    bins: Bins, model: Model, mesh: Mesh, u: Array, c: Array, resolution: float,
+    bins: Bins, model: Model, mesh: Mesh, u: Array, c: Array, bounds: tuple[float, Array],
     cells: Cells, action: Indices,
 ) -> None:  # fmt: skip
-    """Split where the layer of a break is about to form and elements are too wide for it."""
+    """Split where the layer of a break is about to form and elements are too wide for it.
+
+    It holds what lies there now; of a break to which both sides lead, what is in the elements next
+    to it, too, which may come in a step. bounds = (mass that is to be resolved, importance).
+    """
+    resolution, importance = bounds
     final = bins.upper.size - 1
     for k in range(mesh.first.size - 1):
         if model.relevance[k] < 1.0:
@@ -3125,12 +3148,13 @@ def _split_layers(
             gap = max(abs(middle - bins.upper[nearest]) - 0.5 * width, 0.0)
             if gap < 1e-9 * width:
                 gap = 0.0
-            speed = max(_break_speed(bins, model, c, nearest, k), 1e-300)
-            layer = _LAYERS * c[-1] * model.scale[k] / speed
+            speed, inward = _break_speed(bins, model, c, nearest, k)
+            layer = _LAYERS * c[-1] * model.scale[k] / max(speed, 1e-300)
             peak = 0.0
             for j in range(u.shape[0]):
                 peak = max(peak, abs(u[j, e]))
             reached = peak * min(layer, width) > resolution
+            reached = reached or (inward and importance[e] * peak * width > resolution)
             narrowest = _narrowest(bins, cells, mesh, e)
             if reached and width > max(layer, gap, narrowest):
                 action[e] = SPLIT
@@ -3146,6 +3170,7 @@ def lay(
     grid: tuple[Cells, Motion, Mesh, Array2],
     time: float,
     resolution: float,
+    idle: float,
     gaussian: tuple[Array1, Array1],
 ) -> tuple[bool, tuple[Cells, Motion, Mesh, Array2]]:
     """Split elements until they resolve the densities of the start, and the layers they will form.
@@ -3164,13 +3189,13 @@ def lay(
         _measure(model.offset, mesh.functionals, u, present)
         _evaluate_law(law, time, present, c)
         marks = np.empty((2, u.shape[1]))
-        bounds = (SPLIT_SHARE * resolution, 0.0, (np.inf, care, False))
+        bounds = (SPLIT_SHARE * resolution, 0.0, (idle, care, False))
         action = _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
         again = False
         for e in range(action.size):
             action[e] = max(action[e], KEEP)
         if model.drift.shape[0] > 0 and bins.upper.size > 1:
-            _split_layers(bins, model, mesh, u, c, resolution, cells, action)
+            _split_layers(bins, model, mesh, u, c, (resolution, marks[0]), cells, action)
         if not _any(action):
             break
         again = True

@@ -36,6 +36,7 @@ _REASONS = (
     ("never spreads", "a point mass without noise", True),
     ("diffusion is so weak", "layers finer than rounding", True),
     ("would take", TOO_MUCH_WORK, True),
+    ("than positions can", "layers finer than positions", True),
     ("ripples", "ripples", False),
     ("fell below rounding", "step below rounding", False),
     ("steps were not enough", "too many steps", False),
