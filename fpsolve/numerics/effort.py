@@ -23,7 +23,7 @@ _FIRST = 1.0 * WORK_A_SECOND
 _GROWTH = 1.3
 # Early estimates may be far off: after the first second they have to exceed the limit by this
 # factor, later by less and less; what has been done ends it at the last.
-_FAR, _POWER, _NEAR = 40.0, 0.7, 1.0
+_FAR, _POWER, _NEAR = 12.0, 0.8, 1.0
 # A tighter tolerance may cost so much more.
 _TOLERANCE, _RISE = 1e-6, 0.3
 
