@@ -1286,7 +1286,7 @@ def _importance(
     u: Array,
     lift: float,
     needs: tuple[float, Array, bool],
-    sizes: Array,
+    scales: Array,
     marks: Array,
 ) -> None:
     """How often an element's mass counts, so that one tolerance guards all that is promised.
@@ -1295,13 +1295,15 @@ def _importance(
     low, so that ripples stay small against it (`lift` times) or against its maximum. `needs` are
     `Limits.idle`, how often ripples, and what is left unresolved, count in classes (2, K), and
     whether ripples of rare ones count less, for they are lifted. It goes to `marks[0]`; `marks[1]`
-    is overwritten.
+    is overwritten, and so are `scales` (2, F): sizes, and what a driving functional is on average
+    over a class. Mass is conserved: only what differs from that may change the functional.
     """
     idle, care, eased = needs
-    last, out = u.shape[0] - 1, marks[0]
+    last, out, sizes, middle = u.shape[0] - 1, marks[0], scales[0], scales[1]
     peak = max(1e-300, _extremes(mesh, u, marks)[1])
     for i in range(sizes.size):
         sizes[i] = 1e-300
+        middle[i] = 0.0
         if model.rule[i] == GUARDED:
             sizes[i] += _size(model, mesh, i, u)
         elif model.rule[i] == DRIVING:
@@ -1310,6 +1312,9 @@ def _importance(
         end = mesh.first[k + 1] - 1
         extent = mesh.left[end] + mesh.width[end] - mesh.left[mesh.first[k]]
         height = max(peak, _SPREAD / extent)
+        for i in range(sizes.size):
+            if model.rule[i] == DRIVING:
+                middle[i] = _average(mesh, mesh.functionals[i], u, k)
         for e in range(mesh.first[k], mesh.first[k + 1]):
             lowest = out[e] * mesh.inverse[e]
             ripple = _HEIGHT * care[0, k] / (max(lift * lowest, height) * mesh.width[e])
@@ -1319,9 +1324,21 @@ def _importance(
             for i in range(sizes.size):
                 if model.rule[i] >= GUARDED:
                     f = mesh.functionals[i]
-                    far = max(abs(f[0, e] / mesh.mass[0, e]), abs(f[last, e] / mesh.mass[last, e]))
+                    low, high = f[0, e] / mesh.mass[0, e], f[last, e] / mesh.mass[last, e]
+                    far = max(abs(low - middle[i]), abs(high - middle[i]))
                     value = max(value, far / sizes[i])
             out[e] = value * mesh.inverse[e]
+
+
+@_part
+def _average(mesh: Mesh, functional: Array, u: Array, k: int) -> float:
+    """What a functional is, on average over class k."""
+    value, mass = 0.0, 0.0
+    for j in range(u.shape[0]):
+        for e in range(mesh.first[k], mesh.first[k + 1]):
+            value += functional[j, e] * u[j, e]
+            mass += mesh.mass[j, e] * u[j, e]
+    return value / mass if mass > 0.0 else 0.0
 
 
 @_part
@@ -1376,8 +1393,8 @@ def _mark(
     """
     split_above, merge_below, needs = bounds
     importance, unresolved = marks[0], marks[1]
-    sizes = np.empty(model.rule.size)
-    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, sizes, marks)
+    scales = np.empty((2, model.rule.size))
+    _importance(mesh, model, u, 0.5 * SPLIT_SHARE / split_above, needs, scales, marks)
     nodes, elements = u.shape
     tails = np.empty((2, elements))
     for r in range(2):
