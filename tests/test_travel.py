@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from fpsolve import (
     GaussianInitial,
@@ -152,3 +152,43 @@ def test_laws_follow_schedules_however_long_steps_are(kind, rtol):
     found = solve_pde(problem, [0.0, end], rtol=rtol).order_parameters.m[-1]
     whole = problem.rho * mean_rate * rate * time
     assert abs(found - whole) < 10 * rtol * whole
+
+
+def test_a_point_on_a_threshold_takes_its_mesh_along_once_it_has_left():
+    """It leaves for the side to which both drifts lead, and drifts evenly there."""
+    rtol, time = 1e-5, 1800.0
+    quantizer = UniformQuantizer(4, 27.7)
+    threshold = quantizer.thresholds[4]
+    problem = Problem(
+        weight_quantizer=quantizer, input_quantizer=None, learning_rate=2e-5, ridge=0.4,
+        batch_size=600, teacher=Teacher.constant(0.0), initial=GaussianInitial(threshold, 0.0),
+    )  # fmt: skip
+    solved = solve_pde(problem, [0.0, time], rtol=rtol)
+    place = threshold - 2e-5 * 1.4 * quantizer.levels[5] * time
+    assert quantizer.thresholds[4] < place < quantizer.thresholds[5]
+    q = solved.order_parameters.q[-1]
+    # Until it has left the threshold it is there for as long as noise keeps it there, D/a² in all.
+    assert abs(q - place**2) < 10 * rtol * q
+    assert solved.stats["steps"] < 400
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4, 1e-6])
+def test_rates_that_rise_from_0_are_followed_from_the_start(rtol):
+    """Hardly any noise: weights decay towards a threshold to which both sides lead, and stay."""
+    rise, ridge, decay, level = 455.0, 5.6, 0.032, 10.7
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-level, level], [0.0]), input_quantizer=None,
+        learning_rate=Schedule.linear(0.0, 1.6e-5, duration=rise), ridge=ridge,
+        weight_decay=decay, batch_size=100_000, teacher=Teacher([-1.0, 1.0], [0.5, 0.5]),
+        initial=GaussianInitial(0.0, 360.0),
+    )  # fmt: skip
+    whole = 0.5 * 1.6e-5 * rise  # ∫η dτ
+    w = np.sqrt(360.0) * ndtri((np.arange(40_000) + 0.5) / 40_000)
+    q = 0.0
+    for star in (-1.0, 1.0):
+        push = star - (1.0 + ridge) * level * np.sign(w)
+        later = (w - push / decay) * np.exp(-decay * whole) + push / decay
+        q += 0.5 * np.square(np.where(later * w > 0.0, later, 0.0)).mean()
+    found = solve_pde(problem, [0.0, rise], rtol=rtol).order_parameters.q
+    start = np.square(w).mean()
+    assert abs((found[0] - found[1]) - (start - q)) < 10 * rtol * found[0]

@@ -1868,7 +1868,6 @@ def _trim(
     """
     last = mesh.mass.shape[0] - 1
     (importance, ends), (most, grow, many), (c, step) = marks, bounds, motion
-    growing = _largest(ends[0]) > grow or _largest(ends[1]) > grow
     for k in range(cells.first.size - 1):
         left = cells.first[k + 1] - cells.first[k]
         for side in range(2):
@@ -1882,7 +1881,7 @@ def _trim(
                 continue
             ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
             count = _idle_run(mesh, u, importance, k, side, (most, many), left, ahead)
-            if count <= many and (ends[side, k] > grow or (growing and not _minor(mesh, k))):
+            if count <= many and ends[side, k] > grow:
                 continue
             if count < 2:
                 continue
@@ -2598,7 +2597,8 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
         if cells.bins[cells.first[k + 1] - 1] != b:
             continue
         speed = _velocity(c, model.flat[:, :, b], k)
-        stir = _stir(model, c[-1], step, k)
+        # Further away than where it would be attached again.
+        stir = 2.5 * _stir(model, c[-1], step, k)
         reach = stir + _CLEAR_STEPS * step * abs(speed)
         low, high = _domain(bins, cells, motion, k)
         below, above = low - bins.lower[b], bins.upper[b] - high
@@ -2846,8 +2846,41 @@ def _land(mesh: Mesh, u: Array, clock: Array, stops: Array, present: Array, reco
 
 
 @_part
+def _while_it_rises(
+    law: Law, mesh: Mesh, u: Array, time: float, resolution: float, present: Array, c: Array
+) -> float:
+    """Length of a first step that has a rate of 0 where it begins, ∞ where that stays.
+
+    The derivative of the equation is 0 there, so that the step is an explicit one: no more may come
+    to breaks, where elements would be made finer, than they leave unresolved.
+    """
+    step, peak = np.inf, 0.0
+    for j in range(u.shape[0]):
+        for e in range(u.shape[1]):
+            peak = max(peak, u[j, e] * mesh.inverse[e])
+    for i in range(law.segments.shape[0]):
+        if law.segments[i, 0] != 0.0:
+            step = min(step, law.segments[i, 2])
+    moved = np.inf
+    while moved > resolution and 0.0 < step < np.inf:
+        step *= 0.5
+        _evaluate_law(law, time + step, present, c)
+        moved = 0.0
+        for e in range(u.shape[1]):
+            moved = max(moved, step * _fastest(mesh, c, e) * peak)
+    return step
+
+
+@_part
 def _set_off(
-    model: Model, law: Law, mesh: Mesh, u: Array, control: Control, present: Array, c: Array
+    model: Model,
+    law: Law,
+    mesh: Mesh,
+    u: Array,
+    control: Control,
+    resolution: float,
+    present: Array,
+    c: Array,
 ) -> None:
     """Choose the first step and the sizes relative to which functionals are right."""
     clock = control.clock
@@ -2861,13 +2894,11 @@ def _set_off(
     speed, finest = 0.0, np.inf
     for e in range(u.shape[1]):
         finest = min(finest, mesh.width[e])
-        for j in range(mesh.drift.shape[1]):
-            drift = 0.0
-            for i in range(mesh.drift.shape[0]):
-                drift += c[i] * mesh.drift[i, j, e]
-            speed = max(speed, abs(drift))
+        speed = max(speed, _fastest(mesh, c, e))
     stir = c[-1] * _largest(model.scale)
     step = 0.05 / (speed / finest + stir / finest**2 + 1e-300)
+    if speed == 0.0 and stir == 0.0:
+        step = min(step, _while_it_rises(law, mesh, u, clock[TIME], resolution, present, c))
     # Next to a time that is not 0 a step must be more than rounding.
     clock[STEP] = max(step, _LEAST_STEP * clock[TIME])
 
@@ -2925,7 +2956,12 @@ def adapt(
     action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
     urgent = _urgency(model, cells, marks[1], ends)
-    if urgent[0] > limits.resolution or urgent[1] > limits.resolution:
+    needy = urgent[0] > limits.resolution or urgent[1] > limits.resolution
+    if needy and not _any(c):
+        # A step from a rate of 0 is an explicit one, which finer elements would make unstable.
+        _lengthen(clock, step, _TOO_LONG)
+        return SPLIT, cells, old, False
+    if needy:
         clock[REFINED] += 1.0
         clock[ROW] += 1.0
         if clock[ROW] % _MOST_REFINEMENTS == 0.0:
@@ -3019,7 +3055,7 @@ def march(
     work = _workspace(mesh, law.gain.shape[1], u.shape[1])
     _measure(model.offset, mesh.functionals, u, present)
     if clock[STEP] == 0.0:
-        _set_off(model, law, mesh, u, control, present, c)
+        _set_off(model, law, mesh, u, control, limits.resolution, present, c)
     # One way out: every return of so many arrays would be compiled on its own.
     why = GO
     for _ in range(limits.chunk):
