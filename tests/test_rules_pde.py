@@ -162,3 +162,44 @@ def test_classes_that_are_stuck_beyond_bounds_keep_their_mass_beside_others():
             deviation = problem.initial.variance**0.5
             x = np.linspace(place - 9 * deviation, place + 9 * deviation, 4001)
             assert abs(np.trapezoid(frame.pdf(k, x), x) - 1) < 1e-6
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_what_starts_on_walls_is_right_whichever_times_are_asked_for(rtol):
+    """The rate dies out long before the first of them; what was on the wall has drifted inward."""
+    problem = combined(
+        weight_quantizer=UniformQuantizer(3, 0.06),
+        learning_rate=Schedule.exponential(1.7, rate=770.0),
+        noise_variance=0.03,
+        teacher=Teacher([-2.8, 0.3, 2.1], [0.1, 0.4, 0.5]),
+        initial=GaussianInitial(0.05, 1e-8),
+        weight_clip=0.03,
+        batch_size=90,
+    )
+    late = solve_pde(problem, [1e6], rtol=rtol)
+    early = solve_pde(problem, [1e-6, 1e-4, 1e-2, 1e6], rtol=rtol)
+    assert late.stats["mass_defect"] < 1e-12
+    for name in ("generalization_error", "m", "q"):
+        one, two = (getattr(solved.order_parameters, name) for solved in (late, early))
+        assert abs(one[-1] - two[-1]) < 10 * rtol * np.abs(two).max(), name
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-5, 1e-7])
+def test_weights_of_which_hardly_any_is_within_bounds_cost_nothing(rtol):
+    """All but some 1e-25 start beyond the bounds, and stay."""
+    star, mean, variance = -1.6357, -1.17313, 0.007589
+    problem = combined(
+        weight_quantizer=None,
+        input_quantizer=UniformQuantizer(4, 0.6133),
+        learning_rate=1.097e-4,
+        ridge=0.0,
+        noise_variance=0.0148,
+        teacher=Teacher.constant(star),
+        initial=GaussianInitial(mean, variance),
+        surrogate=Surrogate(bound=0.27286, slope=0.0),
+        momentum=0.8062,
+    )
+    solved = solve_pde(problem, [0.0, 25.553, 348.2], rtol=rtol)
+    np.testing.assert_allclose(solved.order_parameters.m, star * mean, rtol=1e-9)
+    np.testing.assert_allclose(solved.order_parameters.q, mean**2 + variance, rtol=1e-9)
+    assert solved.stats["steps"] < 50

@@ -16,6 +16,7 @@ from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.numerics.initial import Initial
 from fpsolve.problem.problem import Problem
+from fpsolve.problem.schedule import Schedule
 
 __all__ = [
     "FrozenStart",
@@ -32,6 +33,8 @@ Array = NDArray[np.float64]
 # The bulk of the density moves by this share of its width, times rtol, while the mass on a wall
 # spreads into a layer.
 _INSTANT = 0.01
+# Share of the time in which a schedule changes in which it changes by little.
+_CHANGING = 0.01
 # A Gaussian this many standard deviations beyond a wall leaves nothing before it.
 _GONE = 40.0
 # Elements per standard deviation of what is frozen from the start.
@@ -176,7 +179,7 @@ def walled_start(
     # Surrogates are alike on either side.
     h = float(dynamics.shape(np.array([walls.high * (1 - 1e-9)]))[0])
     extent = float(min(start.deviation.min(), walls.high - walls.low))
-    time = latest
+    time = latest = min(latest, _shortest(problem, start.time))
     # Rates may rise from 0: they are those in the middle of the time, which the second pass knows.
     for _ in range(2):
         middle = start.time + 0.5 * time
@@ -188,6 +191,17 @@ def walled_start(
         time = min(_INSTANT * rtol / max(by_drift, by_spread, 1e-300), latest)
     heat = diffusivity * time
     return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
+
+
+def _shortest(problem: Problem, time: float) -> float:
+    """Time in which schedules change by little, ∞ if there is none at `time`."""
+    shortest = math.inf
+    for value in (problem.learning_rate, problem.ridge, problem.noise_variance):
+        if isinstance(value, Schedule):
+            shape, _, duration, _, _ = value.piece(time)
+            if shape != "constant":
+                shortest = min(shortest, _CHANGING * duration)
+    return shortest
 
 
 def _inward(problem: Problem, time: float) -> Array:

@@ -1983,6 +1983,8 @@ _LIFT_L1 = 25.0
 _LIFT_FAR = 1.0
 _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
+# Mass, in units of rtol, of which a density that is spread all over its mesh is none.
+_NOTHING = 1e-6
 # What is added by a lift is taken from the nearest elements that lose no more than this share.
 _NEARBY = 0.05
 # By so much lifting has changed a density where errors of its steps have come near to adding up to
@@ -2154,6 +2156,8 @@ def _judge(
             first = relative
         worst = max(worst, relative / (_STEP_FUNCTIONAL * limits.rtol))
     lowest, highest = _extremes(mesh, u, work.flux)
+    # Ripples of what holds next to nothing, all over its mesh, are none.
+    highest = max(highest, _NOTHING * limits.rtol / max(_sum(mesh.width), 1e-300))
     lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
     if worst <= 1.0 and scheme == 0:
         _lift(ref, bins, model, mesh, work, control, limits, -limits.negative * highest)
