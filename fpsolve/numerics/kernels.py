@@ -2929,6 +2929,16 @@ def _ask(model: Model, control: Control, rtol: float, care: Array) -> None:
         care[1, k] = _far(control.lifted, k) if rare else 1.0
 
 
+@_part
+def _chase(clock: Array, step: float) -> None:
+    """Count a refinement; a mesh that is never fine enough chases ripples of too long a step."""
+    clock[REFINED] += 1.0
+    clock[ROW] += 1.0
+    if clock[ROW] % _MOST_REFINEMENTS == 0.0:
+        _lengthen(clock, step, _TOO_LONG)
+        clock[CHASES] += 1.0
+
+
 @ahead(aside=True)
 @_bare_kernel
 def adapt(
@@ -2966,12 +2976,7 @@ def adapt(
         _lengthen(clock, step, _TOO_LONG)
         return SPLIT, cells, old, False
     if needy:
-        clock[REFINED] += 1.0
-        clock[ROW] += 1.0
-        if clock[ROW] % _MOST_REFINEMENTS == 0.0:
-            # A mesh that is never fine enough chases ripples of a step that is too long.
-            _lengthen(clock, step, _TOO_LONG)
-            clock[CHASES] += 1.0
+        _chase(clock, step)
         if urgent[0] > limits.resolution:
             _reach(model, mesh, c, step, reach)
             limit = _GROW * limits.resolution
