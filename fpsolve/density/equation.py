@@ -15,7 +15,7 @@ from fpsolve.numerics.kernels import Bins, Law
 from fpsolve.numerics.lattice import bins_between
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule, value_at, varies
+from fpsolve.problem.schedule import Schedule, largest_of, value_at, varies
 
 __all__ = ["equation_of", "law_of", "narrowest_bin", "widest_resolving"]
 
@@ -107,7 +107,7 @@ def _scales(problem: Problem) -> Array:
         _, start, duration, _, _ = _segment(rate, 0.0)
         time = start + 0.5 * duration
     now = float(dynamics.rate(time)[0])
-    largest = rate.largest if isinstance(rate, Schedule) else rate
+    largest = largest_of(rate)
     if not now > 0 or not dynamics.sigma2.max() > 0:
         return dynamics.sigma2
     pull = dynamics.sigma2 + dynamics.ridge(time)

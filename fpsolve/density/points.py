@@ -17,7 +17,7 @@ from fpsolve.density.start import point_moments, start_at_points, starting_point
 from fpsolve.errors import SolveError
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule, varies
+from fpsolve.problem.schedule import largest_of, varies
 
 __all__ = ["Points", "points_of"]
 
@@ -59,7 +59,7 @@ class _Path:
         self._pieces: list[_Piece] = []
         self._starts: list[float] = []
         self._landings = problem.dynamics.landing_points(math.inf).tolist()
-        self._least = 2.0 ** math.floor(-math.log2(_largest(problem.learning_rate)))
+        self._least = 2.0 ** math.floor(-math.log2(largest_of(problem.learning_rate)))
 
     def piece(self, time: float) -> _Piece:
         """Return the piece that holds `time`."""
@@ -181,7 +181,7 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     if quantizer is not None and not turning:
         far = float(np.abs(quantizer.levels).max())
         seen = dynamics.sigma2 * far**2 + 2.0 * np.abs(dynamics.kappa * dynamics.w_star) * far
-        top, loudest = _largest(problem.learning_rate), _largest(problem.noise_variance)
+        top, loudest = largest_of(problem.learning_rate), largest_of(problem.noise_variance)
         most = problem.rho + loudest + float(dynamics.probability @ seen)
         heat = (top / (1.0 - problem.momentum)) ** 2 * most * horizon / problem.batch_size
         narrow = np.sqrt(dynamics.sigma2 * heat) <= _NARROW * rtol * max(reach, far)
@@ -197,10 +197,6 @@ def _drift(problem: Problem, points: Array) -> Array:
     dynamics = problem.dynamics
     bins = dynamics.bins(points)
     return np.asarray(dynamics.fields(points, bins, np.arange(points.size)).drift)
-
-
-def _largest(number: float | Schedule) -> float:
-    return number.largest if isinstance(number, Schedule) else number
 
 
 def _stretch(
@@ -249,7 +245,7 @@ def _carried(
 
     time, w, until = state
     steady = not varies(problem.ridge)
-    top = _largest(problem.learning_rate)
+    top = largest_of(problem.learning_rate)
     size = max(abs(w), abs(problem.initial.mean), 1e-300)
 
     def left(t: float, x: Array) -> float:

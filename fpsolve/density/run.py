@@ -37,7 +37,7 @@ from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.solver import Ending, Landings, Solver
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
-from fpsolve.problem.schedule import Schedule
+from fpsolve.problem.schedule import Schedule, largest_of
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["Quality", "Run", "State", "begin", "reduced"]
@@ -215,10 +215,7 @@ def _why_point(problem: Problem) -> str:
 
 def _check_size(problem: Problem) -> None:
     """Refuse coefficients that overflow, and layers finer than positions can be told apart."""
-    largest = problem.learning_rate
-    if isinstance(largest, Schedule):
-        largest = largest.largest
-    if largest > _LARGEST_RATE:
+    if largest_of(problem.learning_rate) > _LARGEST_RATE:
         allowed = f"must be at most {_LARGEST_RATE:g}, or its square overflows"
         raise ParameterError("learning_rate", problem.learning_rate, allowed)
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer

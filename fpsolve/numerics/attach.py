@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
-from fpsolve.numerics.element import Element
-from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_width, cover
 from fpsolve.numerics.polynomials import PiecewisePolynomial
+from fpsolve.numerics.protocol import Solver
 
 __all__ = ["attach", "attach_all", "cells_like"]
 
 Array = NDArray[np.float64]
-
-
-class Solver(Protocol):
-    """What is needed of a `solver.Solver`."""
-
-    equation: Equation
-    element: Element
-    model: kernels.Model
-    motion: kernels.Motion
-    mesh: kernels.Mesh
-    cells: Cells
-    u: Array
-
-    @property
-    def time(self) -> float: ...
-    @property
-    def step(self) -> float: ...
-    @property
-    def moments(self) -> Array: ...
-    def place(self) -> None: ...
 
 
 def attach(solver: Solver, law: Law) -> None:

@@ -512,6 +512,15 @@ def _blend(mesh: Mesh, work: Work, c: Array) -> None:
 
 
 @_part
+def _swiftest(work: Work, e: int) -> float:
+    """Largest |drift| of `work.drift` at the nodes of element e."""
+    fastest = 0.0
+    for j in range(work.flux.shape[0]):
+        fastest = max(fastest, abs(work.drift[j, e]))
+    return fastest
+
+
+@_part
 def _blunt(mesh: Mesh, work: Work) -> None:
     """Let the narrowest elements there are resolve the layers in them, by more diffusion.
 
@@ -520,10 +529,7 @@ def _blunt(mesh: Mesh, work: Work) -> None:
     nodes, elements = mesh.mass.shape
     for e in range(elements):
         if mesh.width[e] <= _TELLABLE * abs(mesh.left[e]):
-            fastest = 0.0
-            for j in range(nodes):
-                fastest = max(fastest, abs(work.drift[j, e]))
-            work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * fastest)
+            work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * _swiftest(work, e))
 
 
 @_part
@@ -535,10 +541,8 @@ def _dampen(work: Work) -> None:
     """
     drift, nodes = work.drift, work.flux.shape[0]
     for e in range(drift.shape[1]):
-        fastest = 0.0
-        for j in range(nodes):
-            fastest = max(fastest, abs(drift[j, e]))
-        drift[nodes + 1, e] = max(0.0, _DAMPING * (fastest - _STEEP * drift[nodes, e]))
+        excess = _swiftest(work, e) - _STEEP * drift[nodes, e]
+        drift[nodes + 1, e] = max(0.0, _DAMPING * excess)
 
 
 @_part
@@ -3021,7 +3025,7 @@ _adapt_at: Any = at_address(adapt)
 
 
 @_part
-def _set_out(
+def _prepare(
     scheme: int,
     ref: Reference,
     model: Model,
@@ -3081,7 +3085,7 @@ def march(
         if work.new.shape[1] != u.shape[1]:
             work = _workspace(mesh, law.gain.shape[1], u.shape[1])
         when = (clock[TIME], step)
-        _set_out(scheme, ref, model, mesh, u, c, control, limits)
+        _prepare(scheme, ref, model, mesh, u, c, control, limits)
         if _step(scheme, ref, bins, model, law, mesh, work, u, when, present) != 0:
             why = FOREIGN
             break

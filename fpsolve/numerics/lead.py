@@ -11,7 +11,7 @@ So steps follow how the drift varies on the way, not how often a law travels its
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import attach_all
 from fpsolve.numerics.effort import REFRESH_WORK
-from fpsolve.numerics.element import Element
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.protocol import Solver
 
 __all__ = ["choose", "lead"]
 
@@ -47,34 +47,6 @@ _DEGREE, _SLACK, _BREADTH, _SUBSTEPS = 8, 0.25, 2.0, 8
 _CONTRACTION, _BEND, _COMMUTE = 0.5, 1.0, 0.15
 _TAIL = 0.01
 _SIMPSON = (1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0)
-
-
-class Solver(Protocol):
-    """What is needed of a `solver.Solver`."""
-
-    equation: Equation
-    element: Element
-    model: kernels.Model
-    motion: kernels.Motion
-    control: kernels.Control
-    reference: kernels.Reference
-    mesh: kernels.Mesh
-    arrival: tuple[kernels.Cells, kernels.Mesh] | None
-    cells: kernels.Cells
-    u: Array
-    rtol: float
-
-    @property
-    def time(self) -> float: ...
-    @property
-    def step(self) -> float: ...
-    @property
-    def moments(self) -> Array: ...
-    @property
-    def x(self) -> Array: ...
-    @property
-    def classes(self) -> Indices: ...
-    def place(self) -> None: ...
 
 
 class Laws(NamedTuple):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
-from fpsolve.numerics.element import Element
-from fpsolve.numerics.equation import SEGMENT_KINDS, Equation
+from fpsolve.numerics.equation import SEGMENT_KINDS
 from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.protocol import Solver
 
 __all__ = ["at_rest", "dies_out", "settles"]
 
@@ -23,26 +21,6 @@ _DECAYING = 0.5
 _SHARE = 0.1
 # Velocities that are 0 but for rounding, relative to the terms of which they are the sum.
 _STILL = 1e-13
-
-
-class Solver(Protocol):
-    """What is needed of a `solver.Solver`."""
-
-    equation: Equation
-    model: kernels.Model
-    motion: kernels.Motion
-    mesh: kernels.Mesh
-    cells: kernels.Cells
-    u: Array
-    rtol: float
-    element: Element
-
-    @property
-    def time(self) -> float: ...
-    @property
-    def moments(self) -> Array: ...
-    @property
-    def x(self) -> Array: ...
 
 
 def settles(law: Law) -> bool:
@@ -88,7 +66,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     if lasting == np.inf and not c[-1] < _DECAYING * law.least:
         return False
     heat = max(c[-1], law.least if lasting == np.inf else 0.0) * float(solver.model.scale.max())
-    classes = np.repeat(np.arange(mesh.first.size - 1), np.diff(mesh.first))
+    classes = solver.classes
     terms = c[:-1, None, None] * mesh.drift / mesh.inverse
     terms += (c[:-1, None] * solver.motion.speed)[:, classes][:, None]
     velocity = terms.sum(axis=0)

@@ -14,7 +14,7 @@ from fpsolve.errors import ParameterError
 from fpsolve.problem.brief import brief_list
 from fpsolve.problem.checks import finite, readonly_vector
 
-__all__ = ["Schedule", "simplest", "value_at", "varies"]
+__all__ = ["Schedule", "largest_of", "simplest", "value_at", "varies"]
 
 Array = NDArray[np.float64]
 
@@ -280,6 +280,11 @@ def value_at(number: float | Schedule, tau: ArrayLike, *, before: bool = False) 
     if isinstance(number, Schedule):
         return number(tau, before=before)
     return number if np.ndim(tau) == 0 else np.full(np.shape(tau), number)
+
+
+def largest_of(number: float | Schedule) -> float:
+    """Return a number, or the largest value of a schedule."""
+    return number.largest if isinstance(number, Schedule) else number
 
 
 def varies(number: float | Schedule) -> bool:

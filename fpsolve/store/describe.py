@@ -56,11 +56,9 @@ def _size(path: Path, schema: str) -> str:
     """How large the file is, and what is to replace it."""
     told = f"{path.stat().st_size:,} bytes, schema {schema}"
     replacement = growing(path)
-    return (
-        told
-        if replacement is None
-        else (f"{told}; {replacement.path.name}, a run that is to replace it, is beside it")
-    )
+    if replacement is not None:
+        told += f"; {replacement.path.name}, a run that is to replace it, is beside it"
+    return told
 
 
 def _variables(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
