@@ -2272,28 +2272,31 @@ def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
 
 @_part
 def _lacks(
-    ref: Reference, bins: Bins, mesh: Mesh, u: Array, k: int, floor: float, out: Array
+    ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, floor: float
 ) -> bool:
-    """out[e] = by how much element e has to be lifted, not to be negative; whether any has to be.
+    """By how much elements have to be lifted, not to be negative: `work.lower`; whether any has to.
 
     Only elements are lifted whose density falls below `floor`, at a node or on average over one of
-    2p equal parts: what is seen of it if it is split.
+    2p equal parts: what is seen of it if it is split. `work.flux` gets the densities.
     """
-    last, some = u.shape[0] - 1, False
+    last, some, density = u.shape[0] - 1, False, work.flux
     for e in range(mesh.first[k], mesh.first[k + 1]):
         at_wall = _is_atom(bins, mesh, k, e, 0) or _is_atom(bins, mesh, k, e, last)
-        worst = 0.0
+        worst, lightest = 0.0, np.inf
         for j in range(u.shape[0]):
             if not (at_wall and _is_atom(bins, mesh, k, e, j)):
-                worst = min(worst, u[j, e])
+                # 1/h², which may vary within an element.
+                divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
+                density[j, e] = u[j, e] * divided
+                worst, lightest = min(worst, density[j, e]), min(lightest, divided)
         if at_wall:
             # The lift vanishes at the wall: it has to suffice at the node beside it.
             worst *= 2.0 / (1.0 + ref.nodes[1])
         else:
-            worst = min(worst, _least_part(ref, u, e))
-        out[e] = 0.0
-        if worst * mesh.inverse[e] < floor:
-            out[e], some = -worst, True
+            worst = min(worst, _least_part(ref, density, e))
+        work.lower[e] = 0.0
+        if worst < floor:
+            work.lower[e], some = -worst / lightest, True
     return some
 
 
@@ -2524,7 +2527,7 @@ def _lift(
         for e in range(mesh.first[k], mesh.first[k + 1]):
             minimum = min(minimum, low[e] * mesh.inverse[e])
         plain = minimum >= floor and model.relevance[k] >= 1.0
-        if plain or not _lacks(ref, bins, mesh, work.new, k, floor, work.lower):
+        if plain or not _lacks(ref, bins, mesh, work, work.new, k, floor):
             report[1] = min(report[1], minimum)
             continue
         for j in range(work.new.shape[0]):
@@ -2532,7 +2535,7 @@ def _lift(
                 work.start[j, e] = work.new[j, e]
         for _ in range(_MOST_LIFTS):
             _raise(ref, bins, mesh, work, k)
-            if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
+            if not _lacks(ref, bins, mesh, work, work.start, k, floor):
                 break
         _balance(ref, bins, mesh, work, k)
         before = _free_mass(bins, mesh, work.new, k)
