@@ -461,8 +461,8 @@ _STEEP = 20.0
 # value, from none to as much as an upwind difference between its nodes brings in.
 _SMOOTH = 0.01
 _ROUGH = 0.1
-# Layers of rare classes are no thinner than this share of rtol, of the root of the second moment, on
-# the side where they are wider; they diffuse as much up to so many times as far from their threshold.
+# Layers of rare classes are no thinner than this share of rtol, of the root of the second moment,
+# on the side where they are wider, and diffuse as much so many times as far from their threshold.
 _THIN = 0.01
 _LAYER_WIDTHS = 20.0
 
@@ -546,24 +546,21 @@ def _dampen(work: Work) -> None:
 
 
 @_part
-def _fastest(mesh: Mesh, c: Array, e: int) -> float:
-    """Largest |drift| at the nodes of element e."""
-    fastest = 0.0
-    for j in range(mesh.drift.shape[1]):
-        drift = 0.0
-        for i in range(mesh.drift.shape[0]):
-            drift += c[i] * mesh.drift[i, j, e]
-        fastest = max(fastest, abs(drift))
-    return fastest
-
-
-@_part
 def _drift_at(mesh: Mesh, c: Array, j: int, e: int) -> float:
     """Drift at node j of element e."""
     drift = 0.0
     for i in range(mesh.drift.shape[0]):
         drift += c[i] * mesh.drift[i, j, e]
     return drift
+
+
+@_part
+def _fastest(mesh: Mesh, c: Array, e: int) -> float:
+    """Largest |drift| at the nodes of element e."""
+    fastest = 0.0
+    for j in range(mesh.drift.shape[1]):
+        fastest = max(fastest, abs(_drift_at(mesh, c, j, e)))
+    return fastest
 
 
 @_part
