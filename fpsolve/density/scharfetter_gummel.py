@@ -113,7 +113,7 @@ class ScharfetterGummel(Solver):
         widest = np.full(width.size, math.inf)
         left = np.tile(centers[:-1], classes)
         scale = np.repeat(self.model.scale, width.size // classes)
-        grid = (left, width, widest, np.ones(width.size), scale, half)
+        grid = (left, width, np.zeros(width.size), widest, np.ones(width.size), scale, half)
         self.mesh = Mesh(self.cells.first, *grid, mass, drift, functionals)
 
     def _mean(self, k: int, low: Array, high: Array) -> tuple[Array, Array]:

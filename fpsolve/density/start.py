@@ -26,6 +26,8 @@ _INSTANT = 1e-290
 # Laws narrower than this, relative to places and at least 1, no mesh can hold; while they are, it
 # does not matter how they are narrow, unless the drift parts what is on either side of a break.
 _HELD = 1e-12
+# So much of rtol, of the root mean square weight, displacements are not seen.
+_UNSEEN = 0.05
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -96,9 +98,25 @@ def gaussian_start(
     time = _last_instant(lambda t: allowed(*_integrals(problem, error, t)), latest)
     travel, heat = _integrals(problem, error, time)
     deviation = np.sqrt(dynamics.sigma2 * heat) * _gradient_factor(problem, points)
+    mean = points + travel @ drift
     if still is not None:
-        deviation = np.maximum(deviation, _HELD * np.maximum(_size(problem, points), 1.0))
-    return GaussianStart(time, points + travel @ drift, deviation)
+        held = _HELD * np.maximum(_size(problem, points), 1.0)
+        narrow = np.where(deviation < held, _displaceable(problem, mean, rtol), 0.0)
+        deviation = np.maximum(deviation, np.maximum(narrow, held))
+    return GaussianStart(time, mean, deviation)
+
+
+def _displaceable(problem: Problem, mean: Array, rtol: float) -> Array:
+    """Widths that displace mass by next to nothing, of laws clear of breaks and walls; (K,).
+
+    What no noise has reached yet may travel far, and come to a break in a time that is rounding.
+    """
+    dynamics, walls = problem.dynamics, problem.dynamics.walls
+    ends = [] if walls is None else [walls.low, walls.high]
+    breaks = np.concatenate([dynamics.breaks, ends])
+    away = np.abs(mean[:, None] - breaks).min(axis=1, initial=math.inf)
+    width = _UNSEEN * rtol * math.sqrt(float(dynamics.probability @ np.square(mean)))
+    return np.where(away > REACH * width, width, 0.0)
 
 
 def _size(problem: Problem, points: Array) -> Array:

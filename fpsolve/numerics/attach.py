@@ -28,7 +28,7 @@ def attach(solver: Solver, law: Law) -> None:
         low = solver.mesh.left[own.start]
         high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
         gap = min(low - bins.lower[b], bins.upper[b] - high)
-        if gap < 1.001 * spread[k]:
+        if gap < 1.001 * max(spread[k], kernels.NEAR_END * (high - low)):
             _attach(solver, k, own)
     solver.place()
 

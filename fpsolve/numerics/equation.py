@@ -134,8 +134,8 @@ class Equation:
         if self.fields is None:
             mesh: Mesh = kernels.place(ref, self.bins, model, cells, motion)
             return mesh
-        left, width = np.empty(cells.bins.size), np.empty(cells.bins.size)
-        kernels.positions(self.bins, cells, motion.shift, left, width)
+        left, width, finest = (np.empty(cells.bins.size) for _ in range(3))
+        kernels.positions(self.bins, cells, motion.shift, left, width, finest)
         classes = np.repeat(np.arange(cells.first.size - 1), np.diff(cells.first))
         x = left + 0.5 * width * (1.0 + ref.nodes[:, None])
         drift, h, functionals = self.fields(x, cells.bins, classes)
@@ -151,5 +151,5 @@ class Equation:
             widest = self.widest(left, left + width)
         inverse = 1.0 / h[h.shape[0] // 2] ** 2
         heat = 2.0 * self.scale[classes] / width
-        grid = (left, width, widest, inverse, heat, mass[:0])
+        grid = (left, width, finest, widest, inverse, heat, mass[:0])
         return Mesh(cells.first, *grid, mass, drift, functionals)

@@ -226,7 +226,8 @@ class Motion(NamedTuple):
 class Mesh(NamedTuple):
     """What follows from cells, motion and model, at the elements (E,) and nodes (p + 1, E).
 
-    `half` are half-widths of the two-node form of Scheme 1, `inverse` (E,) is 1/h² amid an element.
+    `finest` (E,) are widths below which positions lose their digits. `half` are half-widths of the
+    two-node form of Scheme 1, `inverse` (E,) is 1/h² amid an element.
     `heat` (E,) is what an element has D multiplied by: the scale of its class, times 2/width in
     Scheme 0.
     """
@@ -234,6 +235,7 @@ class Mesh(NamedTuple):
     first: Indices1
     left: Array1
     width: Array1
+    finest: Array1
     widest: Array1
     inverse: Array1
     heat: Array1
@@ -447,9 +449,9 @@ def _largest(values: Array) -> float:
 
 # Elements whose rows are worked on together, so that they stay in the fastest cache.
 _TILE = 128
-# Elements so narrow, relative to where they are, are not split, see `_narrowest`; in them D is at
-# least this share of |drift| times half their width.
-_TELLABLE, _BLUNT = 2e-13, 0.5
+# Elements are not split below this width, relative to where they are; in those up to twice as wide
+# D is at least this share of |drift| times half their width.
+_TELLABLE, _BLUNT = 1e-13, 0.5
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -528,7 +530,7 @@ def _blunt(mesh: Mesh, work: Work) -> None:
     """
     nodes, elements = mesh.mass.shape
     for e in range(elements):
-        if mesh.width[e] <= _TELLABLE * abs(mesh.left[e]):
+        if mesh.width[e] <= 2.0 * mesh.finest[e]:
             work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * _swiftest(work, e))
 
 
@@ -1164,13 +1166,21 @@ def _extremes(mesh: Mesh, u: Array, spare: Array) -> tuple[float, float]:
 
 
 @_part
-def _positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
-    """Fill left ends and widths (E,); `shift` (K,) moves the lattice."""
+def _positions(
+    bins: Bins, cells: Cells, shift: Array, left: Array, width: Array, finest: Array
+) -> None:
+    """Fill left ends, widths, and those below which positions lose their digits, each (E,).
+
+    Those next to an origin at 0 do so only far below what matters to a lattice of this unit.
+    `shift` (K,) moves the lattice.
+    """
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
             b = cells.bins[e]
             width[e] = bins.span[b] * 2.0 ** (-cells.level[e])
             left[e] = bins.origin[b] + cells.index[e] * width[e] + shift[k]
+            size = max(abs(left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
+            finest[e] = _TELLABLE * max(size, abs(cells.index[e]) * width[e])
 
 
 @_part
@@ -1219,8 +1229,8 @@ def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motio
     nodes, elements = ref.nodes.size, cells.bins.size
     terms, count = model.drift.shape[0], model.functionals.shape[0]
     left, width, inverse = np.empty(elements), np.empty(elements), np.empty(elements)
-    heat = np.empty(elements)
-    _positions(bins, cells, motion.shift, left, width)
+    heat, finest = np.empty(elements), np.empty(elements)
+    _positions(bins, cells, motion.shift, left, width, finest)
     mass, drift = np.empty((nodes, elements)), np.empty((terms, nodes, elements))
     functionals = np.empty((count, nodes, elements))
     for k in range(cells.first.size - 1):
@@ -1249,7 +1259,7 @@ def _place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motio
                     functionals[i, j, e] = model.probability[k] * model.walls[side, i, k]
                 mass[j, e] = 1.0
     widest = np.full(elements, np.inf)
-    grid = (left, width, widest, inverse, heat, mass[:0])
+    grid = (left, width, finest, widest, inverse, heat, mass[:0])
     return Mesh(cells.first, *grid, mass, drift, functionals)
 
 
@@ -1261,17 +1271,6 @@ def place(ref: Reference, bins: Bins, model: Model, cells: Cells, motion: Motion
 
 
 _place_at: Any = at_address(place)
-
-
-@_part
-def _narrowest(bins: Bins, cells: Cells, mesh: Mesh, e: int) -> float:
-    """Width of element e below which positions in it lose their digits.
-
-    Those next to an origin at 0 do so only far below what matters to a lattice of this unit.
-    """
-    b = cells.bins[e]
-    size = max(abs(mesh.left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
-    return float(1e-13 * max(size, abs(cells.index[e]) * mesh.width[e]))
 
 
 # --- adaptation ----------------------------------------------------------------------------------
@@ -1310,6 +1309,8 @@ _OVER = 10.0
 # Steps for whose drift there is to be room at an end.
 _AHEAD = 2.0
 _FEWEST = 4
+# Errors of positions in the drift across an element, in units of the finest width there may be.
+_ROUNDED = 0.02
 # Cells that one growth may add at one end; they widen, so that they reach anywhere.
 _MOST_NEW = 512
 
@@ -1423,8 +1424,8 @@ def _mark(
 ) -> Indices:
     """Choose an action per element; bounds = (split above, merge below, needs).
 
-    `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) the mass scale of the
-    outermost elements, 0 at a wall.
+    `marks` (2, E) gets importance and mass left unresolved, `ends` (2, K) about what lies beyond
+    the outermost elements, 0 at a wall.
     """
     split_above, merge_below, needs = bounds
     importance, unresolved = marks[0], marks[1]
@@ -1444,18 +1445,17 @@ def _mark(
             if _bent(model, cells.bins[e]):
                 held = _density_tail(ref, mesh, u, e) * importance[e] / mesh.inverse[e]
                 unresolved[e] = max(unresolved[e], held)
-            if width[e] <= _narrowest(bins, cells, mesh, e):
+            if width[e] <= mesh.finest[e]:
                 unresolved[e] = 0.0
+            elif unresolved[e] > split_above and _rounded(u, e, tail, mesh):
+                unresolved[e] = min(unresolved[e], split_above)
             elif unresolved[e] > split_above or width[e] > mesh.widest[e]:
                 action[e] = SPLIT
             elif unresolved[e] < merge_below and 2.0 * width[e] <= mesh.widest[e]:
                 action[e] = MERGE
         for side in range(2):
             e = begin if side == 0 else end - 1
-            peak = 0.0
-            for j in range(u.shape[0]):
-                peak = max(peak, abs(u[j, e]))
-            ends[side, k] = importance[e] * peak * width[e]
+            ends[side, k] = importance[e] * _at_end(u, width, begin, end, side)
             if _at_wall(bins, cells, e, side):
                 ends[side, k] = 0.0
         for e in range(begin, end):
@@ -1471,6 +1471,39 @@ def _mark(
                 if other < begin or other >= end or not _twins(cells, action, e, other):
                     action[e] = KEEP
     return action
+
+
+@_part
+def _rounded(u: Array, e: int, tail: float, mesh: Mesh) -> bool:
+    """Whether what element e leaves unresolved is no more than rounding of positions makes of it.
+
+    Finer elements would have more of that.
+    """
+    largest = 0.0
+    for j in range(u.shape[0]):
+        largest = max(largest, abs(u[j, e]))
+    return bool(tail * mesh.width[e] <= _ROUNDED * mesh.finest[e] * largest)
+
+
+@_part
+def _at_end(u: Array, width: Array, begin: int, end: int, side: int) -> float:
+    """About what lies beyond an end of a class: the density there, as far as it falls by e.
+
+    Narrow bins have narrow elements, which hold next to nothing however much has come to them.
+    """
+    e, inward = (end - 1, -1) if side else (begin, 1)
+    highest, length = 0.0, 0.0
+    while begin <= e < end:
+        own = 0.0
+        for j in range(u.shape[0]):
+            own = max(own, abs(u[j, e]))
+        if length == 0.0:
+            highest = own
+        elif own > math.e * highest:
+            break
+        length += width[e]
+        e += inward
+    return highest * length
 
 
 @_part
@@ -2034,6 +2067,9 @@ _LEAST_LEFT = 0.05
 _PATIENCE = 0.03
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
+# It comes to rest where the end is as near as this share of its own length, or nearer than what
+# diffuses there in a step.
+NEAR_END = 0.01
 # Panels of a step for the way that moving meshes go, and nodes and weights on [0, 1] for each.
 _MOST_PANELS = 64
 _GAUSS = np.stack(np.polynomial.legendre.leggauss(5), axis=1) * 0.5 + np.array([0.5, 0.0])
@@ -2613,14 +2649,14 @@ def _keep_inside(
         b = cells.bins[cells.first[k]]
         low, high = _domain(bins, cells, motion, k)
         below, above = low - bins.lower[b], bins.upper[b] - high
-        margin = 2.0 * _stir(model, c[-1], step, k)
+        margin = max(2.0 * _stir(model, c[-1], step, k), NEAR_END * (high - low))
         if min(below, above) < margin:
             return -1.0
         speed = _velocity(c, motion.speed, k)
         ahead = above if speed > 0 else below
         if ahead < np.inf and speed != 0.0:
             # Come closer, but end near enough for the next step to attach the mesh.
-            step = min(step, 0.9 * (ahead - margin) / abs(speed) + 1e-3 * step)
+            step = min(step, (0.9 * (ahead - margin) + 1e-3 * margin) / abs(speed))
     return step
 
 
@@ -2640,9 +2676,9 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
             continue
         speed = _velocity(c, model.flat[:, :, b], k)
         # Further away than where it would be attached again.
-        stir = 2.5 * _stir(model, c[-1], step, k)
-        reach = stir + _CLEAR_STEPS * step * abs(speed)
         low, high = _domain(bins, cells, motion, k)
+        stir = max(2.5 * _stir(model, c[-1], step, k), 2.0 * NEAR_END * (high - low))
+        reach = stir + _CLEAR_STEPS * step * abs(speed)
         below, above = low - bins.lower[b], bins.upper[b] - high
         if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
             motion.detached[k] = moved = True
@@ -3256,8 +3292,7 @@ def _split_layers(
                 peak = max(peak, abs(u[j, e]))
             reached = peak * min(layer, width) > resolution
             reached = reached or (inward and importance[e] * peak * width > resolution)
-            narrowest = _narrowest(bins, cells, mesh, e)
-            if reached and width > max(layer, gap, narrowest):
+            if reached and width > max(layer, gap, mesh.finest[e]):
                 action[e] = SPLIT
 
 
@@ -3348,9 +3383,11 @@ def measure(offset: Array1, functionals: Array3, u: Array2, out: Array1) -> None
 
 
 @_kernel
-def positions(bins: Bins, cells: Cells, shift: Array, left: Array, width: Array) -> None:
+def positions(
+    bins: Bins, cells: Cells, shift: Array, left: Array, width: Array, finest: Array
+) -> None:
     """See `_positions`."""
-    _positions(bins, cells, shift, left, width)
+    _positions(bins, cells, shift, left, width, finest)
 
 
 @_kernel

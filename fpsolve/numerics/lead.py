@@ -29,10 +29,10 @@ __all__ = ["choose", "lead"]
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-# A mesh is led where the drift differs by no more than this share over its law, and goes so far in
-# a step, in standard deviations; where it goes less than that, it stays. So near to an end of its
-# bin it is led no further.
-_UNEVEN = 0.3
+# A mesh is led where the drift differs by no more than this share over its law, so many standard
+# deviations from its centre, and goes so far in a step, in standard deviations; where it goes less
+# than that, it stays. So near to an end of its bin it is led no further.
+_UNEVEN, _WHOLE = 0.3, 6.0
 _FAR, _NEAR, _CLOSE = 0.03, 0.003, 0.2
 # It is worth it where steps become so many times as long, after so many of them, and lead so many
 # standard deviations far: a mesh that stays takes steps of a fraction of one, at less cost.
@@ -201,8 +201,12 @@ def _narrow(solver: Solver, law: Law) -> tuple[Laws, NDArray[np.bool_]]:
     laws = _laws(solver, np.arange(motion.path.size))
     c = _coefficients(solver, law, [0.0])[0]
     velocity = np.tensordot(c[:-1], mesh.drift, 1) / mesh.inverse
-    slowest = np.minimum.reduceat(velocity.min(axis=0), cells.first[:-1])
-    fastest = np.maximum.reduceat(velocity.max(axis=0), cells.first[:-1])
+    # What is ahead or behind may be as wide as its lattice lets it be, for it holds nothing.
+    reach, classes = _WHOLE * laws.deviation, solver.classes
+    held = mesh.left < (laws.centre + reach)[classes]
+    held &= mesh.left + mesh.width > (laws.centre - reach)[classes]
+    slowest = np.minimum.reduceat(np.where(held, velocity.min(axis=0), np.inf), cells.first[:-1])
+    fastest = np.maximum.reduceat(np.where(held, velocity.max(axis=0), -np.inf), cells.first[:-1])
     size = np.maximum(np.abs(slowest), np.abs(fastest))
     shape = solver.model.shape
     bent = np.zeros(laws.bins.size, np.bool_)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from fpsolve.numerics.equation import SEGMENT_KINDS
 from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.protocol import Solver
 
-__all__ = ["at_rest", "dies_out", "settles"]
+__all__ = ["at_rest", "dies_out", "settles", "unheld"]
 
 Array = NDArray[np.float64]
 
@@ -19,6 +21,13 @@ Array = NDArray[np.float64]
 _DECAYING = 0.5
 # What is left of the motion may cost this share of the tolerance.
 _SHARE = 0.1
+# Densities at breaks and walls of which no layer is made: so much mass, in units of rtol, if they
+# were as high all over the root of the second moment. And multiple of the least D from which on it
+# is none that counts.
+_EMPTY = 0.01
+_ABUNDANT = 100.0
+# Width at which what contracts is held, in units of rtol, of the root of the second moment.
+_POINT = 0.05
 # Velocities that are 0 but for rounding, relative to the terms of which they are the sum.
 _STILL = 1e-13
 
@@ -51,6 +60,56 @@ def _lasting(law: Law, time: float) -> float:
     return max(float(start + duration) - time, 0.0)
 
 
+def unheld(solver: Solver, law: Law) -> Law:
+    """The law, with no more of a least D than there is a use for.
+
+    D is held for the layers at breaks, which would become thinner than any mesh. Where no density
+    is at a break there is none, and a law that contracts at a rate r is not to be kept wider than
+    a share of what displacements may be: D is held at r times the square of that, which positions
+    can tell.
+    """
+    if law.address != 0 or not law.least > 0.0:
+        return law
+    c = _present(solver, law)
+    if c[-1] > _ABUNDANT * law.least or not _clear(solver):
+        return law
+    mesh, first = solver.mesh, solver.cells.first[:-1]
+    velocity = np.tensordot(c[:-1], mesh.drift, 1) / mesh.inverse
+    mass = (mesh.mass * solver.u).sum(axis=0)
+    drawn = mass * (velocity[0] - velocity[-1]) / mesh.width
+    rates = np.add.reduceat(drawn, first) / np.add.reduceat(mass, first)
+    slowest = max(float(rates.min()), 0.0) / max(float(solver.model.scale.max()), 1e-300)
+    point = slowest * (_POINT * solver.rtol * _length(solver)) ** 2
+    return law._replace(least=min(law.least, point))
+
+
+def _present(solver: Solver, law: Law) -> Array:
+    """(c_1 … c_J, D) at present, D not held."""
+    c = np.empty(solver.equation.terms + 1)
+    kernels.evaluate_law(law._replace(least=-np.inf), solver.time, solver.moments, c)
+    return c
+
+
+def _clear(solver: Solver) -> bool:
+    """Whether next to no density is at breaks and at walls."""
+    mesh, bins, first = solver.mesh, solver.equation.bins, solver.cells.first
+    own, u = solver.cells.bins, np.abs(solver.u)
+    weight = mesh.inverse * solver.model.relevance[solver.classes]
+    ends = np.zeros((2, own.size), np.bool_)
+    ends[1, :-1] = (own[1:] != own[:-1]) & (np.diff(solver.classes) == 0)
+    near = 1e-6 * mesh.width
+    ends[0, first[:-1]] = (mesh.left - bins.lower[0] <= near)[first[:-1]]
+    ends[1, first[1:] - 1] = (bins.upper[-1] - mesh.left - mesh.width <= near)[first[1:] - 1]
+    highest = float((u[[0, -1]] * weight)[ends].max(initial=0.0))
+    return highest * _length(solver) <= _EMPTY * solver.rtol
+
+
+def _length(solver: Solver) -> float:
+    """Root of the largest second moment so far, relative to which displacements are promised."""
+    guarded = solver.model.rule == kernels.GUARDED
+    return float(np.sqrt(solver.control.sizes[guarded].max(initial=0.0)))
+
+
 def at_rest(solver: Solver, law: Law) -> bool:
     """Whether neither drift nor the diffusion that is left moves what is promised any more.
 
@@ -60,12 +119,10 @@ def at_rest(solver: Solver, law: Law) -> bool:
     pushed back. Under a rate that dies out exponentially nothing moves for longer than its time.
     """
     mesh, u = solver.mesh, solver.u
-    c = np.empty(solver.equation.terms + 1)
-    kernels.evaluate_law(law._replace(least=-np.inf), solver.time, solver.moments, c)
+    c = _present(solver, law)
     lasting = _lasting(law, solver.time)
     if lasting == np.inf and not c[-1] < _DECAYING * law.least:
         return False
-    heat = max(c[-1], law.least if lasting == np.inf else 0.0) * float(solver.model.scale.max())
     classes = solver.classes
     terms = c[:-1, None, None] * mesh.drift / mesh.inverse
     terms += (c[:-1, None] * solver.motion.speed)[:, classes][:, None]
@@ -73,12 +130,15 @@ def at_rest(solver: Solver, law: Law) -> bool:
     still = np.abs(velocity).max(axis=0) <= _STILL * max(np.abs(terms).max(), 1e-300)
     mass = np.abs((mesh.mass * u).sum(axis=0))
     second = float((mesh.mass * u * solver.x**2).sum(axis=0) @ solver.model.probability[classes])
+    second = max(second, _length(solver) ** 2)
     allowed, moved, delay, edge = _SHARE * solver.rtol, 0.0, 0.0, 0.0
+    final = solver.model.offset.copy()
     if lasting < np.inf and _changing(solver, c) * lasting > allowed:
         return False
     for k in range(mesh.first.size - 1):
         own = slice(int(mesh.first[k]), int(mesh.first[k + 1]))
-        way, time = _ways(mesh.left[own], mesh.width[own], velocity[:, own], still[own])
+        way, time, arrived = _ways(solver, own, velocity[:, own], still[own])
+        final += arrived @ mass[own]
         if lasting < np.inf:
             way = np.minimum(way, lasting * np.abs(velocity[:, own]).max(axis=0))
         weight = solver.model.relevance[k] * mass[own]
@@ -90,8 +150,19 @@ def at_rest(solver: Solver, law: Law) -> bool:
         if border.size:
             edge = max(edge, float((u[-1, border] * mesh.inverse[border]).max()))
     reach = float(np.abs(solver.x[:, mass > 0]).max(initial=0.0))
-    spread = heat * (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
-    return bool(moved <= allowed * second**0.5 and spread <= allowed * second)
+    if not moved <= allowed * second**0.5:
+        return False
+    heat = float(c[-1])
+    if lasting == np.inf:
+        # Where all come to rest there may be an error again.
+        kernels.evaluate_law(law._replace(least=-np.inf), solver.time, final, c)
+        heat = max(heat, c[-1], unheld(solver, law).least)
+        if not c[-1] < _DECAYING * law.least:
+            return False
+    spread = heat * float(solver.model.scale.max())
+    if spread > 0.0:
+        spread *= (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
+    return bool(spread <= allowed * second)
 
 
 def _changing(solver: Solver, c: Array) -> float:
@@ -114,19 +185,41 @@ def _changing(solver: Solver, c: Array) -> float:
     return float((np.abs(rates) / np.maximum(sizes, 1e-300)).max())
 
 
-def _ways(
-    left: Array, width: Array, velocity: Array, still: NDArray[np.bool_]
-) -> tuple[Array, Array]:
-    """How far, and for how long, the elements of a class travel until they are at rest; (E,)."""
+class _Ways(NamedTuple):
+    """How far, and for how long, elements travel until they are at rest, (E,).
+
+    `arrived` (F, E) are the functionals of a unit of mass there.
+    """
+
+    way: Array
+    time: Array
+    arrived: Array
+
+
+def _ways(solver: Solver, own: slice, velocity: Array, still: NDArray[np.bool_]) -> _Ways:
+    """The ways of the elements `own` of a class, at velocities (p + 1, E)."""
+    mesh = solver.mesh
+    left, width = mesh.left[own], mesh.width[own]
     middle, right = left + 0.5 * width, left + width
     mean = velocity.mean(axis=0)
     inside = (velocity[0] > 0) & (velocity[-1] < 0)
     between = np.flatnonzero((velocity[-1, :-1] > 0) & (velocity[0, 1:] < 0))
     places = np.concatenate([left[still], right[still], middle[inside], right[between]])
-    places = np.sort(np.append(places, [-np.inf, np.inf]))
+    order = np.argsort(np.append(places, [-np.inf, np.inf]), kind="stable")
+    places = np.append(places, [-np.inf, np.inf])[order]
+    each = mesh.functionals[:, :, own] / mesh.mass[:, own]
+    centre = each[:, each.shape[1] // 2]
+    # On a break to which both sides lead there are as many on either as keep the balance.
+    fast, slow = velocity[-1, between], velocity[0, between + 1]
+    share = fast / (fast - slow)
+    held = (1.0 - share) * each[:, -1, between] + share * each[:, 0, between + 1]
+    nowhere = np.zeros((each.shape[0], 2))
+    values = [each[:, 0, still], each[:, -1, still], centre[:, inside], held, nowhere]
+    arrived = np.concatenate(values, axis=1)[:, order]
     after = np.searchsorted(places, middle)
-    way = np.where(mean > 0, places[after] - middle, middle - places[after - 1])
+    next_place = np.where(mean > 0, after, after - 1)
+    way = np.abs(places[next_place] - middle)
     way = np.where(inside, width, way)
     way = np.where(still, 0.0, way)
     time = np.where(still, 0.0, way / np.maximum(np.abs(mean), 1e-300))
-    return way, time
+    return _Ways(way, time, np.where(still | inside, centre, arrived[:, next_place]))

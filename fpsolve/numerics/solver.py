@@ -30,7 +30,7 @@ from fpsolve.numerics.kernels import (
     Reference,
 )
 from fpsolve.numerics.lead import choose, lead
-from fpsolve.numerics.rest import at_rest, dies_out, settles
+from fpsolve.numerics.rest import at_rest, dies_out, settles, unheld
 
 __all__ = ["Ending", "Landings", "Solver", "kernel_reference"]
 
@@ -256,7 +256,7 @@ class Solver:
                 self.reference,
                 self.equation.bins,
                 self.model,
-                law,
+                unheld(self, law) if self.scheme == 0 else law,
                 (self.cells, self.motion, self.mesh, self.u),
                 self.control,
                 self._limits(law),
@@ -342,9 +342,10 @@ class Solver:
         elif why == kernels.LEAD:
             lead(self, law)
         elif why == kernels.REST:
-            clock[kernels.ASK] = clock[kernels.STEPS] + max(
-                _STEPS_PER_QUESTION, _QUESTION * clock[kernels.STEPS]
-            )
+            taken = clock[kernels.STEPS]
+            if np.isfinite(self.motion.path).any():
+                taken -= clock[kernels.LED_FROM]  # Steps are few from there on.
+            clock[kernels.ASK] = clock[kernels.STEPS] + max(_STEPS_PER_QUESTION, _QUESTION * taken)
             if at_rest(self, law):
                 clock[kernels.ASK] = clock[kernels.STEPS]
                 clock[kernels.RESTED] = clock[kernels.RESTED] or self.time

@@ -1,0 +1,112 @@
+"""Laws whose error, and with it whose diffusion, dies out; and what comes into narrow bins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from fpsolve import (
+    GaussianInitial,
+    Problem,
+    Teacher,
+    UniformQuantizer,
+    solve_pde,
+    stationary_states,
+)
+from fpsolve.density.frame import Frame
+from fpsolve.density.view import AnyFrame
+
+
+def _displaced(frame: AnyFrame, mean: float, deviation: float) -> float:
+    """∫|F₁ − F₂| between class 0 and a normal law."""
+    assert isinstance(frame, Frame)
+    w = mean + deviation * np.linspace(-9.0, 9.0, 4001)
+    w = np.unique(np.concatenate([w, frame.left, [frame.left[-1] + frame.width[-1]]]))
+    middle = 0.5 * (w[1:] + w[:-1])
+    change = np.abs(frame.cdf(0, middle) - norm.cdf(middle, mean, deviation))
+    return float(change @ np.diff(w))
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+def test_a_law_that_contracts_without_error_shrinks_to_a_point(rtol: float) -> None:
+    """ψ is 0 all around, as the teacher is: nothing diffuses, and decay is all there is."""
+    start = GaussianInitial(mean=0.5, variance=4e-6)
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(3, 24.0),
+        input_quantizer=None,
+        learning_rate=9.0,
+        teacher=Teacher.constant(0.0),
+        weight_decay=0.5,
+        initial=start,
+    )
+    rate = 9.0 * 0.5
+    times = [1.0 / rate, 4.0 / rate, 1e6]
+    density = solve_pde(problem, times, rtol=rtol)
+    for time, frame in zip(times, density.frames, strict=True):
+        left = np.exp(-min(rate * time, 500.0))
+        assert _displaced(frame, 0.5 * left, 2e-3 * left) < 10.0 * rtol * 0.5
+    assert density.stats["at_rest_from"] < 30.0 / rate
+    assert density.stats["steps"] < 2000
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-8])
+def test_layers_thinner_than_positions_leave_no_ripples(rtol: float) -> None:
+    """The last threshold is crossed by diffusion alone; beyond it nothing pulls or diffuses."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(4, 27.667760293185292),
+        input_quantizer=UniformQuantizer(4, 1.9835984760222396),
+        learning_rate=2e-5,
+        ridge=0.37,
+        teacher=Teacher.constant(0.0),
+        batch_size=578,
+        initial=GaussianInitial(mean=-9.88, variance=0.0),
+        input_distribution="laplace",
+    )
+    density = solve_pde(problem, [1.0, 5e5], rtol=rtol)
+    begun, final = density.order_parameters[0], density.order_parameters[1]
+    assert problem.weight_quantizer is not None
+    threshold = problem.weight_quantizer.thresholds[6]
+    assert 0.0 <= final.generalization_error < 10.0 * rtol * begun.generalization_error
+    assert density.stats["minimum"] > -rtol
+    # As wide as it has become while there was an error, a few √(D t) of the last crossing.
+    assert abs(np.sqrt(final.q) + threshold) < 1e-5
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_tails_go_on_through_bins_however_narrow(rtol: float) -> None:
+    """Noise of the labels outweighs the drift by 10^5: the law is the Gaussian of constant D."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(7, 0.136),
+        input_quantizer=None,
+        learning_rate=4.2e-5,
+        noise_variance=1e8,
+        teacher=Teacher.constant(0.0),
+        initial=GaussianInitial(mean=0.7, variance=1e-4),
+    )
+    times = [0.1, 0.3, 1.0]
+    density = solve_pde(problem, times, rtol=rtol)
+    heat = 4.2e-5**2 * 1e8  # 2 D, D = η² ε_g/2
+    for time, frame in zip(times, density.frames, strict=True):
+        assert _displaced(frame, 0.7, np.sqrt(1e-4 + heat * time)) < 10.0 * rtol * 0.7
+
+
+def test_a_point_without_noise_meets_it_at_a_threshold_only() -> None:
+    """The level is the teacher's until the ridge, all that acts, has drawn weights off it."""
+    rate, ridge, level = 2.0, 0.01, 0.64
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(2, level),
+        input_quantizer=None,
+        learning_rate=rate,
+        ridge=ridge,
+        teacher=Teacher.constant(level),
+        initial=GaussianInitial(mean=1.6, variance=0.0),
+    )
+    (state,) = stationary_states(problem)
+    arrival = (1.6 - 0.5 * level) / (rate * ridge * level)
+    density = solve_pde(problem, [0.5 * arrival, 0.99 * arrival, 5e3], rtol=1e-5)
+    m, error = density.order_parameters.m, density.order_parameters.generalization_error
+    w = 1.6 - rate * ridge * level * density.times[:2]
+    np.testing.assert_allclose(m[:2], level * w, rtol=1e-4)
+    assert (np.abs(error[:2]) < 1e-12).all()
+    np.testing.assert_allclose(error[2], state.generalization_error, rtol=1e-4)
