@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import threading
@@ -19,6 +20,7 @@ from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.growth import Growth
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
+from fpsolve.recording.ragged import RaggedWriter, read_ragged
 from fpsolve.recording.sink import Ending, Sink, sink_for
 from fpsolve.store.describe import describe
 
@@ -440,3 +442,26 @@ def test_older_trailers_are_read_and_replaced(tmp_path) -> None:
         file.verify()
         assert file.read() == content[:70_000] + b"new" + content[70_003:]
     assert b"fpsolve trailer2" in (tmp_path / "r").read_bytes()[-56:]
+
+
+def test_meshes_are_told_apart_bit_by_bit() -> None:
+    # Random ones, of few kinds, in random blocks: each comes back, and none is written twice.
+    rng = np.random.default_rng(2)
+    kinds = [np.empty(0), np.zeros(2), -np.zeros(2), np.array([np.nan, 0.0]), np.zeros(3)]
+    for number in range(50):
+        picked = (
+            rng.integers(len(kinds), size=40) if number % 2 else np.sort(rng.integers(5, size=40))
+        )
+        rows = [kinds[at] if rng.random() < 0.5 else kinds[at].copy() for at in picked]
+        others = [np.arange(at, dtype=np.int64) for at in np.minimum(picked, 3)]
+        with h5py.File(io.BytesIO(), "w") as file:
+            writer, cuts = RaggedWriter(file), np.sort(rng.integers(1, 40, size=3))
+            for part in np.split(np.arange(40), np.unique(cuts)):
+                columns = {"left": rows, "first": others}
+                writer.append({name: [of[at] for at in part] for name, of in columns.items()})
+            writer.write()
+            read = read_ragged(file, 40)
+            assert file["frames/left_shape"].shape[0] == 1 + np.count_nonzero(np.diff(picked))
+        for row, other, left, first in zip(rows, others, read["left"], read["first"], strict=True):
+            assert left.tobytes() == row.tobytes()
+            assert first.tobytes() == other.tobytes()

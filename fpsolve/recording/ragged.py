@@ -7,6 +7,7 @@ of each mesh once, and `mesh(time)` says which of them, counted from 0, a time h
 
 from __future__ import annotations
 
+import operator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -65,21 +66,17 @@ def flattened(rows: Column) -> Ragged:
 
 def _changed(rows: Column) -> NDArray[np.bool_]:
     """Return whether each array differs, bit for bit, from the one before; False for the first."""
-    changed = np.zeros(len(rows), dtype=bool)
-    # Mostly it is the same array, or one of the same size, of which many are compared at once.
-    other = [at for at in range(1, len(rows)) if rows[at] is not rows[at - 1]]
-    if not other:
-        return changed
-    changed[other] = True
-    alike = [at for at in other if rows[at].shape == rows[at - 1].shape and rows[at].size]
-    changed[[at for at in other if rows[at].size == rows[at - 1].size == 0]] = False
-    if alike:
-        bits = f"u{rows[0].itemsize}"
-        now = np.concatenate([rows[at] for at in alike], axis=None).view(bits)
-        before = np.concatenate([rows[at - 1] for at in alike], axis=None).view(bits)
-        ends = np.cumsum([rows[at].size for at in alike])
-        changed[alike] = np.logical_or.reduceat(now != before, np.append(0, ends[:-1]))
-    return changed
+    if all(map(operator.is_, rows, rows[1:])):  # Mostly it is the same array.
+        return np.zeros(len(rows), dtype=bool)
+    sizes = np.fromiter(map(operator.attrgetter("size"), rows), np.int64, len(rows))
+    bits = np.concatenate(rows).view(f"u{rows[0].itemsize}")
+    # Each number is compared with that in its place in the array before, of the same size.
+    differ = bits != bits[np.arange(bits.size) - np.repeat(sizes, sizes)]
+    ends, counts = np.cumsum(sizes), np.append(0, np.cumsum(differ))
+    changed = counts[ends] > counts[ends - sizes]
+    changed[1:] |= sizes[1:] != sizes[:-1]
+    changed[0] = False
+    return np.asarray(changed)
 
 
 class RaggedWriter:
