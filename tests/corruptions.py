@@ -22,7 +22,7 @@ __all__ = ["damaged", "judge", "main", "outcomes", "saved", "stored_runs"]
 def damaged(content: bytes, rng: np.random.Generator, *, trailer: bool) -> bytes:
     """Return `content` with one kind of damage: bits, bytes, a block, an exchange, or its end."""
     if not trailer:
-        start = content.rindex(b"fpsolve trailer1")
+        start = content.rindex(b"fpsolve trailer2")
         content = content[: _FOOTER.unpack(content[start : start + _FOOTER.size])[1]]
     data = bytearray(content)
     kind = rng.integers(6)

@@ -14,6 +14,8 @@ from fpsolve import (
     McKeanVlasov,
     Problem,
     StepQuantizer,
+    Teacher,
+    UniformQuantizer,
     solve_mckean_vlasov,
     solve_pde,
 )
@@ -107,3 +109,20 @@ def test_what_moves_of_its_own_beside_led_meshes_is_where_it_has_come(rtol: floa
     for time, frame in zip(task.times, density.frames, strict=True):
         mean = frame.expectation(lambda w: w)
         np.testing.assert_allclose((mean - start - speed * time)[outside], 0.0, atol=10 * rtol)
+
+
+def test_a_law_as_wide_as_the_steps_it_travels_over_is_left_to_itself():
+    """Weights start as points, are led, and spread over several smoothed steps on their way."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(8, 8.348, temperature=0.01277), input_quantizer=None,
+        learning_rate=1.24e-3, ridge=0.00438, noise_variance=0.3245,
+        teacher=Teacher([-1.5, 1.5], [0.5, 0.5]), initial=GaussianInitial(0.0, 0.0),
+    )  # fmt: skip
+    times = [0.0, 2e3, 1e4]
+    solved = solve_pde(problem, times, rtol=1e-6)
+    assert solved.stats["steps"] < 400
+    # The other scheme, of second order, on uniform cells.
+    peer = solve_pde(problem, times, rtol=1e-7, scheme="scharfetter-gummel", cells=2000)
+    for name in ("generalization_error", "m", "q"):
+        ours, theirs = (getattr(d.order_parameters, name)[-1] for d in (solved, peer))
+        np.testing.assert_allclose(ours, theirs, rtol=5e-5)

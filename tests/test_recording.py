@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import struct
 import threading
 import time
 
@@ -11,12 +14,13 @@ import numpy as np
 import pytest
 
 from fpsolve import StoreError
-from fpsolve.recording import frames
+from fpsolve.recording import commit, frames
 from fpsolve.recording.behind import Behind
 from fpsolve.recording.commit import CommittedFile
 from fpsolve.recording.growth import Growth
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.memory import MemorySink
+from fpsolve.recording.ragged import RaggedWriter, read_ragged
 from fpsolve.recording.sink import Ending, Sink, sink_for
 from fpsolve.store.describe import describe
 
@@ -348,3 +352,116 @@ def test_a_loss_of_power_leaves_what_was_committed(tmp_path, monkeypatch) -> Non
             monkeypatch.setattr(os, "pwrite", real)
         check()
     assert min(seen.values()) > 10
+
+
+def test_a_committed_file_is_a_file(tmp_path, monkeypatch) -> None:
+    # Writes at random, over what is committed, what is ahead of it and what is neither, against
+    # bytes in memory; another reader sees what was committed last, and a copy verifies.
+    monkeypatch.setattr(commit, "_LOT", 1)
+    rng, ahead = np.random.default_rng(3), 0
+    for number in range(20):
+        now, kept = bytearray(), b""
+        with (tmp_path / f"{number}").open("w+b") as raw:
+            file = CommittedFile(raw.fileno())
+            for _ in range(30):
+                start = int(rng.integers(len(now) + 1))
+                data = rng.bytes(int(rng.integers(1, 100_000)))
+                now[start : start + len(data)] = data
+                file.seek(start)
+                file.write(memoryview(data))
+                what = rng.random()
+                if what < 0.1:
+                    file.commit()
+                    kept = bytes(now)
+                elif what < 0.6:
+                    file.write_ahead()
+                    ahead += file._ahead > 0
+                start = int(rng.integers(len(now)))
+                file.seek(start)
+                assert file.read(70_000) == now[start : start + 70_000]
+                with (tmp_path / f"{number}").open("rb") as reader:
+                    assert CommittedFile(reader.fileno()).read(len(kept)) == kept
+            if number % 2:
+                file.finish()
+                kept = bytes(now)
+            else:
+                file.let_go()
+        with (tmp_path / f"{number}").open("rb") as reader:
+            stored = CommittedFile(reader.fileno())
+            stored.verify()
+            assert stored.read() == kept
+            assert stored.sealed == bool(kept)
+    assert ahead > 50
+
+
+def test_what_is_ahead_of_a_commit_is_not_there_yet(tmp_path, monkeypatch) -> None:
+    # Killed before the commit, a run leaves a file that every reader opens, and goes on.
+    monkeypatch.setattr(commit, "_LOT", 1)
+    path, many = tmp_path / "r.h5", np.arange(4096.0)
+    sink = Hdf5Sink(path)
+    sink.open("mckean-vlasov", None, TIMES, {})
+    sink.extend(0, {"time": TIMES[:2], "dense_end": np.zeros(2, int), "u": [many] * 2})
+    sink.extend(2, {"time": TIMES[2:], "dense_end": np.zeros(1, int), "u": [np.tile(many, 40)]})
+    sink._behind.wait()
+    content = path.read_bytes()
+    assert len(content) > 2**19
+    (tmp_path / "killed.h5").write_bytes(content)
+    with h5py.File(tmp_path / "killed.h5") as file:
+        assert file["time"].size == 0
+    assert describe(tmp_path / "killed.h5")["kind"] == "mckean-vlasov, killed"
+    again = Hdf5Sink(tmp_path / "killed.h5", resume=True)
+    assert (again.count, again.state) == (0, None)
+    again.abandon()
+    sink.abandon()
+    assert path.stat().st_size < 2**16
+    with h5py.File(path) as file:
+        assert file["time"].size == 0
+
+
+def test_older_trailers_are_read_and_replaced(tmp_path) -> None:
+    rng = np.random.default_rng(1)
+    content = rng.bytes(100_000)
+    pages = [content[at : at + 32768] for at in range(0, len(content), 32768)]
+    table = b"".join(hashlib.blake2b(page, digest_size=8).digest() for page in pages)
+    footer = struct.pack("<16sQIIQ", b"fpsolve trailer1", len(content), 32768, 0, 0)
+    seal = hashlib.blake2b(table + footer, digest_size=16).digest()
+    (tmp_path / "r").write_bytes(content + table + footer + seal)
+    with (tmp_path / "r").open("r+b") as raw:
+        file = CommittedFile(raw.fileno())
+        assert file.read() == content
+        file.verify()
+        os.pwrite(raw.fileno(), bytes([content[50_000] ^ 1]), 50_000)
+        with pytest.raises(StoreError, match="damaged"):
+            file.verify()
+        os.pwrite(raw.fileno(), content[50_000:50_001], 50_000)
+        file.seek(70_000)
+        file.write(memoryview(b"new"))
+        file.commit()
+    with (tmp_path / "r").open("rb") as raw:
+        file = CommittedFile(raw.fileno())
+        file.verify()
+        assert file.read() == content[:70_000] + b"new" + content[70_003:]
+    assert b"fpsolve trailer2" in (tmp_path / "r").read_bytes()[-56:]
+
+
+def test_meshes_are_told_apart_bit_by_bit() -> None:
+    # Random ones, of few kinds, in random blocks: each comes back, and none is written twice.
+    rng = np.random.default_rng(2)
+    kinds = [np.empty(0), np.zeros(2), -np.zeros(2), np.array([np.nan, 0.0]), np.zeros(3)]
+    for number in range(50):
+        picked = (
+            rng.integers(len(kinds), size=40) if number % 2 else np.sort(rng.integers(5, size=40))
+        )
+        rows = [kinds[at] if rng.random() < 0.5 else kinds[at].copy() for at in picked]
+        others = [np.arange(at, dtype=np.int64) for at in np.minimum(picked, 3)]
+        with h5py.File(io.BytesIO(), "w") as file:
+            writer, cuts = RaggedWriter(file), np.sort(rng.integers(1, 40, size=3))
+            for part in np.split(np.arange(40), np.unique(cuts)):
+                columns = {"left": rows, "first": others}
+                writer.append({name: [of[at] for at in part] for name, of in columns.items()})
+            writer.write()
+            read = read_ragged(file, 40)
+            assert file["frames/left_shape"].shape[0] == 1 + np.count_nonzero(np.diff(picked))
+        for row, other, left, first in zip(rows, others, read["left"], read["first"], strict=True):
+            assert left.tobytes() == row.tobytes()
+            assert first.tobytes() == other.tobytes()

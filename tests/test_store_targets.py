@@ -13,7 +13,8 @@ import pytest
 from closed_forms import sampled_particles
 from test_store import assert_equal
 
-from fpsolve import StoreError, load, save
+import fpsolve
+from fpsolve import GaussianInitial, ParameterError, StoreError, load, save
 from fpsolve.recording.hdf5 import Hdf5Sink
 from fpsolve.recording.sink import Ending
 
@@ -127,3 +128,33 @@ def test_a_run_on_a_full_disk_keeps_what_it_had(linear_problem, tiny_disk) -> No
     again = Hdf5Sink(path, resume=True)
     assert again.state == {"step": 1}
     assert len(again.frames) == 1
+
+
+RUNS = {
+    "pde": lambda problem, **store: fpsolve.solve_pde(problem, [0.0, 1.0], **store),
+    "ste": lambda problem, **store: fpsolve.simulate_ste(
+        problem, [0.0, 1.0], dimension=50, seed=1, **store
+    ),
+    "sde": lambda problem, **store: fpsolve.simulate_sde(
+        problem, [0.0, 1.0], particles=50, seed=1, **store
+    ),
+    "line": lambda _, **store: fpsolve.solve_mckean_vlasov(
+        fpsolve.McKeanVlasov(lambda x: -x, 0.7), GaussianInitial(0.3, 0.2), [0.0, 1.0], **store
+    ),
+}
+
+
+@pytest.mark.parametrize("solver", RUNS)
+def test_a_run_replaces_a_file_if_it_is_told_to(solver, macro, linear_problem, tmp_path) -> None:
+    path = tmp_path / "r.h5"
+    save(macro, path)
+    old = path.read_bytes()
+    with pytest.raises(StoreError, match="exists"):
+        RUNS[solver](linear_problem, store=path)
+    assert path.read_bytes() == old
+    expected = RUNS[solver](linear_problem, store=path, overwrite=True)
+    assert_equal(load(path), expected)
+    assert list(tmp_path.iterdir()) == [path]
+    for store in (None, Hdf5Sink(tmp_path / "other.h5")):
+        with pytest.raises(ParameterError, match="overwrite"):
+            RUNS[solver](linear_problem, store=store, overwrite=True)

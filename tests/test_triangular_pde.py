@@ -13,6 +13,7 @@ from fpsolve import (
     Problem,
     SolveError,
     Surrogate,
+    Teacher,
     UniformQuantizer,
     compare,
     simulate_sde,
@@ -176,3 +177,19 @@ def test_weights_at_the_bound_stay_there_whatever_their_layer(rtol):
     beyond = deviation**2 * (1.0 - within + 2.0 * z * density)
     assert abs(solved.order_parameters.m[-1] - bound * within) < 10.0 * rtol
     assert abs(solved.order_parameters.q[-1] - bound**2 * within - beyond) < 10.0 * rtol
+
+
+@pytest.mark.parametrize("rtol", [1e-5, 1e-6])
+def test_rare_values_thrown_far_out_stay_positive_next_to_the_bound(rtol):
+    values = np.array([-18.1, -9.8, -6.6, -0.5, 0.5, 6.6, 9.8, 18.1])
+    rare = np.array([4e-23, 3e-11, 2e-6])
+    probabilities = np.concatenate([rare, [0.5 - rare.sum()] * 2, rare[::-1]])
+    thrown = problem(
+        weight_quantizer=UniformQuantizer(2, 0.088), input_quantizer=UniformQuantizer(3, 1.607),
+        learning_rate=0.0493, ridge=0.0138, noise_variance=0.0, input_distribution="uniform",
+        teacher=Teacher(values, probabilities), initial=GaussianInitial(0.0, 1.2, 0.6156),
+        surrogate=Surrogate.triangular(1.4873),
+    )  # fmt: skip
+    density = solve_pde(thrown, [0.0, 1.36, 7.87], rtol=rtol)
+    assert density.stats["minimum"] >= -rtol
+    assert density.stats["mass_defect"] < 1e-12

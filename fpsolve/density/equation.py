@@ -22,9 +22,10 @@ __all__ = ["equation_of", "law_of", "narrowest_bin", "widest_resolving"]
 Array = NDArray[np.float64]
 
 # A class of this probability or more counts in full. One of a smaller counts less, for all that is
-# asked of the whole; but its own density is never off by more than this share.
+# asked of the whole; and its own density may be off by this share at first, and by more the rarer
+# it is, as the fourth root, up to that.
 _RARE = 1e-3
-_CRUDE = 0.05
+_CRUDE, _CRUDEST = 0.05, 0.5
 # An element wider than this many temperatures cannot follow a smoothed step; so many temperatures
 # away from its threshold a smoothed step equals 0 or 1 in double precision.
 _TEMPERATURES = 1.5
@@ -60,7 +61,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     )
     offset = np.zeros(len(FUNCTIONAL_NAMES))
     offset[0] = dynamics.steady_offset
-    relevance = np.clip(dynamics.probability / _RARE, min(1.0, 100.0 * rtol / _CRUDE), 1.0)
+    relevance = _relevance(dynamics.probability, rtol)
     own, pieces = _their_bins(dynamics, bins), dynamics.pieces
     classes = dynamics.w_star.size
     if pieces is None:
@@ -91,6 +92,13 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         fields=None if pieces is not None else _fields(dynamics, own),
         widest=None if pieces is not None else widest_resolving(problem),
     )
+
+
+def _relevance(probability: Array, rtol: float) -> Array:
+    """By how much errors of the classes count, (K,), so that each is as wrong as it may be."""
+    rarer = np.minimum(np.maximum(probability, 1e-300) / _RARE, 1.0)
+    crude = np.minimum(_CRUDE * rarer**-0.25, _CRUDEST)
+    return np.maximum(rarer, np.minimum(100.0 * rtol / crude, 1.0))
 
 
 def _scales(problem: Problem) -> Array:

@@ -25,7 +25,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule
 from fpsolve.progress import Callback, progress_to, stops
 from fpsolve.recording.signals import noticed, undisturbed
-from fpsolve.recording.sink import Sink, Store, sink_for
+from fpsolve.recording.sink import Sink, Store, run_sink
 from fpsolve.reduction import OrderParameters
 
 __all__ = ["SCHEMES", "solve_pde"]
@@ -50,6 +50,7 @@ def solve_pde(
     callback: Callback = None,
     start: Start = None,
     store: Store = None,
+    overwrite: bool = False,
     patient: bool = False,
 ) -> DensityTrajectory:
     """Integrate the McKean–Vlasov Fokker–Planck equation of training.
@@ -86,9 +87,12 @@ def solve_pde(
         problem: training goes on with another rate or quantizer, from τ = 0 on. Teacher values
         must be the same, and the density must fit between the walls of weight_clip or a surrogate.
     store : str, Path or Sink, optional
-        File, which must not exist, to which densities are written as they are reached, with a
+        File to which densities are written as they are reached, with a
         checkpoint every minute; they are kept there instead of in memory, and `resume` goes on with
         the run, however it ended.
+    overwrite : bool, default False
+        Whether the file at `store` may be replaced, which it is once the run is complete; until
+        then the run grows in `NAME.partial` beside it.
     patient : bool, default False
         Whether to go on however long it takes. Otherwise a run ends with a `SolveError` as soon as
         it is clear that it would take far longer than half a minute, 4 minutes at rtol 1e-9.
@@ -128,7 +132,7 @@ def solve_pde(
         raise ParameterError("scheme", scheme, f"must be one of {', '.join(SCHEMES)}")
     problem.dynamics.check_horizon(float(requested[-1]))
     told = {"rtol": rtol, "scheme": scheme, "order": order, "cells": cells}
-    sink = None if store is None else sink_for(store)
+    sink = run_sink(store, overwrite=overwrite)
     first = initial_of(problem, start, sink)
     by_choice = scheme == "auto" and order is None and cells is None and first is None
     if by_choice and problem.weight_quantizer is None and _is_papers(problem):

@@ -17,7 +17,7 @@ from fpsolve.numerics.initial import Initial
 from fpsolve.numerics.mckean_vlasov import McKeanVlasov, initial_law
 from fpsolve.progress import Callback, progress_to
 from fpsolve.recording.signals import undisturbed
-from fpsolve.recording.sink import Sink, Store, sink_for
+from fpsolve.recording.sink import Sink, Store, run_sink
 
 __all__ = ["solve_mckean_vlasov"]
 
@@ -36,6 +36,7 @@ def solve_mckean_vlasov(
     callback: Callback = None,
     start: LineTrajectory | str | Path | None = None,
     store: Store = None,
+    overwrite: bool = False,
     patient: bool = False,
 ) -> LineTrajectory:
     """Integrate a separable McKean–Vlasov equation to a stated tolerance.
@@ -60,9 +61,11 @@ def solve_mckean_vlasov(
     start : LineTrajectory, str or Path, optional
         A trajectory, or its file, whose last density is the initial one, at t = 0.
     store : str, Path or Sink, optional
-        File, which must not exist, to which densities are written as they are reached, with a
+        File to which densities are written as they are reached, with a
         checkpoint every minute. `fpsolve.load` needs no model to read it; functions cannot be
         stored, so `resume(path, model=model)` has to be given the model to go on.
+    overwrite : bool, default False
+        Whether the file at `store` may be replaced, see `solve_pde`.
     patient : bool, default False
         Whether to go on however long it takes, see `solve_pde`.
 
@@ -106,7 +109,7 @@ def solve_mckean_vlasov(
         raise ParameterError("times", times, "must increase strictly; sort them, drop duplicates")
     if not _TIGHTEST <= rtol <= _LOOSEST:
         raise ParameterError("rtol", rtol, f"must be from {_TIGHTEST:g} to {_LOOSEST:g}")
-    sink = None if store is None else sink_for(store)
+    sink = run_sink(store, overwrite=overwrite)
     with undisturbed():  # What comes while compiled code is loaded waits until the run can end.
         run, stream = _stream(model, initial, start, requested, float(rtol), sink)
         if not patient:

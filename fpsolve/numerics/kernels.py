@@ -463,10 +463,10 @@ _STEEP = 20.0
 # value, from none to as much as an upwind difference between its nodes brings in.
 _SMOOTH = 0.01
 _ROUGH = 0.1
-# In elements narrower than this share of rtol, of the root of the second moment, they diffuse so
-# much that layers are no thinner than this share of that.
-_THINNEST = 0.01
-_LAYER = 0.25
+# Layers of rare classes are no thinner than this share of rtol, of the root of the second moment,
+# on the side where they are wider, and diffuse as much so many times as far from their threshold.
+_THIN = 0.01
+_LAYER_WIDTHS = 20.0
 
 
 @_part
@@ -548,14 +548,20 @@ def _dampen(work: Work) -> None:
 
 
 @_part
+def _drift_at(mesh: Mesh, c: Array, j: int, e: int) -> float:
+    """Drift at node j of element e."""
+    drift = 0.0
+    for i in range(mesh.drift.shape[0]):
+        drift += c[i] * mesh.drift[i, j, e]
+    return drift
+
+
+@_part
 def _fastest(mesh: Mesh, c: Array, e: int) -> float:
     """Largest |drift| at the nodes of element e."""
     fastest = 0.0
     for j in range(mesh.drift.shape[1]):
-        drift = 0.0
-        for i in range(mesh.drift.shape[0]):
-            drift += c[i] * mesh.drift[i, j, e]
-        fastest = max(fastest, abs(drift))
+        fastest = max(fastest, abs(_drift_at(mesh, c, j, e)))
     return fastest
 
 
@@ -568,23 +574,18 @@ def _calm(
     Their elements may leave so much unresolved that noise could grow there to a multiple of a low
     density, which meshes and steps would then have to follow through all thresholds. What is
     diffused is what is unresolved anyway, by no more than the distance of two nodes. And layers of
-    theirs are kept as wide as a share of what displacements may be, by a diffusion that is the same
-    on both sides, so that each keeps its mass.
+    theirs are kept wide enough, see `_thicken`.
     """
     nodes, diffusivity = u.shape[0], max(c[c.size - 1], 1e-300)
-    thinnest = _THINNEST * limits.rtol * _length(model, control.sizes)
+    thin = _THIN * limits.rtol * _length(model, control.sizes)
     for k in range(mesh.first.size - 1):
         if model.relevance[k] >= 1.0:
             continue
-        least, weight = 0.0, model.relevance[k] * _far(control.lifted, k)
-        for e in range(mesh.first[k], mesh.first[k + 1]):
-            if mesh.width[e] < thinnest:
-                least = max(least, _LAYER * thinnest * _fastest(mesh, c, e))
-        for e in range(mesh.first[k], mesh.first[k + 1]):
+        weight = model.relevance[k] * _far(control.lifted, k)
+        elements = (mesh.first[k], mesh.first[k + 1])
+        for e in range(elements[0], elements[1]):
             own, peak = diffusivity * model.scale[k], 1e-300
             upwind = 0.5 * mesh.width[e] / (nodes - 1) * _fastest(mesh, c, e)
-            if mesh.width[e] < thinnest:
-                own = max(own, least)
             if upwind > own:
                 for j in range(nodes):
                     peak = max(peak, abs(u[j, e]))
@@ -594,6 +595,36 @@ def _calm(
                     share = min(1.0, math.log(rough / _SMOOTH) / math.log(_ROUGH / _SMOOTH))
                     own += share * (upwind - own)
             mesh.heat[e] = 2.0 * own / (diffusivity * mesh.width[e])
+        _thicken(mesh, c, elements, thin)
+
+
+@_part
+def _thicken(mesh: Mesh, c: Array, elements: tuple[int, int], thin: float) -> None:
+    """Let layers of thresholds, to which both sides lead, be no thinner than `thin`.
+
+    There the density falls as exp(−|a|x/D) on either side, and holds D/|a| times that at the
+    threshold: how a layer that has settled divides its mass does not depend on D, only how wide it
+    is. Thus D may be larger, if it is so on both sides and as far out as there is anything of it.
+    Of common classes that would not do: under a rate that falls to 0 layers do not settle, and how
+    they divide their mass is decided as they become thinner than any position can tell.
+    """
+    last, diffusivity = mesh.drift.shape[1] - 1, max(c[c.size - 1], 1e-300)
+    reach = _LAYER_WIDTHS * thin
+    for e in range(elements[0], elements[1] - 1):
+        if max(mesh.width[e], mesh.width[e + 1]) > reach:
+            continue
+        weaker = min(_drift_at(mesh, c, last, e), -_drift_at(mesh, c, 0, e + 1))
+        heat, middle = thin * weaker / diffusivity, mesh.left[e + 1]
+        if not heat > 0.5 * mesh.heat[e] * mesh.width[e]:
+            continue
+        for i in range(e, elements[0] - 1, -1):
+            if middle - (mesh.left[i] + mesh.width[i]) >= reach:
+                break
+            mesh.heat[i] = 2.0 * heat / mesh.width[i]
+        for i in range(e + 1, elements[1]):
+            if mesh.left[i] - middle >= reach:
+                break
+            mesh.heat[i] = 2.0 * heat / mesh.width[i]
 
 
 @_part
@@ -2274,28 +2305,31 @@ def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
 
 @_part
 def _lacks(
-    ref: Reference, bins: Bins, mesh: Mesh, u: Array, k: int, floor: float, out: Array
+    ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, floor: float
 ) -> bool:
-    """out[e] = by how much element e has to be lifted, not to be negative; whether any has to be.
+    """By how much elements have to be lifted, not to be negative: `work.lower`; whether any has to.
 
     Only elements are lifted whose density falls below `floor`, at a node or on average over one of
-    2p equal parts: what is seen of it if it is split.
+    2p equal parts: what is seen of it if it is split. `work.flux` gets the densities.
     """
-    last, some = u.shape[0] - 1, False
+    last, some, density = u.shape[0] - 1, False, work.flux
     for e in range(mesh.first[k], mesh.first[k + 1]):
         at_wall = _is_atom(bins, mesh, k, e, 0) or _is_atom(bins, mesh, k, e, last)
-        worst = 0.0
+        worst, lightest = 0.0, np.inf
         for j in range(u.shape[0]):
             if not (at_wall and _is_atom(bins, mesh, k, e, j)):
-                worst = min(worst, u[j, e])
+                # 1/h², which may vary within an element.
+                divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
+                density[j, e] = u[j, e] * divided
+                worst, lightest = min(worst, density[j, e]), min(lightest, divided)
         if at_wall:
             # The lift vanishes at the wall: it has to suffice at the node beside it.
             worst *= 2.0 / (1.0 + ref.nodes[1])
         else:
-            worst = min(worst, _least_part(ref, u, e))
-        out[e] = 0.0
-        if worst * mesh.inverse[e] < floor:
-            out[e], some = -worst, True
+            worst = min(worst, _least_part(ref, density, e))
+        work.lower[e] = 0.0
+        if worst < floor:
+            work.lower[e], some = -worst / lightest, True
     return some
 
 
@@ -2526,7 +2560,7 @@ def _lift(
         for e in range(mesh.first[k], mesh.first[k + 1]):
             minimum = min(minimum, low[e] * mesh.inverse[e])
         plain = minimum >= floor and model.relevance[k] >= 1.0
-        if plain or not _lacks(ref, bins, mesh, work.new, k, floor, work.lower):
+        if plain or not _lacks(ref, bins, mesh, work, work.new, k, floor):
             report[1] = min(report[1], minimum)
             continue
         for j in range(work.new.shape[0]):
@@ -2534,7 +2568,7 @@ def _lift(
                 work.start[j, e] = work.new[j, e]
         for _ in range(_MOST_LIFTS):
             _raise(ref, bins, mesh, work, k)
-            if not _lacks(ref, bins, mesh, work.start, k, floor, work.lower):
+            if not _lacks(ref, bins, mesh, work, work.start, k, floor):
                 break
         _balance(ref, bins, mesh, work, k)
         before = _free_mass(bins, mesh, work.new, k)
@@ -3233,7 +3267,8 @@ def _split_layers(
     """Split where the layer of a break is about to form and elements are too wide for it.
 
     It holds what lies there now; of a break to which both sides lead, what is in the elements next
-    to it, too, which may come in a step. bounds = (mass that is to be resolved, importance).
+    to it, too, which may come in a step. bounds = (mass that is to be resolved, importance). Where
+    a rate rises from 0 nothing is about to form yet.
     """
     resolution, importance = bounds
     final = bins.upper.size - 1
@@ -3251,7 +3286,7 @@ def _split_layers(
             if gap < 1e-9 * width:
                 gap = 0.0
             speed, inward = _break_speed(bins, model, c, nearest, k)
-            layer = _LAYERS * c[-1] * model.scale[k] / max(speed, 1e-300)
+            layer = _LAYERS * c[-1] * model.scale[k] / speed if speed > 0.0 else np.inf
             peak = 0.0
             for j in range(u.shape[0]):
                 peak = max(peak, abs(u[j, e]))

@@ -34,8 +34,10 @@ Indices = NDArray[np.int64]
 # than that, it stays. So near to an end of its bin it is led no further.
 _UNEVEN, _WHOLE = 0.3, 6.0
 _FAR, _NEAR, _CLOSE = 0.03, 0.003, 0.2
-# It is worth it where steps become so many times as long, after so many of them.
+# It is worth it where steps become so many times as long, after so many of them, and lead so many
+# standard deviations far: a mesh that stays takes steps of a fraction of one, at less cost.
 _GAIN, _PATIENCE = 5.0, 20.0
+_WORTH = 1.0
 # Work, relative to that done, for which it is not tried again.
 _PAUSE = 0.3
 # Degree of the polynomials that stand for the drift along a path, how much longer than expected
@@ -78,7 +80,7 @@ def choose(solver: Solver, law: Law) -> None:
     led = np.isfinite(motion.path)
     clock[kernels.LED] = 0.0
     tried = clock[kernels.STEPS] - clock[kernels.LED_FROM]
-    if led.any() and tried > _PATIENCE and solver.step < _GAIN * clock[kernels.UNLED]:
+    if led.any() and tried > _PATIENCE and not _gains(solver, law, np.flatnonzero(led)):
         attach_all(solver, np.flatnonzero(led).tolist())
         clock[kernels.NEXT_LEAD] = (1.0 + _PAUSE) * clock[kernels.WORK]
         return
@@ -98,6 +100,16 @@ def choose(solver: Solver, law: Law) -> None:
     motion.path[laws.which] = 0.0
     if not led.any():
         clock[kernels.UNLED], clock[kernels.LED_FROM] = solver.step, clock[kernels.STEPS]
+
+
+def _gains(solver: Solver, law: Law, led: Indices) -> bool:
+    """Whether steps are as much longer, and lead as far, as makes up for leading these classes."""
+    if solver.step < _GAIN * solver.control.clock[kernels.UNLED]:
+        return False
+    laws = _laws(solver, led)
+    c = _coefficients(solver, law, [0.0])[0]
+    speed = c[:-1] @ _terms(solver.equation, laws.centre[None], laws)[:, 0]
+    return bool((np.abs(speed) * solver.step > _WORTH * laws.deviation).any())
 
 
 def lead(solver: Solver, law: Law) -> None:
@@ -158,7 +170,8 @@ def _laws(solver: Solver, which: Indices) -> Laws:
     mesh, first = solver.mesh, solver.cells.first
     held = mesh.mass * solver.u
     x = solver.x
-    mass = np.add.reduceat(held.sum(axis=0), first[:-1])
+    # Where nothing of a class is on its mesh, its centre is anywhere.
+    mass = np.maximum(np.add.reduceat(held.sum(axis=0), first[:-1]), 1e-300)
     mean = np.add.reduceat((held * x).sum(axis=0), first[:-1]) / mass
     square = np.square(x - mean[solver.classes])
     deviation = np.sqrt(np.abs(np.add.reduceat((held * square).sum(axis=0), first[:-1]) / mass))

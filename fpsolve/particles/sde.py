@@ -29,7 +29,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at, varies
 from fpsolve.progress import Callback
 from fpsolve.recording.signals import noticed
-from fpsolve.recording.sink import Store, sink_for
+from fpsolve.recording.sink import Store, run_sink
 
 __all__ = ["default_step", "simulate_sde"]
 
@@ -104,6 +104,7 @@ def simulate_sde(
     dense_times: ArrayLike | None = None,
     start: Start = None,
     store: Store = None,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: bool = False,
     callback: Callback = None,
@@ -135,7 +136,7 @@ def simulate_sde(
         there by about a·h/2; halve it to see what is left.
     dense_times : array_like, shape (M,), optional
         Times of the order parameters along the way; 401 of them by default.
-    start, store
+    start, store, overwrite
         As in `simulate_ste`.
     threads : int, optional
         Number of threads; all cores by default.
@@ -187,7 +188,7 @@ def simulate_sde(
     }
     # From here on signals end the run in order, wherever they come.
     with noticed() as came:
-        sink = None if store is None else sink_for(store)
+        sink = run_sink(store, overwrite=overwrite)
         beginning = begin(problem, timetable, options, 0, start, sink)
         abreast = min(threads, runs)
         share = max(1, threads // abreast)

@@ -25,7 +25,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, value_at
 from fpsolve.progress import Callback
 from fpsolve.recording.signals import noticed
-from fpsolve.recording.sink import Store, sink_for
+from fpsolve.recording.sink import Store, run_sink
 
 __all__ = ["simulate_ste"]
 
@@ -56,6 +56,7 @@ def simulate_ste(
     count_flips: bool = False,
     start: Start = None,
     store: Store = None,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: bool = False,
     callback: Callback = None,
@@ -95,6 +96,9 @@ def simulate_ste(
     store : path or Sink, optional
         Where every requested time goes as soon as all runs have reached it, with states to go on
         from now and then.
+    overwrite : bool, default False
+        Whether the file at `store` may be replaced, which it is once the run is complete; until
+        then the run grows in `NAME.partial` beside it.
     threads : int, optional
         Number of threads; all cores by default.
     progress : bool, default False
@@ -143,7 +147,7 @@ def simulate_ste(
     }
     # From here on signals end the run in order, wherever they come.
     with noticed() as came:
-        sink = None if store is None else sink_for(store)
+        sink = run_sink(store, overwrite=overwrite)
         beginning = begin(problem, timetable, options, thresholds, start, sink)
         trainings = [_Training(problem, timetable, beginning, run) for run in range(runs)]
         steps = round(timetable.marks[-1] * dimension)

@@ -24,8 +24,10 @@ _JSON = "json:"
 _LARGEST = 2**63
 
 
-def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `values` as attributes `prefix.name` of `node`; those of that prefix are replaced.
+def write_values(
+    node: h5py.Group, prefix: str, values: Mapping[str, Any], *, replace: bool = False
+) -> dict[str, Any]:
+    """Write `values` as attributes `prefix.name` of `node`; those of that prefix may be there.
 
     Returns
     -------
@@ -37,11 +39,12 @@ def write_values(node: h5py.Group, prefix: str, values: Mapping[str, Any]) -> di
     StoreError
         If a value is none that can be written.
     """
-    old: list[bytes] = []
-    h5py.h5a.iterate(node.id, old.append)
-    for key in [key for key in old if key.startswith(f"{prefix}.".encode())]:
-        h5py.h5a.delete(node.id, key)
     flat = _flat(prefix, values)
+    if replace:
+        old: list[bytes] = []
+        h5py.h5a.iterate(node.id, old.append)
+        for key in [key for key in old if key.startswith(f"{prefix}.".encode())]:
+            h5py.h5a.delete(node.id, key)
     for name, value in flat.items():
         write_attribute(node.id, name, value)
     return flat

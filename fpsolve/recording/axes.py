@@ -84,9 +84,8 @@ def owned(block: Block) -> dict[str, Column]:
 
     def own(rows: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         # Many times have the same mesh.
-        copies = {
-            id(row): row.copy() for row in {id(r): r for r in rows}.values() if row.flags.writeable
-        }
+        copies = {id(row): row for row in rows if row.flags.writeable}
+        copies = {key: row.copy() for key, row in copies.items()}
         return [copies.get(id(row), row) for row in rows] if copies else list(rows)
 
     return {

@@ -5,38 +5,56 @@ that does not open, and a full disk makes the library fail where it cannot recov
 to a `CommittedFile` instead. A commit
 
 1. appends what lies beyond the old end of the HDF5 data,
-2. appends a trailer: the blocks that change in place, a digest of every page of the file as it will
-   be, and a footer with the digest of the trailer itself,
+2. appends a trailer: the blocks that change in place, a checksum of every page of the file as it
+   will be, and a footer with the digest of the trailer itself,
 3. changes those blocks in place.
 
 Killed before the footer is written, the file still holds what the last commit left; killed after,
 the trailer holds what is missing, and `CommittedFile.read_only` puts it in place. HDF5 ignores what
-follows its data, so any HDF5 reader opens the file at any time, trailer or not. The same digests
-find damage before HDF5 sees a damaged file.
+follows its data, so any HDF5 reader opens the file at any time, trailer or not. The same checksums
+find damage before HDF5 sees a damaged file. They are CRC-32, for the run has to wait for them:
+5 GB/s, where BLAKE2b, which older files have, comes to 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from fpsolve.errors import StoreError
 
 __all__ = ["CommittedFile", "Damaged"]
 
-_PAGE = 1 << 15
-_MAGIC = b"fpsolve trailer1"
+# Bytes of a page, and those that are worth being written ahead.
+_PAGE, _LOT = 1 << 15, 1 << 19
+_MAGIC, _OLD_MAGIC = b"fpsolve trailer2", b"fpsolve trailer1"
 # Magic, length of the HDF5 data, page size, changed blocks, bytes of them; then 16 bytes of digest.
 _FOOTER = struct.Struct("<16sQIIQ")
 _BLOCK = struct.Struct("<QI")
-_DIGEST, _SEAL = 8, 16
+_SEAL = 16
 
 
 _Blocks = list[tuple[int, bytearray]]
+
+
+class _Checksum(NamedTuple):
+    """How the table of a trailer knows pages: bytes of each entry, and what computes it."""
+
+    size: int
+    of: Callable[[bytes | bytearray | memoryview], bytes]
+
+
+_CRC = _Checksum(4, lambda data: zlib.crc32(data).to_bytes(4, "little"))
+_CHECKSUMS = {
+    _MAGIC: _CRC,
+    _OLD_MAGIC: _Checksum(8, lambda data: hashlib.blake2b(data, digest_size=8).digest()),
+}
 
 
 class Damaged(StoreError):
@@ -47,6 +65,7 @@ class _Trailer(NamedTuple):
     length: int
     blocks: dict[int, bytes]  # Offset -> what belongs there.
     table: bytes
+    checksum: _Checksum
 
 
 class CommittedFile:
@@ -60,7 +79,7 @@ class CommittedFile:
     Attributes
     ----------
     sealed : bool
-        Whether the file has a trailer, whose digests `verify` checks.
+        Whether the file has a trailer, whose checksums `verify` compares.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -69,17 +88,20 @@ class CommittedFile:
         # What waits for the next commit: all that lies beyond the committed end, and pages below.
         self._fresh = bytearray()
         self._pages: dict[int, bytearray] = {}
-        # Digests of whole fresh pages, known in advance; none reaches beyond so many bytes.
-        self._digests: dict[int, bytes] = {}
-        self._prepared = 0
+        # Bytes that are on the disk ahead of it, in front of the fresh ones; checksums of pages of
+        # them that stay as they are; and what has failed there.
+        self._ahead = 0
+        self._sums: dict[int, bytes] = {}
+        self._failed: OSError | None = None
+        self._gone = False
         trailer = _read_trailer(descriptor)
         self.sealed = trailer is not None
         if trailer is None:
             self._committed = self._length = os.fstat(descriptor).st_size
-            self._table = b""
+            self._table, self._checksum = b"", _CRC
         else:
             self._committed = self._length = trailer.length
-            self._table = trailer.table
+            self._table, self._checksum = trailer.table, trailer.checksum
             for offset, block in trailer.blocks.items():
                 self._put(offset, memoryview(block))
         # Whether a loss of power must leave a whole file; and whether blocks that a commit has
@@ -128,13 +150,29 @@ class CommittedFile:
 
     # --- what its owner calls --------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """Compute digests of whole pages now, so that the next commit takes less time."""
-        whole = min(self._committed + len(self._fresh), self._length) // _PAGE
-        for page in range(-(-self._committed // _PAGE), whole):
-            if page not in self._digests:
-                self._digests[page] = self._digest_of(page, self._length)
-        self._prepared = whole * _PAGE
+    def write_ahead(self) -> None:
+        """Write what there is much of ahead of the next commit, which then takes less time.
+
+        It goes over the trailer; until that commit the file holds what it held, for every reader,
+        but nothing finds damage in it. So this is for a file in which nothing was reached.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or fails.
+        """
+        known = self._known
+        whole = (known + len(self._fresh)) // _PAGE * _PAGE - known
+        if whole < _LOT:
+            return
+        with memoryview(self._fresh) as fresh, fresh[:whole] as data:
+            _write_all(self._descriptor, data, known)
+            for page in range(-(-known // _PAGE), (known + whole) // _PAGE):
+                at = page * _PAGE - known
+                with data[at : at + _PAGE] as part:
+                    self._sums[page] = _CRC.of(part)
+        del self._fresh[:whole]
+        self._ahead += whole
 
     def commit(self, *, durable: bool = False) -> None:
         """Put everything on disk, whole or not at all.
@@ -149,42 +187,56 @@ class CommittedFile:
         ------
         OSError
             If the disk is full or fails; the file is then what the last commit left, and a later
-            commit may succeed.
+            commit may succeed, unless something was written ahead.
         """
+        if self._failed is not None:
+            raise self._failed
         self._durable |= durable
-        length = max(self._length, self._committed)
-        self._fresh.extend(bytes(max(length - self._committed - len(self._fresh), 0)))
+        known = self._known
+        length = max(self._length, known)
+        self._fresh.extend(bytes(max(length - known - len(self._fresh), 0)))
         changed: _Blocks = [(page * _PAGE, data) for page, data in sorted(self._pages.items())]
         table = self._new_table(length)
         trailer = _packed(length, changed, table)
-        old_trailer = _packed(self._committed, [], self._table) if self.sealed else b""
         self._settle()
         try:
-            with memoryview(self._fresh) as fresh, fresh[: length - self._committed] as appended:
-                _write_all(self._descriptor, appended, self._committed)
+            with memoryview(self._fresh) as fresh, fresh[: length - known] as appended:
+                _write_all(self._descriptor, appended, known)
             self._wait()  # The trailer promises them.
             _write_all(self._descriptor, trailer, length)
             os.ftruncate(self._descriptor, length + len(trailer))
             self._wait()  # It can complete what follows.
-        except OSError:
-            os.ftruncate(self._descriptor, self._committed)
-            _write_all(self._descriptor, old_trailer, self._committed)
+        except OSError as error:
+            self._failed = error if self._ahead else None
+            self._take_back()
             raise
         for offset, data in changed:
             _write_all(self._descriptor, data, offset)
         self._unsettled = bool(changed)
         self._fresh = bytearray()
         self._pages.clear()
-        self._digests.clear()
-        self._prepared = 0
+        self._sums.clear()
+        self._ahead = 0
         self._committed = self._length = length
-        self._table, self.sealed = table, True
+        self._table, self._checksum, self.sealed = table, _CRC, True
+
+    def let_go(self) -> None:
+        """Leave the file as the last commit left it, and write to it no more."""
+        if self._ahead and not self._gone:
+            with contextlib.suppress(OSError):
+                self._take_back()
+        self._gone = True
+
+    def _take_back(self) -> None:
+        os.ftruncate(self._descriptor, self._committed)
+        if self.sealed:
+            _write_all(self._descriptor, self._trailer(), self._committed)
 
     def finish(self, *, durable: bool = True) -> None:
-        """Commit, and shorten the trailer to the digests alone; `durable` as in `commit`."""
+        """Commit, and shorten the trailer to the checksums alone; `durable` as in `commit`."""
         self.commit()
         self._settle()
-        trailer = _packed(self._committed, [], self._table)
+        trailer = self._trailer()
         # A longer trailer may stand there; a footer is looked for at the very end of the file.
         _write_all(self._descriptor, trailer, self._committed)
         os.ftruncate(self._descriptor, self._committed + len(trailer))
@@ -202,8 +254,13 @@ class CommittedFile:
         if self._durable:
             os.fsync(self._descriptor)
 
+    def _trailer(self) -> bytes:
+        """Return the trailer of what is committed."""
+        magic = next(m for m, checksum in _CHECKSUMS.items() if checksum is self._checksum)
+        return _packed(self._committed, [], self._table, magic)
+
     def verify(self) -> None:
-        """Compare every page with its digest.
+        """Compare every page with its checksum.
 
         Raises
         ------
@@ -212,10 +269,16 @@ class CommittedFile:
         """
         for page, start in enumerate(range(0, self._committed, _PAGE)):
             data = self._get(start, min(_PAGE, self._committed - start))
-            if _digest(data) != self._table[page * _DIGEST : (page + 1) * _DIGEST]:
+            size, of = self._checksum
+            if of(data) != self._table[page * size : (page + 1) * size]:
                 raise Damaged(f"is damaged: bytes {start} to {start + len(data)} have changed")
 
     # --- bytes -----------------------------------------------------------------------------------
+
+    @property
+    def _known(self) -> int:
+        """Where the fresh bytes begin."""
+        return self._committed + self._ahead
 
     def _get(self, start: int, size: int) -> bytes:
         parts = []
@@ -225,34 +288,60 @@ class CommittedFile:
                 parts.append(bytes(self._pages[page][low:high]))
             else:
                 parts.append(self._stored(page * _PAGE + low, high - low))
-        if size > below:
-            at = start + below - self._committed
-            found = bytes(self._fresh[at : at + size - below])
-            parts += [found, bytes(size - below - len(found))]
+        ahead = max(min(size, self._known - start), 0) - below
+        if ahead:
+            parts.append(self._stored(start + below, ahead))
+        rest = size - below - ahead
+        if rest:
+            at = start + size - rest - self._known
+            found = bytes(self._fresh[at : at + rest])
+            parts += [found, bytes(rest - len(found))]
         return b"".join(parts)
 
     def _put(self, start: int, data: memoryview) -> None:
-        below = at = 0
-        if start < self._committed:
-            below = min(len(data), self._committed - start)
+        below = min(len(data), max(self._known - start, 0))
+        if below:
+            self._put_below(start, data[:below])
+            data = data[below:]
+        fresh, at = self._fresh, start + below - self._known
+        if at > len(fresh):
+            fresh.extend(bytes(at - len(fresh)))
+        inside = min(len(data), len(fresh) - at)
+        if inside:
+            with memoryview(
+                fresh
+            ) as there:  # Assigned to a slice of it, data would be copied twice.
+                there[at : at + inside] = data[:inside]
+            data = data[inside:]
+        fresh += data
+
+    def _put_below(self, start: int, data: memoryview) -> None:
+        """Keep what is written over what is committed; what is only ahead, write there at once.
+
+        HDF5 must not meet a failure, which it might not survive; the next commit does.
+        """
+        below = max(min(len(data), self._committed - start), 0)
+        at = 0
         for page, low, high in _spans(start, below):
             if page not in self._pages:
                 most = min(_PAGE, self._committed - page * _PAGE)
                 self._pages[page] = bytearray(self._stored(page * _PAGE, most))
             self._pages[page][low:high] = data[at : at + high - low]
             at += high - low
-        if len(data) > below:
-            at, end = start + below - self._committed, start + len(data) - self._committed
-            if at > len(self._fresh):
-                self._fresh.extend(bytes(at - len(self._fresh)))
-            self._fresh[at:end] = data[below:] if below else data
-            if start < self._prepared:
-                for page, _, _ in _spans(start + below, end - at):
-                    self._digests.pop(page, None)
+        if below == len(data):
+            return
+        for page, _, _ in _spans(start + below, len(data) - below):
+            self._sums.pop(page, None)
+        if self._gone:  # HDF5 closes late; the descriptor may be that of another file.
+            return
+        try:
+            _write_all(self._descriptor, data[below:], start + below)
+        except OSError as error:
+            self._failed = error
 
     def _stored(self, start: int, size: int) -> bytes:
-        """Read committed bytes; beyond them there are zeros."""
-        known = max(min(size, self._committed - start), 0)
+        """Read bytes on the disk; beyond them there are zeros."""
+        known = max(min(size, self._known - start), 0)
         try:
             data = os.pread(self._descriptor, known, start) if known else b""
         except OSError as error:
@@ -263,26 +352,25 @@ class CommittedFile:
         return data + bytes(size - len(data))
 
     def _new_table(self, length: int) -> bytes:
-        """Return the digests of all pages, once the fresh bytes reach up to `length`."""
-        count = -(-length // _PAGE)
-        table = bytearray(self._table)
-        table.extend(bytes(max(count * _DIGEST - len(table), 0)))
-        # The page of the old end has grown even if nobody wrote to it; unsealed, none is known.
-        begin = self._committed // _PAGE if self.sealed else 0
+        """Return the checksums of all pages, once the fresh bytes reach up to `length`."""
+        count, (size, of) = -(-length // _PAGE), _CRC
+        known = self.sealed and self._checksum is _CRC
+        table = bytearray(self._table) if known else bytearray()
+        table.extend(bytes(max(count * size - len(table), 0)))
+        # The page of the old end has grown even if nobody wrote to it.
+        begin = self._committed // _PAGE if known else 0
         for page in (self._pages.keys() | set(range(begin, count))) & set(range(count)):
-            digest = self._digests.get(page) if (page + 1) * _PAGE <= length else None
-            table[page * _DIGEST : (page + 1) * _DIGEST] = digest or self._digest_of(page, length)
+            start, end = page * _PAGE, min((page + 1) * _PAGE, length)
+            if page in self._sums:
+                found = self._sums[page]
+            elif start < self._known:
+                found = of(self._get(start, end - start))
+            else:
+                own = slice(start - self._known, end - self._known)
+                with memoryview(self._fresh) as fresh, fresh[own] as data:
+                    found = of(data)
+            table[page * size : (page + 1) * size] = found
         return bytes(table)
-
-    def _digest_of(self, page: int, length: int) -> bytes:
-        """Return the digest of a page of a file of `length` bytes."""
-        start = page * _PAGE
-        end = min(start + _PAGE, length)
-        if start < self._committed:
-            return _digest(self._get(start, end - start))
-        own = slice(start - self._committed, end - self._committed)
-        with memoryview(self._fresh) as fresh, fresh[own] as data:
-            return _digest(data)
 
 
 def _spans(start: int, size: int) -> Iterator[tuple[int, int, int]]:
@@ -295,28 +383,29 @@ def _spans(start: int, size: int) -> Iterator[tuple[int, int, int]]:
         start += high - low
 
 
-def _digest(data: bytes | bytearray | memoryview, size: int = _DIGEST) -> bytes:
-    return hashlib.blake2b(data, digest_size=size).digest()
+def _seal(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_SEAL).digest()
 
 
-def _packed(length: int, blocks: _Blocks, table: bytes) -> bytes:
+def _packed(length: int, blocks: _Blocks, table: bytes, magic: bytes = _MAGIC) -> bytes:
     redo = b"".join(_BLOCK.pack(offset, len(data)) + bytes(data) for offset, data in blocks)
-    body = redo + table + _FOOTER.pack(_MAGIC, length, _PAGE, len(blocks), len(redo))
-    return body + _digest(body, _SEAL)
+    body = redo + table + _FOOTER.pack(magic, length, _PAGE, len(blocks), len(redo))
+    return body + _seal(body)
 
 
 def _read_trailer(descriptor: int) -> _Trailer | None:
     """Return what `_packed` packed, or None if the file does not end in a whole trailer."""
     end = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, _FOOTER.size + _SEAL, max(end - _FOOTER.size - _SEAL, 0))
-    if len(tail) < _FOOTER.size + _SEAL or not tail.startswith(_MAGIC):
+    checksum = _CHECKSUMS.get(tail[: len(_MAGIC)])
+    if len(tail) < _FOOTER.size + _SEAL or checksum is None:
         return None
     _, length, page, count, size = _FOOTER.unpack(tail[: _FOOTER.size])
     if page != _PAGE or not 0 <= length <= end or size > end - length:
         return None
     raw = os.pread(descriptor, end - length, length)
     body, seal = raw[:-_SEAL], raw[-_SEAL:]
-    if _digest(body, _SEAL) != seal:
+    if _seal(body) != seal:
         return None
     blocks, at = {}, 0
     for _ in range(count):
@@ -324,7 +413,7 @@ def _read_trailer(descriptor: int) -> _Trailer | None:
         at += _BLOCK.size
         blocks[offset] = body[at : at + n]
         at += n
-    return _Trailer(length, blocks, body[size : -_FOOTER.size])
+    return _Trailer(length, blocks, body[size : -_FOOTER.size], checksum)
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from fpsolve.recording.axes import Block, Column, axes_of, block_size, growing_axis
 from fpsolve.recording.digest import Ledger
 from fpsolve.recording.groups import write_group
+from fpsolve.recording.growing import GrowingVariable
 from fpsolve.recording.layout import (
     ORDER_PARAMETER_LABELS,
     TIME,
     Label,
-    append,
     create_variable,
     expected_size,
     fill,
@@ -66,10 +66,11 @@ class Growth:
         self._file, self._kind, self._ledger = file, kind, ledger
         self._ragged = RaggedWriter(file)
         self._variables: dict[str, h5py.h5d.DatasetID] = {}
+        self._growing: dict[str, GrowingVariable] = {}
         self._expected: dict[str, int] = {}
 
     def append(self, block: Block) -> None:
-        """Append the next times."""
+        """Take the next times, which are in the file after `write`."""
         share = block_size(block) / max(self._expected.get("time", 0), 1)
         ragged: dict[str, Column] = {}
         for name, column in block.items():
@@ -84,13 +85,21 @@ class Growth:
                 # Of the finer times nothing is known but how many there are at first.
                 self._expected.setdefault(axes[at], expected_size(values.shape[at], share))
                 variable = self._create(name, axes, at, values)
-            append(variable, values, at)
+            if name not in self._growing:
+                self._growing[name] = GrowingVariable(variable, at)
+            self._growing[name].append([values])
         if ragged:
             fresh, created = self._ragged.append(ragged, share)
             if fresh:
                 self._ledger.group(f"/{RAGGED}")
             for path, variable, dtype in created:
                 self._ledger.variable(path, variable, dtype, {})
+
+    def write(self) -> None:
+        """Write what was taken."""
+        for variable in self._growing.values():
+            variable.write()
+        self._ragged.write()
 
     def constants(self, constants: Arrays) -> None:
         """Write arrays that hold for all times: known ones at the root, others in a group."""

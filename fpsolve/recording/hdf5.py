@@ -57,13 +57,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Hdf5Sink"]
 
-# What is reached is on disk within this many seconds, or when it fills this much memory; earlier as
-# long as nobody waits for the disk.
-_SECONDS = 2.0
-_BYTES, _BYTES_AT_FIRST = 2**24, 2**21
-# Digests are computed whenever so many bytes have come: what is left at the end, a run has to wait
-# for. HDF5 itself lets go of chunks that are full; told to, it would write half of one twice.
-_LOT = 2**19
+# What is reached is on disk within this many seconds, or when it fills this much memory. A commit
+# costs milliseconds, as each changes tables and half-filled chunks of all variables.
+_SECONDS, _BYTES = 2.0, 2**24
+# HDF5 keeps chunks of so many bytes a variable, by default of 8 MB, all of which a run would wait
+# for at its end.
+_ACCESS: dict[str, Any] = {"libver": ("v110", "v110"), "rdcc_nbytes": 2**19}
 # Of a finished run, what readers would compute from its frames; variables before their dimensions.
 _ADDED = (
     "density", "marginal_density", "level_occupancy", "frozen",
@@ -133,8 +132,8 @@ class Hdf5Sink:
         self._left: Stamp | None = None
         self._resources = contextlib.ExitStack()
         self._behind = Behind()
-        # Bytes that came since digests were computed, and since the last commit.
-        self._unprepared = self._uncommitted = 0
+        # Bytes that came since the last commit.
+        self._uncommitted = 0
         self._dense = 0
         self.count = 0
         self._resumed = resume
@@ -182,7 +181,7 @@ class Hdf5Sink:
             self._descriptor = new.descriptor
             write_lock(self._descriptor)
             self._raw = CommittedFile(self._descriptor)
-            self._file = h5py.File(self._raw, "w", libver=("v110", "v110"), track_order=True)
+            self._file = h5py.File(self._raw, "w", track_order=True, **_ACCESS)
             self._grow()
             self._ledger.begin()
             self._ledger.attributes(write_header(self._file, self.kind, problem))
@@ -215,22 +214,18 @@ class Hdf5Sink:
         if "dense_end" in block:
             block["dense_end"] = block["dense_end"] + self._dense
             self._dense = int(block["dense_end"][-1])
-        size = block_bytes(block)
         self._written = True
-        self._unprepared += size
-        self._uncommitted += size
+        self._uncommitted += block_bytes(block)
         with self._failures():
             self._growth.append(block)
-            if self._unprepared >= _LOT:
-                self._raw.prepare()
-                self._unprepared = 0
+            if not self._worth:
+                with self._alone():
+                    self._raw.write_ahead()
         self._tick()
 
     def _tick(self) -> None:
         """Commit what has waited for long."""
-        now = clock.monotonic()
-        most = _BYTES if now - self._began >= _SECONDS else _BYTES_AT_FIRST
-        if self._uncommitted >= most or now - self._flushed >= _SECONDS:
+        if self._uncommitted >= _BYTES or clock.monotonic() - self._flushed >= _SECONDS:
             self._flush()
 
     def checkpoint_due(self) -> bool:
@@ -270,7 +265,8 @@ class Hdf5Sink:
                 self._ledger.attributes({}, instead_of="message")
             if ending.message:
                 self._tell(message=ending.message)
-            self._ledger.attributes(write_values(self._file, "stats", ending.stats), "stats.")
+            stats = write_values(self._file, "stats", ending.stats, replace=self._resumed)
+            self._ledger.attributes(stats, "stats.")
         complete = ending.reason == "completed"
         if complete and self._finish is not None:
             self._add_last(self._finish)
@@ -331,23 +327,30 @@ class Hdf5Sink:
             self._tell(wall_time=self._wall_time + elapsed)
             # A run of less is done again sooner than a disk is waited for.
             self._commit(durable=durable or elapsed >= _SECONDS, last=last)
-        self._flushed, self._uncommitted, self._unprepared = clock.monotonic(), 0, 0
+        self._flushed, self._uncommitted = clock.monotonic(), 0
 
     def _commit(self, *, durable: bool = False, last: bool = False) -> None:
+        self._growth.write()
         self._ledger.write()
         if last:
             self._file.close()  # To memory, as a flush.
         else:
             h5py.h5f.flush(self._file.id)
-        hold_still(self._descriptor, exclusive=True)
-        try:
+        with self._alone():
             if last:
                 self._raw.finish(durable=durable)
             else:
                 self._raw.commit(durable=durable)
+        self._worth = self._written
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep readers off."""
+        hold_still(self._descriptor, exclusive=True)
+        try:
+            yield
         finally:
             let_go(self._descriptor)
-        self._worth = self._written
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -389,7 +392,8 @@ class Hdf5Sink:
 
     def _let_go(self) -> None:
         if hasattr(self, "_file"):
-            self._file.close()  # It writes to memory alone, so this cannot fail.
+            self._file.close()  # What `CommittedFile` meets there, it does not tell HDF5.
+            self._raw.let_go()
         self._resources.close()
 
     def _tell(self, **attributes: str | float) -> None:
@@ -424,7 +428,7 @@ class Hdf5Sink:
             raise StoreError(f"{self.path}: is being written by another run; wait or stop that run")
         self._descriptor = descriptor
         self._raw = CommittedFile(descriptor)
-        self._file = h5py.File(self._raw, "r+", libver=("v110", "v110"))
+        self._file = h5py.File(self._raw, "r+", **_ACCESS)
         self._grow()
         self._wall_time = float(self._file.attrs["wall_time"])
         self.options = read_values(self._file, "options")

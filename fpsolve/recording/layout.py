@@ -19,11 +19,11 @@ __all__ = [
     "ORDER_PARAMETER_LABELS",
     "TIME",
     "Label",
-    "append",
     "create_array",
     "create_variable",
     "expected_size",
     "fill",
+    "fill_part",
     "read_order_parameters",
     "read_variable",
     "write_attribute",
@@ -189,17 +189,13 @@ def fill(dataset: h5py.h5d.DatasetID, values: NDArray[Any]) -> None:
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, data, mtype=_type_of(data.dtype))
 
 
-def append(dataset: h5py.h5d.DatasetID, values: NDArray[Any], axis: int = 0) -> None:
-    """Extend a variable along one axis by `values`, of its own type."""
+def fill_part(dataset: h5py.h5d.DatasetID, values: NDArray[Any], axis: int, start: int) -> None:
+    """Write the part of a variable that begins at place `start` of one axis."""
     data = np.ascontiguousarray(values)
-    known = dataset.shape
-    dataset.set_extent((*known[:axis], known[axis] + data.shape[axis], *known[axis + 1 :]))
-    if data.size:
-        there = dataset.get_space()
-        start = tuple(known[axis] if at == axis else 0 for at in range(len(known)))
-        there.select_hyperslab(start, data.shape)
-        here = h5py.h5s.create_simple(data.shape)
-        dataset.write(here, there, data, mtype=_type_of(data.dtype))
+    there = dataset.get_space()
+    begin = tuple(start if at == axis else 0 for at in range(data.ndim))
+    there.select_hyperslab(begin, data.shape)
+    dataset.write(_space(data.shape), there, data, mtype=_type_of(data.dtype))
 
 
 def write_attribute(
@@ -222,6 +218,12 @@ def write_attribute(
         space = _SCALAR if data.ndim == 0 else h5py.h5s.create_simple(data.shape)
         attribute = h5py.h5a.create(node, key, stored, space)
     attribute.write(data, mtype=held)
+
+
+@functools.lru_cache(maxsize=256)
+def _space(shape: tuple[int, ...], most: tuple[int, ...] | None = None) -> h5py.h5s.SpaceID:
+    """How many values there are, and how many there may be; nobody changes it."""
+    return h5py.h5s.create_simple(shape, most) if shape else _SCALAR
 
 
 @functools.lru_cache(maxsize=64)
@@ -247,7 +249,7 @@ def _created(
     group: h5py.h5g.GroupID | h5py.h5f.FileID, name: str, dtype: Any, shape: tuple[int, ...],
     most: tuple[int, ...], plan: h5py.h5p.PropDCID | None,
 ) -> h5py.h5d.DatasetID:  # fmt: skip
-    space = h5py.h5s.create_simple(shape, most)
+    space = _space(shape, most)
     return h5py.h5d.create(group, name.encode(), _type_of(np.dtype(dtype)), space, plan)
 
 

@@ -7,6 +7,8 @@ of each mesh once, and `mesh(time)` says which of them, counted from 0, a time h
 
 from __future__ import annotations
 
+import operator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import h5py
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 
 from fpsolve.errors import StoreError
 from fpsolve.recording.axes import Block, Column
-from fpsolve.recording.layout import append, create_variable, expected_size
+from fpsolve.recording.growing import GrowingVariable
+from fpsolve.recording.layout import create_variable, expected_size
 
 __all__ = [
     "MESH",
@@ -55,8 +58,25 @@ def flattened(rows: Column) -> Ragged:
     """Return the arrays of several times, all of one dtype and number of axes, end to end."""
     if isinstance(rows, np.ndarray) or np.ndim(rows[0]) == 0:
         return Ragged(np.array(rows), None)
-    shapes = np.array([row.shape for row in rows], dtype=np.int64)
-    return Ragged(np.concatenate([row.ravel() for row in rows]), shapes)
+    axes = rows[0].ndim
+    shapes = np.fromiter(chain.from_iterable(row.shape for row in rows), np.int64)
+    shapes = shapes.reshape(len(rows), axes)
+    return Ragged(np.concatenate(rows, axis=None), shapes)
+
+
+def _changed(rows: Column) -> NDArray[np.bool_]:
+    """Return whether each array differs, bit for bit, from the one before; False for the first."""
+    if all(map(operator.is_, rows, rows[1:])):  # Mostly it is the same array.
+        return np.zeros(len(rows), dtype=bool)
+    sizes = np.fromiter(map(operator.attrgetter("size"), rows), np.int64, len(rows))
+    bits = np.concatenate(rows).view(f"u{rows[0].itemsize}")
+    # Each number is compared with that in its place in the array before, of the same size.
+    differ = bits != bits[np.arange(bits.size) - np.repeat(sizes, sizes)]
+    ends, counts = np.cumsum(sizes), np.append(0, np.cumsum(differ))
+    changed = counts[ends] > counts[ends - sizes]
+    changed[1:] |= sizes[1:] != sizes[:-1]
+    changed[0] = False
+    return np.asarray(changed)
 
 
 class RaggedWriter:
@@ -71,15 +91,15 @@ class RaggedWriter:
     def __init__(self, file: h5py.File) -> None:
         self._file = file
         self._group: h5py.h5g.GroupID | None = file[RAGGED].id if RAGGED in file else None
-        self._variables: dict[str, h5py.h5d.DatasetID] = {}
+        self._variables: dict[str, GrowingVariable] = {}
         # The mesh written last, and how many there are; one that was read is not known again.
-        self._mesh: tuple[bytes, list[tuple[int, ...]]] | None = None
+        self._mesh: tuple[NDArray[Any], ...] | None = None
         self._meshes = self._stored_meshes()
 
     def append(self, columns: Block, share: float = 1.0) -> tuple[bool, list[Created]]:
-        """Append arrays of several times, one list a name; the first ones decide on their types.
+        """Take arrays of several times, one list a name; the first ones decide on their types.
 
-        They are a `share` of all times.
+        They are a `share` of all times, and are in the file after `write`.
 
         Returns
         -------
@@ -102,20 +122,24 @@ class RaggedWriter:
         names = [name for name in columns if name in MESH]
         if not names:
             return dict(columns)
-        meshes = list(zip(*(columns[name] for name in names), strict=True))
-        new, numbers = [], np.empty(len(meshes), dtype=np.int64)
-        last: tuple[int, ...] = ()
-        for row, mesh in enumerate(meshes):
-            same = tuple(map(id, mesh))  # Mostly it is the same arrays.
-            bits = (b"".join(mesh), [a.shape for a in mesh]) if same != last else self._mesh
-            last = same
-            if bits != self._mesh:
-                self._mesh = bits
-                self._meshes += 1
-                new.append(mesh)
-            numbers[row] = self._meshes - 1
-        distinct = {name: [mesh[at] for mesh in new] for at, name in enumerate(names)}
+        last = self._mesh
+        changed = np.zeros(len(columns[names[0]]), dtype=bool)
+        for at, name in enumerate(names):
+            rows = columns[name]
+            changed |= _changed(rows) if last is None else _changed([last[at], *rows])[1:]
+        changed[0] |= last is None
+        numbers = self._meshes - 1 + np.cumsum(changed)
+        new = np.flatnonzero(changed)
+        if new.size:
+            self._mesh = tuple(columns[name][int(new[-1])].copy() for name in names)
+            self._meshes += new.size
+        distinct = {name: [columns[name][at] for at in new.tolist()] for name in names}
         return {**columns, **distinct, _NUMBER: numbers}
+
+    def write(self) -> None:
+        """Write what was taken."""
+        for variable in self._variables.values():
+            variable.write()
 
     def _stored_meshes(self) -> int:
         shapes = [f"{name}_shape" for name in MESH]
@@ -130,17 +154,18 @@ class RaggedWriter:
         for key, values in ((name, part.values), (table, part.shapes)):
             if values is None:
                 continue
-            if key not in self._variables and group.links.exists(key.encode()):
-                self._variables[key] = h5py.h5d.open(group, key.encode())
-            elif key not in self._variables:
-                self._variables[key] = create_variable(
-                    group, key, values.dtype, (0, *values.shape[1:]), None, growing=0,
-                    noise=values.dtype.kind == "f",
-                    expected=expected_size(len(values), share),
-                )  # fmt: skip
-                path = f"/{RAGGED}/{key}"
-                created.append(Created(path, self._variables[key], values.dtype))
-            append(self._variables[key], values)
+            if key not in self._variables:
+                if group.links.exists(key.encode()):
+                    dataset = h5py.h5d.open(group, key.encode())
+                else:
+                    dataset = create_variable(
+                        group, key, values.dtype, (0, *values.shape[1:]), None, growing=0,
+                        noise=values.dtype.kind == "f",
+                        expected=expected_size(len(values), share),
+                    )  # fmt: skip
+                    created.append(Created(f"/{RAGGED}/{key}", dataset, values.dtype))
+                self._variables[key] = GrowingVariable(dataset, 0)
+            self._variables[key].append([values])
         return created
 
 

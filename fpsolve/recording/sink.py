@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fpsolve.errors import ParameterError
 from fpsolve.recording.axes import Block
 from fpsolve.recording.protocol import (
     CHECKPOINT_INTERVAL,
@@ -23,6 +24,7 @@ __all__ = [
     "Sink",
     "Store",
     "ending_after",
+    "run_sink",
     "sink_for",
 ]
 
@@ -30,7 +32,24 @@ __all__ = [
 Store = str | Path | Sink | None
 
 
-def sink_for(store: Store) -> Sink:
+def run_sink(store: Store, *, overwrite: bool = False) -> Sink | None:
+    """Return the sink of a run that was given `store=` and `overwrite=`.
+
+    Without a store it is None: the solver keeps what it needs.
+
+    Raises
+    ------
+    ParameterError
+        If there is no path whose file could be replaced.
+    StoreError
+        If a file cannot be begun there.
+    """
+    if overwrite and not isinstance(store, str | Path):
+        raise ParameterError("overwrite", overwrite, "is for store=PATH, whose file is replaced")
+    return None if store is None else sink_for(store, overwrite=overwrite)
+
+
+def sink_for(store: Store, *, overwrite: bool = False) -> Sink:
     """Return a sink for the argument `store`: memory for None, an HDF5 file for a path.
 
     Raises
@@ -45,5 +64,5 @@ def sink_for(store: Store) -> Sink:
     if isinstance(store, str | Path):
         from fpsolve.recording.hdf5 import Hdf5Sink  # h5py only where a file is wanted
 
-        return Hdf5Sink(store)
+        return Hdf5Sink(store, overwrite=overwrite)
     return store

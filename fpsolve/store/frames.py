@@ -30,7 +30,9 @@ def write_frames(file: h5py.File, frames: Sequence[AnyFrame]) -> None:
         axes, dtype = types[name]
         empty: NDArray[Any] = np.zeros((0,) * axes, dtype=dtype)
         columns[name] = [np.asarray(row.get(name, empty), dtype=dtype) for row in rows]
-    RaggedWriter(file).append(columns)
+    writer = RaggedWriter(file)
+    writer.append(columns)
+    writer.write()
 
 
 def read_frames(file: h5py.File, shape: tuple[int, int]) -> tuple[AnyFrame, ...]:

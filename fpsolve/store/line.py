@@ -36,7 +36,9 @@ def write(file: h5py.File, result: LineTrajectory) -> None:
             axes = ("dense_time", "functional")
             write_variable(file, "dense_functionals", result.dense_functionals, axes, label)
     rows = [frame_arrays(frame) for frame in result.frames]
-    RaggedWriter(file).append({name: [row[name] for row in rows] for name in rows[0]})
+    writer = RaggedWriter(file)
+    writer.append({name: [row[name] for row in rows] for name in rows[0]})
+    writer.write()
 
 
 def read(file: h5py.File, problem: None, stats: dict[str, Any]) -> LineTrajectory:

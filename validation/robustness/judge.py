@@ -24,8 +24,9 @@ LOOSE, MIDDLE, TIGHT = 1e-4, 1e-6, 1e-7
 PROMISED = {"generalization_error": 10.0, "m": 10.0, "q": 10.0, "L1": 100.0}
 # Where classes cancel in m it is told from 0 down to this share of √(ρ q).
 _CANCELLED = 1e-5
-# Below this probability a teacher value counts less; its density is never off by more than this.
-_RARE, _CRUDE = 1e-3, 0.05
+# Below this probability a teacher value counts less; its density may be off by this share, and by
+# more the rarer it is, as the fourth root, up to that.
+_RARE, _CRUDE, _CRUDEST = 1e-3, 0.05, 0.5
 _MOST_DEFECT = 1e-10
 # ε_g is a sum of terms of which it may be next to nothing, from the start to the end.
 _ROUNDING = 1e-14
@@ -160,7 +161,8 @@ def density_errors(
     """
     worst, exempt = 0.0, 0.0
     for k, share in enumerate(probability.tolist()):
-        allowed = min(100.0 * LOOSE * max(1.0, _RARE / share), _CRUDE)
+        rarer = max(1.0, _RARE / share)
+        allowed = min(100.0 * LOOSE * rarer, _CRUDE * rarer**0.25, _CRUDEST)
         distance = 100.0 * _distance(loose, reference, k) / allowed
         worst = max(worst, distance)
         if distance > 100.0 and _transport(loose, reference, k) <= 0.1 * allowed * size:
