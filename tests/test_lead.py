@@ -19,6 +19,7 @@ from fpsolve import (
     solve_mckean_vlasov,
     solve_pde,
 )
+from validation.robustness.problems import draw
 
 # `docs/accuracy.md`: L¹ errors of densities within this many rtol.
 _PROMISED = 100.0
@@ -90,6 +91,24 @@ def test_weights_that_start_alike_follow_the_smoothed_steps():
     np.testing.assert_allclose(solved.order_parameters.m_psi, expected, rtol=0, atol=10 * rtol)
     medians = [solved.quantile(0.5, time) for time in times]
     np.testing.assert_allclose(medians, truth.y[0], rtol=0, atol=10 * rtol)
+
+
+@pytest.mark.parametrize("rtol", [1e-5, 1e-6, 1e-7])
+def test_what_moves_of_its_own_beside_led_meshes_is_where_it_has_come(rtol: float) -> None:
+    """Beyond all steps the drift is constant: those teacher values are seen at every time there."""
+    task = draw(41, 148)
+    problem, quantizer = task.problem, task.problem.weight_quantizer
+    assert quantizer is not None
+    assert isinstance(problem.ridge, float)
+    density = solve_pde(problem, task.times, rtol=rtol)
+    start = problem.initial.mean + problem.initial.overlap * problem.teacher.values
+    outside = np.abs(start) > quantizer.thresholds[-1] + 40.0 * quantizer.temperature
+    assert outside.sum() > 20
+    pull = (1.0 + problem.ridge) * np.sign(start) * quantizer.levels[-1]
+    speed = problem.learning_rate * (problem.teacher.values - pull)
+    for time, frame in zip(task.times, density.frames, strict=True):
+        mean = frame.expectation(lambda w: w)
+        np.testing.assert_allclose((mean - start - speed * time)[outside], 0.0, atol=10 * rtol)
 
 
 def test_a_law_as_wide_as_the_steps_it_travels_over_is_left_to_itself():

@@ -377,7 +377,10 @@ class Solver:
             # The step was not taken.
             self._refresh()
             return
-        if arrival is not None and all(map(np.array_equal, self.cells, arrival[0])):
+        # That knows nothing of the way of meshes that have moved of their own.
+        others = self.motion.detached & ~np.isfinite(self.motion.path)
+        same = arrival is not None and all(map(np.array_equal, self.cells, arrival[0]))
+        if arrival is not None and same and not others.any():
             self.mesh = arrival[1]
         else:
             self._refresh()
