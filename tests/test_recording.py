@@ -265,6 +265,7 @@ def test_calls_are_made_in_order_by_one_thread_and_few_wait() -> None:
     assert [number for number, _ in done] == [0, 1, 2]
     assert len({thread for _, thread in done}) == 1
     behind.stop()
+    done[0][1].join(10)
     assert not done[0][1].is_alive()
 
 

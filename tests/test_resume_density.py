@@ -353,7 +353,7 @@ class TestStart:
         slower = problem(learning_rate=0.1)
         whole = solve_pde(slower, TIMES, start=first)
         sink = Mortal(path, interval=0.0)
-        sink.lives = 4
+        sink.lives = 2
         with pytest.raises(Killed):
             solve_pde(slower, TIMES, start=first, store=sink)
         assert_same(resume(path), whole)

@@ -41,6 +41,8 @@ class Behind:
                 self._settle()
             if self._executor is None:  # A file that is only read again has no use for a thread.
                 self._executor = ThreadPoolExecutor(1, thread_name_prefix="fpsolve-store")
+                # Whoever starts a thread waits for it, and would wait for what it does first.
+                self._executor.submit(_nothing)
             self._asked.append(self._executor.submit(self._call, function, *arguments))
 
     def wait(self) -> None:
@@ -50,11 +52,12 @@ class Behind:
 
     def stop(self) -> None:
         """Let go of calls that have not begun, and end the thread."""
+        busy = not all(call.done() for call in self._asked)
         for call in self._asked:
             call.cancel()
         self._asked.clear()
         if self._executor is not None:
-            self._executor.shutdown()
+            self._executor.shutdown(wait=busy)
             self._executor = None
 
     def _settle(self) -> None:
@@ -70,3 +73,7 @@ class Behind:
         except BaseException:
             self._failed = True
             raise
+
+
+def _nothing() -> None:
+    """Do nothing."""

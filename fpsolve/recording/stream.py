@@ -172,8 +172,10 @@ class Stream(ABC, Generic[_Result]):
             if first or self._number >= _MOST_WAITING or self._values > _MOST_VALUES:
                 self._hand_on()
             if callback is None:
-                quick = clock.monotonic() - began < _LOT_SECONDS
-                lot = min(2 * lot, self.most_at_once) if quick else max(lot // 2, 1)
+                # Each lot costs something as such, so that they are many soon.
+                share = (clock.monotonic() - began) / _LOT_SECONDS
+                more = 8 if share < 1 / 8 else 2
+                lot = min(more * lot, self.most_at_once) if share < 1 else max(lot // 2, 1)
             elif stopped_by(callback, times[self.count - 1], self.told(), came):
                 self.interrupted = True
                 return
