@@ -126,3 +126,18 @@ def test_a_law_as_wide_as_the_steps_it_travels_over_is_left_to_itself():
     for name in ("generalization_error", "m", "q"):
         ours, theirs = (getattr(d.order_parameters, name)[-1] for d in (solved, peer))
         np.testing.assert_allclose(ours, theirs, rtol=5e-5)
+
+
+def test_a_drift_that_cancels_to_rounding_is_no_rough_one() -> None:
+    """ψ has all but reached the teacher's value; what is left of the drift is digits lost."""
+    task, rtol = draw(41, 3), 1e-7
+    dynamics, start = task.problem.dynamics, 0.3 + task.problem.teacher.values
+
+    def drift(time: float, w):
+        return dynamics.point_drift(w, dynamics.coordinate(0), time)
+
+    truth = solve_ivp(drift, (0.0, task.times[-1]), start, t_eval=task.times, rtol=1e-9)
+    density = solve_pde(task.problem, task.times, rtol=rtol)
+    assert density.stats["steps"] < 300
+    m = task.problem.teacher.values[0] * truth.y[0]
+    np.testing.assert_allclose(density.order_parameters.m, m, rtol=10 * rtol)

@@ -289,7 +289,9 @@ def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, fl
         for side in (-1.0, 0.0, 1.0)
     ]
     tail = np.abs(np.tensordot(c[0, :-1], fits[:, -2:], 1)).sum(axis=0) * step
-    rough = tail > np.maximum(_TAIL * solver.rtol * laws.deviation, 1e-13 * far)
+    # No place is known better than to rounding, nor is what is left of a drift that nearly cancels.
+    seen = np.maximum(_TAIL * solver.rtol * laws.deviation, 1e-13 * far)
+    rough = tail > np.maximum(seen, np.finfo(np.float64).eps * np.abs(laws.centre))
     mixing = abs(float(c[0, -1])) * solver.model.scale[laws.which] * step
     mixing = np.minimum(1.0, mixing / np.square(laws.deviation))
     most = _longest(solver.rtol, step, np.array(bends), mixing, bool(rough.any()))
