@@ -9,8 +9,10 @@ from scipy.stats import norm
 from fpsolve import (
     GaussianInitial,
     Problem,
+    StepQuantizer,
     Teacher,
     UniformQuantizer,
+    macroscopic_rates,
     solve_pde,
     stationary_states,
 )
@@ -110,3 +112,19 @@ def test_a_point_without_noise_meets_it_at_a_threshold_only() -> None:
     np.testing.assert_allclose(m[:2], level * w, rtol=1e-4)
     assert (np.abs(error[:2]) < 1e-12).all()
     np.testing.assert_allclose(error[2], state.generalization_error, rtol=1e-4)
+
+
+def test_wide_laws_do_not_diffuse_once_their_error_has_died_out() -> None:
+    """All weights are on their way to the teacher's level, where nothing moves them any more."""
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-3.7, -1.6, 0.8, 3.7], [-2.7, -0.4, 2.3], temperature=0.04),
+        input_quantizer=None,
+        learning_rate=1.6,
+        teacher=Teacher.constant(3.7),
+        initial=GaussianInitial(mean=3.5, variance=550.0),
+    )
+    rtol, times = 1e-4, np.geomspace(400.0, 1e6, 30)
+    state = solve_pde(problem, times, rtol=rtol).order_parameters
+    for rates, value in zip(macroscopic_rates(problem, state), (state.m, state.q), strict=True):
+        change = np.trapezoid(rates * times, np.log(times))
+        assert abs(value[-1] - value[0] - change) < 10.0 * rtol * value[0]

@@ -26,6 +26,8 @@ _SHARE = 0.1
 # is none that counts.
 _EMPTY = 0.01
 _ABUNDANT = 100.0
+# Jumps of the drift, relative to the largest, and distances, to widths, that are none.
+_JUMP = 1e-6
 # Width at which what contracts is held, in units of rtol, of the root of the second moment.
 _POINT = 0.05
 # Velocities that are 0 but for rounding, relative to the terms of which they are the sum.
@@ -66,20 +68,22 @@ def unheld(solver: Solver, law: Law) -> Law:
     D is held for the layers at breaks, which would become thinner than any mesh. Where no density
     is at a break there is none, and a law that contracts at a rate r is not to be kept wider than
     a share of what displacements may be: D is held at r times the square of that, which positions
-    can tell.
+    can tell. One that does not contract may become some times as wide, if r is half of 1/time: it
+    adds as much each time that time is doubled, and D is not what rounding leaves of the error.
     """
     if law.address != 0 or not law.least > 0.0:
         return law
     c = _present(solver, law)
-    if c[-1] > _ABUNDANT * law.least or not _clear(solver):
-        return law
     mesh, first = solver.mesh, solver.cells.first[:-1]
     velocity = np.tensordot(c[:-1], mesh.drift, 1) / mesh.inverse
+    if c[-1] > _ABUNDANT * law.least or not _clear(solver, velocity):
+        return law
     mass = (mesh.mass * solver.u).sum(axis=0)
     drawn = mass * (velocity[0] - velocity[-1]) / mesh.width
     rates = np.add.reduceat(drawn, first) / np.add.reduceat(mass, first)
-    slowest = max(float(rates.min()), 0.0) / max(float(solver.model.scale.max()), 1e-300)
+    slowest = max(float(rates.min()), 0.5 / solver.time if solver.time > 0.0 else 0.0)
     point = slowest * (_POINT * solver.rtol * _length(solver)) ** 2
+    point /= max(float(solver.model.scale.max()), 1e-300)
     return law._replace(least=min(law.least, point))
 
 
@@ -90,16 +94,22 @@ def _present(solver: Solver, law: Law) -> Array:
     return c
 
 
-def _clear(solver: Solver) -> bool:
-    """Whether next to no density is at breaks and at walls."""
+def _clear(solver: Solver, velocity: Array) -> bool:
+    """Whether next to no density is where a layer forms: at what it is driven to from a side.
+
+    Those are walls, and breaks at which `velocity`, (p + 1, E), jumps towards them.
+    """
     mesh, bins, first = solver.mesh, solver.equation.bins, solver.cells.first
     own, u = solver.cells.bins, np.abs(solver.u)
     weight = mesh.inverse * solver.model.relevance[solver.classes]
     ends = np.zeros((2, own.size), np.bool_)
-    ends[1, :-1] = (own[1:] != own[:-1]) & (np.diff(solver.classes) == 0)
-    near = 1e-6 * mesh.width
-    ends[0, first[:-1]] = (mesh.left - bins.lower[0] <= near)[first[:-1]]
-    ends[1, first[1:] - 1] = (bins.upper[-1] - mesh.left - mesh.width <= near)[first[1:] - 1]
+    jump = velocity[-1, :-1] - velocity[0, 1:] > _JUMP * np.abs(velocity).max(initial=0.0)
+    ends[1, :-1] = jump & (own[1:] != own[:-1]) & (np.diff(solver.classes) == 0)
+    near = _JUMP * mesh.width
+    low = (mesh.left - bins.lower[0] <= near) & (velocity[0] < 0.0)
+    high = (bins.upper[-1] - mesh.left - mesh.width <= near) & (velocity[-1] > 0.0)
+    ends[0, first[:-1]] = low[first[:-1]]
+    ends[1, first[1:] - 1] = high[first[1:] - 1]
     highest = float((u[[0, -1]] * weight)[ends].max(initial=0.0))
     return highest * _length(solver) <= _EMPTY * solver.rtol
 
