@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.linalg import solve_banded
 from scipy.stats import norm
 
 from fpsolve import (
@@ -18,6 +19,7 @@ from fpsolve import (
 )
 from fpsolve.density.frame import Frame
 from fpsolve.density.view import AnyFrame
+from validation.robustness.problems import draw
 
 
 def _displaced(frame: AnyFrame, mean: float, deviation: float) -> float:
@@ -128,3 +130,32 @@ def test_wide_laws_do_not_diffuse_once_their_error_has_died_out() -> None:
     for rates, value in zip(macroscopic_rates(problem, state), (state.m, state.q), strict=True):
         change = np.trapezoid(rates * times, np.log(times))
         assert abs(value[-1] - value[0] - change) < 10.0 * rtol * value[0]
+
+
+def test_tails_of_many_laws_keep_what_comes_into_narrow_bins() -> None:
+    """All weights leave a wall; finite volumes in implicit steps say what has come so far."""
+    task, k = draw(11, 4), 104
+    problem, dynamics, wall = task.problem, task.problem.dynamics, task.problem.weight_clip
+    assert wall is not None
+    end = task.times[-1]
+    density = solve_pde(problem, [0.0, end], rtol=1e-4)
+    edges = np.linspace(-wall, wall, 2001)
+    w, width = 0.5 * (edges[1:] + edges[:-1]), edges[1] - edges[0]
+    mass = np.zeros(w.size)
+    mass[-1] = 1.0
+    times = end * np.linspace(0.0, 1.0, 301) ** 3
+    dense = density.dense_order_parameters.generalization_error
+    errors = np.interp(times[1:], density.dense_times, dense)
+    for dt, time, error in zip(np.diff(times), times[1:], errors, strict=True):
+        heat = float(dynamics.diffusivity(time, error)) * float(dynamics.sigma2[k])
+        drift = dynamics.point_drift(edges[1:-1], dynamics.coordinate(k), time)
+        z = drift * width / heat
+        right = heat / width**2 * z / -np.expm1(-z)
+        left = right * np.exp(-z)
+        bands = np.zeros((3, w.size))
+        bands[1] = 1.0 + dt * (np.append(right, 0.0) + np.append(0.0, left))
+        bands[0, 1:], bands[2, :-1] = -dt * left, -dt * right
+        mass = solve_banded((1, 1), bands, mass)
+    # Some 0.0076, of which the volumes are right to a few per cent.
+    inside = float(density.frames[1].cdf(k, np.array([0.14]))[0])
+    np.testing.assert_allclose(inside, mass[w < 0.14].sum(), rtol=0.1)
