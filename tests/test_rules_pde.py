@@ -203,3 +203,36 @@ def test_weights_of_which_hardly_any_is_within_bounds_cost_nothing(rtol):
     np.testing.assert_allclose(solved.order_parameters.m, star * mean, rtol=1e-9)
     np.testing.assert_allclose(solved.order_parameters.q, mean**2 + variance, rtol=1e-9)
     assert solved.stats["steps"] < 50
+
+
+def test_a_start_beyond_the_range_of_a_leaky_surrogate_costs_no_finer_mesh():
+    """Where h jumps the density h²μ is made continuous over elements that hold next to nothing."""
+    rtol = 1e-6
+    times, columns = reference("leaky-ste")
+    problem = PROBLEMS["leaky-ste"]
+    result = solve_pde(problem, times, rtol=rtol)
+    assert result.frames[0].width.min() > 0.1 * rtol
+    start = result.frames[0]
+    edges = np.linspace(-1.6, 1.6, 65)
+    truth = ndtr((edges - problem.initial.mean) / problem.initial.variance**0.5)
+    assert np.abs(start.cdf(0, edges) - truth).max() < 10 * rtol
+    assert start.u.min() >= -rtol * start.u.max()
+    found = result.order_parameters.generalization_error
+    figures = columns["generalization_error"]
+    assert np.abs(found - figures).max() < 10 * rtol * figures.max() + FIGURES_ERROR
+
+
+def test_a_warm_up_from_the_jump_of_a_leaky_surrogate_starts():
+    """Of rate 0 at first; the same as from a rate that is next to nothing for as short a time."""
+    common = {
+        "weight_quantizer": UniformQuantizer(2, 1.0), "input_quantizer": None, "ridge": 0.3,
+        "surrogate": Surrogate(bound=0.7, slope=0.4), "noise_variance": 0.1,
+    }  # fmt: skip
+    rates = [Schedule.linear(first, 0.1, duration=5.0) for first in (0.0, 1e-9)]
+    zero, nearly = (
+        solve_pde(Problem(learning_rate=rate, **common), [1.0, 5.0, 20.0], rtol=1e-5)
+        for rate in rates
+    )
+    for name in ("generalization_error", "m", "q"):
+        ours, theirs = (getattr(d.order_parameters, name) for d in (zero, nearly))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)

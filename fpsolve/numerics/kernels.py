@@ -3013,6 +3013,22 @@ def _chase(clock: Array, step: float) -> None:
         clock[CHASES] += 1.0
 
 
+@_maker
+def _needy(
+    ref: Reference,
+    bins: Bins,
+    model: Model,
+    cells: Cells,
+    mesh: Mesh,
+    u: Array,
+    bounds: tuple[float, float, tuple[float, Array, bool]],
+) -> bool:
+    """Whether the mesh leaves unresolved what is to be resolved, or ends too near to it."""
+    marks, ends = np.empty((2, u.shape[1])), np.empty((2, cells.first.size - 1))
+    _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
+    return bool(max(_urgency(model, cells, marks[1], ends)) > bounds[0] / SPLIT_SHARE)
+
+
 @ahead(aside=True)
 @_bare_kernel
 def adapt(
@@ -3045,7 +3061,7 @@ def adapt(
     reach = np.empty_like(ends)
     urgent = _urgency(model, cells, marks[1], ends)
     needy = urgent[0] > limits.resolution or urgent[1] > limits.resolution
-    if needy and not _any(c):
+    if needy and not _any(c) and not _needy(ref, bins, model, cells, mesh, old, bounds):
         # A step from a rate of 0 is an explicit one, which finer elements would make unstable.
         _lengthen(clock, step, _TOO_LONG)
         return SPLIT, cells, old, False
@@ -3195,6 +3211,8 @@ def march(
 
 # Widths of the elements at a break, in units of its layer D/|a|, before any adaptation.
 _LAYERS = 4.0
+# An element that lacks more than this share of its mass has been given less at its end.
+_LACKING = 0.01
 
 
 @_part
@@ -3235,10 +3253,16 @@ def _join(ref: Reference, bins: Bins, mesh: Mesh, u: Array) -> None:
         for e in range(begin, end):
             for j in range(last + 1):
                 u[j, e] *= _squared_shape(ref, bins, mesh, j, e, k)
-            if e > begin:
+            if e > begin and u[last, e - 1] != u[0, e]:
                 # Where h jumps v does not: it starts as the smaller, which leaves nothing negative,
-                # on elements that are split until the mass that this moves is nothing.
-                u[last, e - 1] = u[0, e] = min(u[last, e - 1], u[0, e])
+                # and rises to the larger over an element, see `_split_jumps`.
+                smaller = min(u[last, e - 1], u[0, e])
+                below = smaller / u[last, e - 1] - 1.0 if u[last, e - 1] > smaller else 0.0
+                above = smaller / u[0, e] - 1.0 if u[0, e] > smaller else 0.0
+                for j in range(last + 1):
+                    u[j, e - 1] *= 1.0 + below * 0.5 * (1.0 + ref.nodes[j])
+                    u[j, e] *= 1.0 + above * 0.5 * (1.0 - ref.nodes[j])
+                u[last, e - 1] = u[0, e] = smaller
         if bins.absorbing[0] != 0.0:
             u[0, begin] = 0.0
         if bins.absorbing[1] != 0.0:
@@ -3296,6 +3320,25 @@ def _split_layers(
                 action[e] = SPLIT
 
 
+@_part
+def _split_jumps(
+    model: Model, mesh: Mesh, u: Array, cells: Cells, most: float, action: Indices
+) -> None:
+    """Split where h jumps, until what `_join` moves to make v continuous is no more than `most`."""
+    for k in range(mesh.first.size - 1):
+        for e in range(mesh.first[k] + 1, mesh.first[k + 1]):
+            b = cells.bins[e]
+            if cells.bins[e - 1] == b:
+                continue
+            x, v = mesh.left[e], u[0, e]
+            below, above = _polynomial(model.shape[b - 1], x), _polynomial(model.shape[b], x)
+            for at, own, other in ((e - 1, below, above), (e, above, below)):
+                more = v * ((own / other) ** 2 - 1.0) * mesh.inverse[at]
+                moved = 0.5 * more * mesh.width[at] * model.relevance[k]
+                if moved > most and mesh.width[at] > mesh.finest[at]:
+                    action[at] = SPLIT
+
+
 @ahead(aside=True)
 @_kernel
 def lay(
@@ -3332,6 +3375,7 @@ def lay(
             action[e] = max(action[e], KEEP)
         if model.drift.shape[0] > 0 and bins.upper.size > 1:
             _split_layers(bins, model, mesh, u, c, (resolution, marks[0]), cells, action)
+            _split_jumps(model, mesh, u, cells, SPLIT_SHARE * resolution, action)
         if not _any(action):
             break
         again = True
@@ -3350,11 +3394,18 @@ def fix_masses(ref: Reference, bins: Bins, mesh: Mesh, u: Array2, masses: Array1
     """Give every element its mass (E,), its end values unchanged."""
     for k in range(mesh.first.size - 1):
         for e in range(mesh.first[k], mesh.first[k + 1]):
-            held, room = 0.0, 0.0
+            held, room, inner = 0.0, 0.0, 0.0
             for j in range(u.shape[0]):
                 plain = 0.5 * mesh.width[e] * ref.weights[j]
-                held += plain * u[j, e] / _squared_shape(ref, bins, mesh, j, e, k)
+                share = plain * u[j, e] / _squared_shape(ref, bins, mesh, j, e, k)
+                held += share
+                inner += share * (1.0 - ref.nodes[j] ** 2)
                 room += plain * ref.restore[j, 0]
+            if masses[e] - held > _LACKING * masses[e] and inner > 0.0:
+                # What `_join` has taken away, so that what is left stays positive.
+                for j in range(u.shape[0]):
+                    u[j, e] *= 1.0 + (1.0 - ref.nodes[j] ** 2) * ((masses[e] - held) / inner)
+                continue
             for j in range(u.shape[0]):
                 lift = ref.restore[j, 0] * _squared_shape(ref, bins, mesh, j, e, k)
                 u[j, e] += lift * ((masses[e] - held) / room)
