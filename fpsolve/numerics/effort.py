@@ -13,9 +13,9 @@ __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "how_long"]
 
 # Work is counted in tries of a step times unknowns, many a little more, so that it is the same on
 # every machine. A busy one does so much in a second, and what is meant to be enough at rtol 1e-6
-# is 24 of them.
+# is 20 of them.
 WORK_A_SECOND = 7e6
-LIMIT = 24.0 * WORK_A_SECOND
+LIMIT = 20.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
