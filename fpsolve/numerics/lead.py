@@ -108,7 +108,7 @@ def _gains(solver: Solver, law: Law, led: Indices) -> bool:
         return False
     laws = _laws(solver, led)
     c = _coefficients(solver, law, [0.0])[0]
-    speed = c[:-1] @ _terms(solver.equation, laws.centre[None], laws)[:, 0]
+    speed = _speeds(solver.equation, c, laws)
     return bool((np.abs(speed) * solver.step > _WORTH * laws.deviation).any())
 
 
@@ -119,7 +119,7 @@ def lead(solver: Solver, law: Law) -> None:
     laws = _laws(solver, np.flatnonzero(np.isfinite(motion.path)))
     c = _coefficients(solver, law, [0.0])[0]
     ahead = _ahead(solver, laws, float(c[-1]), step)
-    speed = c[:-1] @ _terms(solver.equation, laws.centre[None], laws)[:, 0]
+    speed = _speeds(solver.equation, c, laws)
     motion.path[laws.which] = 0.0
     if (np.abs(speed) * step < _NEAR * laws.deviation).all():
         clock[kernels.LED] = -1.0
@@ -245,6 +245,11 @@ def _terms(equation: Equation, x: Array, laws: Laws) -> Array:
     )
 
 
+def _speeds(equation: Equation, c: Array, laws: Laws) -> Array:
+    """Velocities (R,) of the centres of `laws`, of coefficients (c_1 … c_J, D)."""
+    return np.asarray(c[:-1] @ _terms(equation, laws.centre[None], laws)[:, 0])
+
+
 _ORDERS = np.arange(_DEGREE + 1.0)[:, None]
 _POINTS = np.cos(np.linspace(np.pi, 0.0, _DEGREE + 1))[:, None]
 _FIT = np.linalg.inv(chebyshev.chebvander(_POINTS[:, 0], _DEGREE))
@@ -259,7 +264,7 @@ def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, fl
     """Ways of the centres in a step, and the longest step, or `step`, for which means are right."""
     delays = [0.5 * step * i / _SUBSTEPS for i in range(2 * _SUBSTEPS + 1)]
     c = _coefficients(solver, law, delays)
-    speed = c[0, :-1] @ _terms(solver.equation, laws.centre[None], laws)[:, 0]
+    speed = _speeds(solver.equation, c[0], laws)
     far = np.abs(speed) * step
     half = (0.5 + _SLACK) * far + (_BREADTH + _SLACK) * laws.deviation
     middle = laws.centre + 0.5 * speed * step

@@ -32,6 +32,7 @@ __all__ = [
     "ragged_shapes",
     "read_ragged",
     "read_ragged_row",
+    "write_ragged",
 ]
 
 RAGGED = "frames"
@@ -167,6 +168,13 @@ class RaggedWriter:
                 self._variables[key] = GrowingVariable(dataset, 0)
             self._variables[key].append([values])
         return created
+
+
+def write_ragged(file: h5py.File, columns: Block) -> None:
+    """Write the arrays of all times, one list a name."""
+    writer = RaggedWriter(file)
+    writer.append(columns)
+    writer.write()
 
 
 def ragged_names(file: h5py.File) -> list[str]:

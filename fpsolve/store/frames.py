@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpsolve.density.arrays import FRAME_ARRAYS, frame_arrays, frame_from
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import StoreError
-from fpsolve.recording.ragged import RaggedWriter, read_ragged
+from fpsolve.recording.ragged import read_ragged, write_ragged
 from fpsolve.store.check import check_finite
 
 __all__ = ["read_frames", "write_frames"]
@@ -30,9 +30,7 @@ def write_frames(file: h5py.File, frames: Sequence[AnyFrame]) -> None:
         axes, dtype = types[name]
         empty: NDArray[Any] = np.zeros((0,) * axes, dtype=dtype)
         columns[name] = [np.asarray(row.get(name, empty), dtype=dtype) for row in rows]
-    writer = RaggedWriter(file)
-    writer.append(columns)
-    writer.write()
+    write_ragged(file, columns)
 
 
 def read_frames(file: h5py.File, shape: tuple[int, int]) -> tuple[AnyFrame, ...]:

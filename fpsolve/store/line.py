@@ -11,7 +11,7 @@ from fpsolve.errors import StoreError
 from fpsolve.line.stream import frame_arrays, frame_from
 from fpsolve.line.trajectory import LineTrajectory
 from fpsolve.recording.layout import TIME, Label, read_variable, write_dimension, write_variable
-from fpsolve.recording.ragged import RaggedWriter, read_ragged
+from fpsolve.recording.ragged import read_ragged, write_ragged
 from fpsolve.store.check import check_finite, check_shape, check_times
 
 __all__ = ["read", "write"]
@@ -36,9 +36,7 @@ def write(file: h5py.File, result: LineTrajectory) -> None:
             axes = ("dense_time", "functional")
             write_variable(file, "dense_functionals", result.dense_functionals, axes, label)
     rows = [frame_arrays(frame) for frame in result.frames]
-    writer = RaggedWriter(file)
-    writer.append({name: [row[name] for row in rows] for name in rows[0]})
-    writer.write()
+    write_ragged(file, {name: [row[name] for row in rows] for name in rows[0]})
 
 
 def read(file: h5py.File, problem: None, stats: dict[str, Any]) -> LineTrajectory:
