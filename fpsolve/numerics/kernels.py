@@ -2025,7 +2025,9 @@ LED = 27
 UNLED = 28
 LED_FROM = 29
 NEXT_LEAD = 30
-CLOCK_SIZE = 31
+# The largest that functional 0 has been.
+LARGEST = 31
+CLOCK_SIZE = 32
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2886,6 +2888,7 @@ def _enter(
     clock[STEPS] += 1.0
     clock[TIME_ERROR] += relative
     clock[ROUNDING] += work.report[2]
+    clock[LARGEST] = max(clock[LARGEST], work.report[work.report.size - control.sizes.size])
     clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(work.new.size))
     for i in range(control.sizes.size):
         control.sizes[i] = work.sizes[i]
@@ -2962,6 +2965,7 @@ def _set_off(
 ) -> None:
     """Choose the first step and the sizes relative to which functionals are right."""
     clock = control.clock
+    clock[LARGEST] = present[0]
     for i in range(present.size):
         control.sizes[i] = 0.0
         if model.rule[i] == SIGNED:

@@ -128,6 +128,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     pushed back. What has leaked feeds D: of D that is held the functionals make a share θ of it, so
     that left alone it would fall by that share, time after time, to 1/(1 − θ) in all; as long as
     θ ≥ 1 it lives on, and spreads weights until their density at the edge is low enough.
+    The error itself is waited for, too, for as long as D, held, has moved nothing.
     Under a rate that dies out exponentially nothing moves for longer than its time.
     """
     mesh, u = solver.mesh, solver.u
@@ -164,16 +165,22 @@ def at_rest(solver: Solver, law: Law) -> bool:
     reach = float(np.abs(solver.x[:, mass > 0]).max(initial=0.0))
     if not moved <= allowed * second**0.5:
         return False
-    heat = float(c[-1])
+    heat, most = float(c[-1]), float(solver.model.scale.max())
     if lasting == np.inf:
         fed = heat / law.least
+        # What is left of an error that was never large counts, if it is not that of held D.
+        lost = abs(float(solver.moments[0] - final[0]))
+        least = unheld(solver, law).least
+        held = least * most * solver.time * (2.0 + 2.0 * reach * edge)
+        if lost > allowed * solver.control.clock[kernels.LARGEST] and held <= allowed * second:
+            return False
         # Where all come to rest there may be an error again.
         kernels.evaluate_law(law._replace(least=-np.inf), solver.time, final, c)
-        heat = max(heat, c[-1], unheld(solver, law).least)
+        heat = max(heat, c[-1], least)
         if not c[-1] < _DECAYING * law.least:
             return False
         heat /= 1.0 - fed
-    spread = heat * float(solver.model.scale.max())
+    spread = heat * most
     if spread > 0.0:
         spread *= (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
     return bool(spread <= allowed * second)
