@@ -1527,21 +1527,32 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 
 @_part
-def _least_part(ref: Reference, u: Array, e: int) -> float:
-    """Least average of element e over 2p equal parts, and value at the nodes of its halves."""
-    least = np.inf
+def _least_part(ref: Reference, u: Array, e: int, wall: int) -> float:
+    """Least average of element e over 2p equal parts, and value at the nodes of its halves.
+
+    Where there is an absorbing `wall` at an end (1 the lower, 2 the upper one, 0 none), these are
+    relative to what they get of a lift, see `_gets`.
+    """
+    least, nodes, parts = np.inf, u.shape[0], ref.parts.shape[0]
     for half in range(2):
-        for i in range(u.shape[0]):
-            value = 0.0
-            for j in range(u.shape[0]):
+        for i in range(nodes):
+            value, share = 0.0, _gets(0.25 * (1.0 + ref.nodes[i]) + 0.5 * half, wall)
+            for j in range(nodes):
                 value += ref.halves[half, i, j] * u[j, e]
-            least = min(least, value)
-    for i in range(ref.parts.shape[0]):
+            if share > 0.0:
+                least = min(least, value / share)
+    for i in range(parts):
         average = 0.0
-        for j in range(u.shape[0]):
+        for j in range(nodes):
             average += ref.parts[i, j] * u[j, e]
-        least = min(least, average)
+        least = min(least, average / _gets((i + 0.5) / parts, wall))
     return least
+
+
+@_part
+def _gets(at: float, wall: int) -> float:
+    """Share of a lift at a point of an element, from 0 to 1: it vanishes at an absorbing wall."""
+    return 1.0 if wall == 0 else at if wall == 1 else 1.0 - at
 
 
 @_part
@@ -1633,7 +1644,7 @@ def _regrid(
                 change = max(change, _tail(joined, 0, 2 * width[e], ref.modes))
                 sound = True
                 if math.isfinite(least[k]):
-                    sound = _least_part(ref, joined, 0) >= least[k]
+                    sound = _least_part(ref, joined, 0, 0) >= least[k]
                     for j in range(n):
                         sound = sound and joined[j, 0] >= least[k]
                 if sound and change * max(importance[e], importance[e + 1]) < most:
@@ -2316,19 +2327,18 @@ def _lacks(
     """
     last, some, density = u.shape[0] - 1, False, work.flux
     for e in range(mesh.first[k], mesh.first[k + 1]):
-        at_wall = _is_atom(bins, mesh, k, e, 0) or _is_atom(bins, mesh, k, e, last)
+        wall = 2 if _is_atom(bins, mesh, k, e, last) else 0
+        wall = 1 if _is_atom(bins, mesh, k, e, 0) else wall
         worst, lightest = 0.0, np.inf
         for j in range(u.shape[0]):
-            if not (at_wall and _is_atom(bins, mesh, k, e, j)):
+            density[j, e] = 0.0
+            if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
                 # 1/h², which may vary within an element.
                 divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
                 density[j, e] = u[j, e] * divided
-                worst, lightest = min(worst, density[j, e]), min(lightest, divided)
-        if at_wall:
-            # The lift vanishes at the wall: it has to suffice at the node beside it.
-            worst *= 2.0 / (1.0 + ref.nodes[1])
-        else:
-            worst = min(worst, _least_part(ref, density, e))
+                share = _gets(0.5 * (1.0 + ref.nodes[j]), wall)
+                worst, lightest = min(worst, density[j, e] / share), min(lightest, divided)
+        worst = min(worst, _least_part(ref, density, e, wall))
         work.lower[e] = 0.0
         if worst < floor:
             work.lower[e], some = -worst / lightest, True
@@ -2375,6 +2385,15 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
             at = 0.5 * (1.0 + ref.nodes[j])
             if not _is_atom(bins, mesh, k, e, j):
                 u[j, e] *= low * (1.0 - at) + high * at
+
+
+@_part
+def _raise_all(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int, floor: float) -> None:
+    """Lift class k of `work.start` until it is nowhere below `floor`, see `_raise`."""
+    for _ in range(_MOST_LIFTS):
+        _raise(ref, bins, mesh, work, k)
+        if not _lacks(ref, bins, mesh, work, work.start, k, floor):
+            break
 
 
 @_part
@@ -2568,11 +2587,11 @@ def _lift(
         for j in range(work.new.shape[0]):
             for e in range(mesh.first[k], mesh.first[k + 1]):
                 work.start[j, e] = work.new[j, e]
-        for _ in range(_MOST_LIFTS):
-            _raise(ref, bins, mesh, work, k)
-            if not _lacks(ref, bins, mesh, work, work.start, k, floor):
-                break
+        _raise_all(ref, bins, mesh, work, k, floor)
         _balance(ref, bins, mesh, work, k)
+        if _lacks(ref, bins, mesh, work, work.start, k, floor):
+            # What was taken from steep elements has left them negative between nodes.
+            _raise_all(ref, bins, mesh, work, k, floor)
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
         cost, change, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
