@@ -2038,7 +2038,9 @@ LED_FROM = 29
 NEXT_LEAD = 30
 # The largest that functional 0 has been.
 LARGEST = 31
-CLOCK_SIZE = 32
+# What steps too short for the time to tell have not yet added to it.
+CARRIED = 32
+CLOCK_SIZE = 33
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2090,6 +2092,10 @@ _GAUSS = np.stack(np.polynomial.legendre.leggauss(5), axis=1) * 0.5 + np.array([
 _LEAST_STEP = 1e-8
 # Nothing moves in so short a time, and steps of it would be subnormal.
 _INSTANT = 1e-290
+# Steps above the first share of the time are added to it as they are; those below the other one
+# lead nowhere.
+_TOLD = 1e-12
+_SHORTEST = 1e-22
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 
@@ -2878,7 +2884,7 @@ def _next_step(
         step = _keep_inside(bins, model, cells, motion, c, step)
         if step < 0.0:
             return ATTACH, 0.0
-    if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
+    if step < _SHORTEST * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
         return STUCK, 0.0
     clock[TRIES] += 1.0
     return GO, step
@@ -2894,6 +2900,22 @@ def _reject(clock: Array, step: float, ratio: float) -> None:
 
 
 @_part
+def _pass_time(clock: Array, step: float, until: float) -> None:
+    """Let a step's time pass; steps that are lost in rounding add up until they are not.
+
+    No law changes within so short a time: how the density changes is known, and how long it takes.
+    """
+    if step == until - clock[TIME]:
+        clock[TIME], clock[CARRIED] = until, 0.0
+    elif step > _TOLD * clock[TIME]:
+        clock[TIME], clock[CARRIED] = clock[TIME] + step, 0.0
+    else:
+        before, clock[CARRIED] = clock[TIME], clock[CARRIED] + step
+        clock[TIME] = before + clock[CARRIED]
+        clock[CARRIED] -= clock[TIME] - before
+
+
+@_part
 def _enter(
     work: Work, control: Control, taken: tuple[float, float, float], until: float, log: Array
 ) -> None:
@@ -2902,7 +2924,7 @@ def _enter(
     clock[ROW] = 0.0
     clock[CHASES] *= _FORGET
     _charge(control.lifted)
-    clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
+    _pass_time(clock, step, until)
     _lengthen(clock, step, ratio)
     clock[STEPS] += 1.0
     clock[TIME_ERROR] += relative
@@ -2912,10 +2934,12 @@ def _enter(
     for i in range(control.sizes.size):
         control.sizes[i] = work.sizes[i]
     row, ahead = int(clock[LOGGED]), work.report.size - control.sizes.size
+    if row > 0 and log[row - 1, 0] == clock[TIME]:
+        row -= 1  # One row a time, that of the last step to it.
     log[row, 0] = clock[TIME]
     for i in range(control.sizes.size):
         log[row, 1 + i] = work.report[ahead + i]
-    clock[LOGGED] += 1.0
+    clock[LOGGED] = row + 1.0
 
 
 @_part
