@@ -202,3 +202,32 @@ def test_an_error_that_was_never_large_is_followed_while_it_dies_out(rtol: float
     found = solve_pde(problem, times, rtol=rtol).order_parameters.generalization_error
     assert np.abs(found - exact).max() < 10.0 * rtol * exact[0]
     assert exact[-1] < 1e-4 * exact[0]
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_layers_of_the_least_error_that_fine_levels_leave_are_as_wide_as_it_makes_them(
+    rtol: float,
+) -> None:
+    """w* is next to a level of 10 bits: ε_g is far less than what is small against large weights.
+
+    The stationary density falls as exp(−|a| x/D) on either side of the threshold, with a = η times
+    the distance of w* from the level there, and ε_g is the product of these distances.
+    """
+    quantizer, rate, batch = UniformQuantizer(10, 3.27), 1.0, 20
+    step = float(np.diff(quantizer.levels)[0])
+    near, far = 0.01 * step, 0.99 * step
+    level = 250.0 * step
+    problem = Problem(
+        weight_quantizer=quantizer,
+        input_quantizer=None,
+        learning_rate=rate,
+        batch_size=batch,
+        teacher=Teacher.constant(level + near),
+        initial=GaussianInitial(mean=level, variance=1e-5),
+    )
+    heat = rate**2 * near * far / (2.0 * batch)
+    below, above = heat / (rate * near), heat / (rate * far)
+    mean = level + 0.5 * step + (above**2 - below**2) / (above + below)
+    final = solve_pde(problem, [1e5], rtol=rtol).order_parameters[-1]
+    assert abs(final.generalization_error - near * far) < 10.0 * rtol * near * far
+    assert abs(final.m / (level + near) - mean) < rtol * mean

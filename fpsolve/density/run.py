@@ -62,6 +62,9 @@ _DIVERGES = (
 # one; where it is small, ε_g is known to this share of that level.
 _LEAST_ERROR = 0.002
 _IDLE = 40.0
+# What the teacher's distances from levels leave of ε_g counts if it is more than this share of
+# that: D is held no lower than at half of it.
+_APART = 1e-3
 # Mass that atoms may lack, times the relevance of a class, in units of rtol: as lifting may cost.
 _MOST_LACKING = 25.0
 _LARGEST_RATE = 1e150
@@ -256,7 +259,7 @@ def _least_errors(problem: Problem, rtol: float) -> tuple[float, float]:
 
     Down to there ε_g is followed relative to itself; from then on D is held, but no longer than it
     takes all weights to come to rest, see `numerics.rest`. Where noise or inputs keep ε_g above 0,
-    D is never held, and always known to the tolerance.
+    or levels next to the best ψ of all, D is never held, and always known to the tolerance.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
     most = problem.rho
@@ -266,7 +269,21 @@ def _least_errors(problem: Problem, rtol: float) -> tuple[float, float]:
     least = _LEAST_ERROR * rtol * float(dynamics.sigma2.max()) * most
     idle = least / (_IDLE * rtol)
     known = 0.0 if isinstance(problem.noise_variance, Schedule) else dynamics.floor
+    apart = _apart(problem)
+    known += apart if apart > _APART * least else 0.0
     return (min(least, 0.5 * known), min(idle, known)) if known > 0 else (least, idle)
+
+
+def _apart(problem: Problem) -> float:
+    """Least part of ε_g that is due to ψ, which is a level, next to the best ψ of all; 0 at T > 0.
+
+    S_k ψ² − 2 κ_k w*_k ψ exceeds its least by S_k times the square of the distance between them.
+    """
+    dynamics, quantizer = problem.dynamics, problem.weight_quantizer
+    if quantizer is None or quantizer.temperature > 0:
+        return 0.0
+    off = np.abs(dynamics.ideal[:, None] - quantizer.levels).min(axis=1)
+    return float(dynamics.probability @ (dynamics.sigma2 * np.square(off)))
 
 
 class Quality(NamedTuple):
