@@ -2065,6 +2065,8 @@ _LEAST_LEFT = 0.05
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
+# A class may leave unresolved so much more, for each of its elements, before a step is taken again.
+_SPARED = 0.01
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
 # It comes to rest where the end is as near as this share of its own length, or nearer than what
@@ -2982,14 +2984,22 @@ def _set_off(
 
 
 @_part
-def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tuple[float, float]:
-    """Largest of `ends` and of `unresolved` for which a step would be taken again."""
+def _urgency(
+    model: Model, cells: Cells, unresolved: Array, ends: Array, resolution: float
+) -> tuple[float, float]:
+    """Largest of `ends`, and of what classes leave unresolved, for which to take a step again.
+
+    Of hundreds of elements in a class some always leave a little more than they should, which adds
+    next to nothing to what all may: that is mended after the step.
+    """
     outermost, worst = 0.0, 0.0
     for k in range(cells.first.size - 1):
         share = 1.0 if model.relevance[k] >= 1.0 else _PATIENCE
         outermost = max(outermost, share * max(ends[0, k], ends[1, k]))
+        excess, count = 0.0, cells.first[k + 1] - cells.first[k]
         for e in range(cells.first[k], cells.first[k + 1]):
-            worst = max(worst, share * unresolved[e])
+            excess += max(0.0, share * unresolved[e] - resolution)
+        worst = max(worst, excess - (_SPARED * count - 1.0) * resolution)
     return outermost, worst
 
 
@@ -3026,7 +3036,8 @@ def _needy(
     """Whether the mesh leaves unresolved what is to be resolved, or ends too near to it."""
     marks, ends = np.empty((2, u.shape[1])), np.empty((2, cells.first.size - 1))
     _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
-    return bool(max(_urgency(model, cells, marks[1], ends)) > bounds[0] / SPLIT_SHARE)
+    resolution = bounds[0] / SPLIT_SHARE
+    return bool(max(_urgency(model, cells, marks[1], ends, resolution)) > resolution)
 
 
 @ahead(aside=True)
@@ -3059,7 +3070,7 @@ def adapt(
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
-    urgent = _urgency(model, cells, marks[1], ends)
+    urgent = _urgency(model, cells, marks[1], ends, limits.resolution)
     needy = urgent[0] > limits.resolution or urgent[1] > limits.resolution
     if needy and not _any(c) and not _needy(ref, bins, model, cells, mesh, old, bounds):
         # A step from a rate of 0 is an explicit one, which finer elements would make unstable.
