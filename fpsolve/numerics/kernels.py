@@ -2056,16 +2056,19 @@ _NOTHING = 1e-6
 # What is added by a lift is taken from the nearest elements that lose no more than this share.
 _NEARBY = 0.05
 # By so much lifting has changed a density where errors of its steps have come near to adding up to
-# what is promised, in units of rtol.
+# what is promised, in units of rtol, in L¹, or by how far mass was moved: what happens in edges so
+# narrow that it is a hundredth of what may be displaced is no sign of that.
 _CHANGE_L1 = 12.0
+_CHANGE_FAR = 0.06
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
 # Share of it below which what is left does not count as less.
-_LEAST_LEFT = 0.05
+_LEAST_LEFT = 0.2
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
-# A class may leave unresolved so much more, for each of its elements, before a step is taken again.
+# A class may leave unresolved so much more, for each of its elements beyond the first hundred,
+# before a step is taken again.
 _SPARED = 0.01
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
@@ -2508,7 +2511,7 @@ def _price(
 ) -> tuple[float, float, float]:
     """Scale the lifted class k in `work.start`; return what taking it over may cost.
 
-    That is a bound on what it adds to errors of the density, what of it is L¹, and the largest
+    That is a bound on what it adds to errors of the density, how much has changed, and the largest
     relative change of a functional; `moved` gets the changes. Clipping brings a density nearer to
     any that is positive by just the mass clipped: what is moved beyond that counts, or how far it
     is moved.
@@ -2531,7 +2534,8 @@ def _price(
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
     far = model.relevance[k] * _displaced(ref, bins, mesh, work, k) / length
     change = model.relevance[k] * max(0.0, change - clipped)
-    return min(change, _LIFT_L1 / _LIFT_FAR * far), change, worst
+    cost = min(change, _LIFT_L1 / _LIFT_FAR * far)
+    return cost, min(change, _CHANGE_L1 / _CHANGE_FAR * far), worst
 
 
 @_part
@@ -2999,7 +3003,8 @@ def _urgency(
         excess, count = 0.0, cells.first[k + 1] - cells.first[k]
         for e in range(cells.first[k], cells.first[k + 1]):
             excess += max(0.0, share * unresolved[e] - resolution)
-        worst = max(worst, excess - (_SPARED * count - 1.0) * resolution)
+        spared = max(0.0, _SPARED * count - 1.0) * resolution
+        worst = max(worst, resolution + excess - spared)
     return outermost, worst
 
 
