@@ -159,3 +159,46 @@ def test_tails_of_many_laws_keep_what_comes_into_narrow_bins() -> None:
     # Some 0.0076, of which the volumes are right to a few per cent.
     inside = float(density.frames[1].cdf(k, np.array([0.14]))[0])
     np.testing.assert_allclose(inside, mass[w < 0.14].sum(), rtol=0.1)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_weights_spread_until_their_density_at_the_threshold_is_critical(rtol: float) -> None:
+    """A density u at the threshold leaks u D/|a| below it, whose error is D again: 1 = η u.
+
+    Below, ψ is 2 from the teacher and a = 2 η, thus ε_g = 4 u D/(2 η), and D = η² ε_g/2. A denser
+    law spreads, a less dense one has no error left: D dies out with the former's last excess.
+    """
+    rate = 3.0
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0], [0.0]),
+        input_quantizer=None,
+        learning_rate=rate,
+        teacher=Teacher.constant(1.0),
+        initial=GaussianInitial(mean=0.3, variance=1.0),
+    )
+    density = solve_pde(problem, [10.0, 1e3, 1e6], rtol=rtol)
+    frame = density.frames[-1]
+    assert isinstance(frame, Frame)
+    # Above its layer.
+    assert abs(rate * frame.pdf(0, np.array([1e-6]))[0] - 1.0) < 10.0 * rtol
+    assert density.stats["at_rest_from"] < 20.0
+    assert density.order_parameters.q[-1] == density.order_parameters.q[-2]
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-5])
+def test_an_error_that_was_never_large_is_followed_while_it_dies_out(rtol: float) -> None:
+    """ψ is that of the teacher but in the tails, which go in at constant speed; D is next to 0."""
+    quantizer, rate = UniformQuantizer(3, 29.7), 1e-8
+    problem = Problem(
+        weight_quantizer=quantizer,
+        input_quantizer=None,
+        learning_rate=rate,
+        teacher=Teacher.constant(0.0),
+        initial=GaussianInitial(mean=0.0, variance=1.0),
+    )
+    step = float(np.diff(quantizer.levels)[0])
+    times = np.array([0.0, 0.008, 0.032, 0.24]) / rate
+    exact = 2.0 * step**2 * norm.sf(0.5 * step + rate * step * times)
+    found = solve_pde(problem, times, rtol=rtol).order_parameters.generalization_error
+    assert np.abs(found - exact).max() < 10.0 * rtol * exact[0]
+    assert exact[-1] < 1e-4 * exact[0]

@@ -19,6 +19,7 @@ from fpsolve import (
     UniformQuantizer,
     load,
     solve_pde,
+    stationary_states,
 )
 
 # A scale at which inputs are quantized to 0: S = κ = 0.
@@ -182,3 +183,29 @@ def test_a_point_spreads_as_a_narrow_law_does(rate, start, times):
     for name in ("generalization_error", "m", "q"):
         a, b = getattr(one, name), getattr(two, name)
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-8])
+def test_a_point_that_comes_late_to_a_threshold_bursts_there_in_no_time(rtol):
+    """ψ is that of the teacher up to the threshold, to which the ridge takes it without noise.
+
+    There the density grows within some 1e-10, and times near 500 are 1e-13 apart. The last state is
+    the stationary one in closed form.
+    """
+    width, rate, ridge = 0.64, 2.2, 1e-3
+    late = problem(
+        weight_quantizer=UniformQuantizer(2, width),
+        input_quantizer=None,
+        learning_rate=rate,
+        ridge=ridge,
+        teacher=Teacher.constant(width),
+        initial=GaussianInitial(1.0, 0.0),
+    )
+    arrived = (1.0 - 0.5 * width) / (rate * ridge * width)
+    found = solve_pde(late, arrived * np.array([0.9, 1.1, 100.0]), rtol=rtol)
+    place = 1.0 - 0.9 * (1.0 - 0.5 * width)
+    assert abs(found.order_parameters.m[0] - place * width) < 10.0 * rtol * width
+    (state,) = stationary_states(late)
+    error = found.order_parameters.generalization_error
+    assert abs(error[-1] - state.generalization_error) < 10.0 * rtol * error.max()
+    assert (np.diff(found.dense_times) > 0).all()

@@ -223,3 +223,22 @@ def test_rare_layers_cost_no_steps_once_they_have_settled():
     for name in ("generalization_error", "m", "q"):
         ours, theirs = (getattr(d.order_parameters, name) for d in (density, two))
         np.testing.assert_allclose(ours, theirs, rtol=10 * rtol)
+
+
+def test_rare_laws_next_to_a_wall_that_absorbs_are_nowhere_negative():
+    """Their outermost element is wide, and ends in the wall, where no lift is."""
+    problem = Problem(
+        weight_quantizer=None,
+        input_quantizer=UniformQuantizer(3, 0.5291429249448986),
+        learning_rate=0.34799784915172954,
+        ridge=6.59669390782423,
+        noise_variance=26.12427668378229,
+        teacher=Teacher.gaussian(1.3941901105915449, 64),
+        surrogate=Surrogate(3.6944067668530676, 0.0),
+        batch_size=116,
+        momentum=0.27237705531159206,
+        initial=GaussianInitial(0.3, 0.0),
+    )
+    density = solve_pde(problem, [0.09047690161645212], rtol=1e-7)
+    assert density.stats["minimum"] > -1e-7
+    assert density.stats["mass_defect"] < 1e-12

@@ -192,3 +192,19 @@ def test_rates_that_rise_from_0_are_followed_from_the_start(rtol):
     found = solve_pde(problem, [0.0, rise], rtol=rtol).order_parameters.q
     start = np.square(w).mean()
     assert abs((found[0] - found[1]) - (start - q)) < 10 * rtol * found[0]
+
+
+@pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4, 1e-5])
+def test_laws_that_move_across_a_jump_of_h_keep_their_mass(rtol):
+    """Their meshes reach beyond the bin they move in, where a density is another multiple of v."""
+    rate, classes = 4.3542016945171156e-4, 8
+    values = 5.147592511079434 * np.linspace(-1, 1, classes)
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0], [0.0]), input_quantizer=None,
+        learning_rate=rate, noise_variance=0.9232973644578722,
+        teacher=Teacher(values, np.full(classes, 1 / classes)),
+        surrogate=Surrogate(1.3931007926301673, 0.18476524383106147),
+        initial=GaussianInitial(0.1064513974531981, 0.0),
+    )  # fmt: skip
+    solved = solve_pde(problem, np.array([1.0, 3.0, 20.0]) / rate, rtol=rtol)
+    assert solved.stats["mass_defect"] < 1e-12

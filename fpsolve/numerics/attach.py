@@ -45,8 +45,13 @@ def _elements(solver: Solver, k: int) -> slice:
 
 
 def _attach(solver: Solver, k: int, own: slice) -> None:
-    """The same for class k, whose elements are `own`; mass is kept exactly."""
+    """The same for class k, whose elements are `own`; mass is kept exactly.
+
+    The end of a moving mesh may lie beyond that of its bin, where h may be another one. Next to
+    nothing is there: v stays, and all of the class makes up for what mass it is then.
+    """
     bins, element, motion = solver.equation.bins, solver.element, solver.motion
+    held = float((solver.mesh.mass * solver.u)[:, own].sum())
     left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
     cells = cells_like(bins, left, width)
     size = np.array([cell_width(bins, cell) for cell in cells])
@@ -61,11 +66,15 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     exact = np.diff(moved.cdf(edges))
     defect = exact - 0.5 * size * (element.weights @ u)
     u += element.restore[:, :1] * (2.0 * defect / size)
-    _replace(solver, k, own, cells, u)
+    within = {b for b, _, _ in cells} == {int(solver.cells.bins[own.start])}
     motion.shift[k] = 0.0
     motion.speed[:, k] = 0.0
     motion.detached[k] = False
     motion.path[k] = np.nan
+    _replace(solver, k, own, cells, u)
+    if not within:
+        own = _elements(solver, k)
+        solver.u[:, own] *= held / float((solver.mesh.mass * solver.u)[:, own].sum())
 
 
 def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:

@@ -1527,21 +1527,32 @@ def _at_wall(bins: Bins, cells: Cells, e: int, side: int) -> bool:
 
 
 @_part
-def _least_part(ref: Reference, u: Array, e: int) -> float:
-    """Least average of element e over 2p equal parts, and value at the nodes of its halves."""
-    least = np.inf
+def _least_part(ref: Reference, u: Array, e: int, wall: int) -> float:
+    """Least average of element e over 2p equal parts, and value at the nodes of its halves.
+
+    Where there is an absorbing `wall` at an end (1 the lower, 2 the upper one, 0 none), these are
+    relative to what they get of a lift, see `_gets`.
+    """
+    least, nodes, parts = np.inf, u.shape[0], ref.parts.shape[0]
     for half in range(2):
-        for i in range(u.shape[0]):
-            value = 0.0
-            for j in range(u.shape[0]):
+        for i in range(nodes):
+            value, share = 0.0, _gets(0.25 * (1.0 + ref.nodes[i]) + 0.5 * half, wall)
+            for j in range(nodes):
                 value += ref.halves[half, i, j] * u[j, e]
-            least = min(least, value)
-    for i in range(ref.parts.shape[0]):
+            if share > 0.0:
+                least = min(least, value / share)
+    for i in range(parts):
         average = 0.0
-        for j in range(u.shape[0]):
+        for j in range(nodes):
             average += ref.parts[i, j] * u[j, e]
-        least = min(least, average)
+        least = min(least, average / _gets((i + 0.5) / parts, wall))
     return least
+
+
+@_part
+def _gets(at: float, wall: int) -> float:
+    """Share of a lift at a point of an element, from 0 to 1: it vanishes at an absorbing wall."""
+    return 1.0 if wall == 0 else at if wall == 1 else 1.0 - at
 
 
 @_part
@@ -1633,7 +1644,7 @@ def _regrid(
                 change = max(change, _tail(joined, 0, 2 * width[e], ref.modes))
                 sound = True
                 if math.isfinite(least[k]):
-                    sound = _least_part(ref, joined, 0) >= least[k]
+                    sound = _least_part(ref, joined, 0, 0) >= least[k]
                     for j in range(n):
                         sound = sound and joined[j, 0] >= least[k]
                 if sound and change * max(importance[e], importance[e + 1]) < most:
@@ -2025,7 +2036,11 @@ LED = 27
 UNLED = 28
 LED_FROM = 29
 NEXT_LEAD = 30
-CLOCK_SIZE = 31
+# The largest that functional 0 has been.
+LARGEST = 31
+# What steps too short for the time to tell have not yet added to it.
+CARRIED = 32
+CLOCK_SIZE = 33
 
 # Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
 # what caches hold, each takes twice as long.
@@ -2082,6 +2097,10 @@ _GAUSS = np.stack(np.polynomial.legendre.leggauss(5), axis=1) * 0.5 + np.array([
 _LEAST_STEP = 1e-8
 # Nothing moves in so short a time, and steps of it would be subnormal.
 _INSTANT = 1e-290
+# Steps above the first share of the time are added to it as they are; those below the other one
+# lead nowhere.
+_TOLD = 1e-12
+_SHORTEST = 1e-22
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 
@@ -2319,19 +2338,18 @@ def _lacks(
     """
     last, some, density = u.shape[0] - 1, False, work.flux
     for e in range(mesh.first[k], mesh.first[k + 1]):
-        at_wall = _is_atom(bins, mesh, k, e, 0) or _is_atom(bins, mesh, k, e, last)
+        wall = 2 if _is_atom(bins, mesh, k, e, last) else 0
+        wall = 1 if _is_atom(bins, mesh, k, e, 0) else wall
         worst, lightest = 0.0, np.inf
         for j in range(u.shape[0]):
-            if not (at_wall and _is_atom(bins, mesh, k, e, j)):
+            density[j, e] = 0.0
+            if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
                 # 1/h², which may vary within an element.
                 divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
                 density[j, e] = u[j, e] * divided
-                worst, lightest = min(worst, density[j, e]), min(lightest, divided)
-        if at_wall:
-            # The lift vanishes at the wall: it has to suffice at the node beside it.
-            worst *= 2.0 / (1.0 + ref.nodes[1])
-        else:
-            worst = min(worst, _least_part(ref, density, e))
+                share = _gets(0.5 * (1.0 + ref.nodes[j]), wall)
+                worst, lightest = min(worst, density[j, e] / share), min(lightest, divided)
+        worst = min(worst, _least_part(ref, density, e, wall))
         work.lower[e] = 0.0
         if worst < floor:
             work.lower[e], some = -worst / lightest, True
@@ -2378,6 +2396,15 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
             at = 0.5 * (1.0 + ref.nodes[j])
             if not _is_atom(bins, mesh, k, e, j):
                 u[j, e] *= low * (1.0 - at) + high * at
+
+
+@_part
+def _raise_all(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int, floor: float) -> None:
+    """Lift class k of `work.start` until it is nowhere below `floor`, see `_raise`."""
+    for _ in range(_MOST_LIFTS):
+        _raise(ref, bins, mesh, work, k)
+        if not _lacks(ref, bins, mesh, work, work.start, k, floor):
+            break
 
 
 @_part
@@ -2572,11 +2599,11 @@ def _lift(
         for j in range(work.new.shape[0]):
             for e in range(mesh.first[k], mesh.first[k + 1]):
                 work.start[j, e] = work.new[j, e]
-        for _ in range(_MOST_LIFTS):
-            _raise(ref, bins, mesh, work, k)
-            if not _lacks(ref, bins, mesh, work, work.start, k, floor):
-                break
+        _raise_all(ref, bins, mesh, work, k, floor)
         _balance(ref, bins, mesh, work, k)
+        if _lacks(ref, bins, mesh, work, work.start, k, floor):
+            # What was taken from steep elements has left them negative between nodes.
+            _raise_all(ref, bins, mesh, work, k, floor)
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
         cost, change, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
@@ -2863,7 +2890,7 @@ def _next_step(
         step = _keep_inside(bins, model, cells, motion, c, step)
         if step < 0.0:
             return ATTACH, 0.0
-    if step < 4e-16 * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
+    if step < _SHORTEST * max(clock[TIME], 1e-290) or clock[TRIES] > limits.most_tries:
         return STUCK, 0.0
     clock[TRIES] += 1.0
     return GO, step
@@ -2879,6 +2906,22 @@ def _reject(clock: Array, step: float, ratio: float) -> None:
 
 
 @_part
+def _pass_time(clock: Array, step: float, until: float) -> None:
+    """Let a step's time pass; steps that are lost in rounding add up until they are not.
+
+    No law changes within so short a time: how the density changes is known, and how long it takes.
+    """
+    if step == until - clock[TIME]:
+        clock[TIME], clock[CARRIED] = until, 0.0
+    elif step > _TOLD * clock[TIME]:
+        clock[TIME], clock[CARRIED] = clock[TIME] + step, 0.0
+    else:
+        before, clock[CARRIED] = clock[TIME], clock[CARRIED] + step
+        clock[TIME] = before + clock[CARRIED]
+        clock[CARRIED] -= clock[TIME] - before
+
+
+@_part
 def _enter(
     work: Work, control: Control, taken: tuple[float, float, float], until: float, log: Array
 ) -> None:
@@ -2887,19 +2930,22 @@ def _enter(
     clock[ROW] = 0.0
     clock[CHASES] *= _FORGET
     _charge(control.lifted)
-    clock[TIME] = until if step == until - clock[TIME] else clock[TIME] + step
+    _pass_time(clock, step, until)
     _lengthen(clock, step, ratio)
     clock[STEPS] += 1.0
     clock[TIME_ERROR] += relative
     clock[ROUNDING] += work.report[2]
+    clock[LARGEST] = max(clock[LARGEST], work.report[work.report.size - control.sizes.size])
     clock[MOST_UNKNOWNS] = max(clock[MOST_UNKNOWNS], float(work.new.size))
     for i in range(control.sizes.size):
         control.sizes[i] = work.sizes[i]
     row, ahead = int(clock[LOGGED]), work.report.size - control.sizes.size
+    if row > 0 and log[row - 1, 0] == clock[TIME]:
+        row -= 1  # One row a time, that of the last step to it.
     log[row, 0] = clock[TIME]
     for i in range(control.sizes.size):
         log[row, 1 + i] = work.report[ahead + i]
-    clock[LOGGED] += 1.0
+    clock[LOGGED] = row + 1.0
 
 
 @_part
@@ -2968,6 +3014,7 @@ def _set_off(
 ) -> None:
     """Choose the first step and the sizes relative to which functionals are right."""
     clock = control.clock
+    clock[LARGEST] = present[0]
     for i in range(present.size):
         control.sizes[i] = 0.0
         if model.rule[i] == SIGNED:

@@ -16,8 +16,7 @@ __all__ = ["at_rest", "dies_out", "settles", "unheld"]
 
 Array = NDArray[np.float64]
 
-# The functionals' own D has to be below this share of that at which D is held: then, held, it feeds
-# back less than it was given, and left alone it would go on to fall.
+# D of the functionals where all come to rest has to be below this share of that at which D is held.
 _DECAYING = 0.5
 # What is left of the motion may cost this share of the tolerance.
 _SHARE = 0.1
@@ -126,12 +125,16 @@ def at_rest(solver: Solver, law: Law) -> bool:
     Under a steady law weights at rest see no drift, or one that holds them where they are. All
     others are on their way to the nearest place of rest; what D integrates to until they are there
     bounds how far it spreads those at rest, whose density at the edge of their region leaks and is
-    pushed back. Under a rate that dies out exponentially nothing moves for longer than its time.
+    pushed back. What has leaked feeds D: of D that is held the functionals make a share θ of it, so
+    that left alone it would fall by that share, time after time, to 1/(1 − θ) in all; as long as
+    θ ≥ 1 it lives on, and spreads weights until their density at the edge is low enough.
+    The error itself is waited for, too, for as long as D, held, has moved nothing.
+    Under a rate that dies out exponentially nothing moves for longer than its time.
     """
     mesh, u = solver.mesh, solver.u
     c = _present(solver, law)
     lasting = _lasting(law, solver.time)
-    if lasting == np.inf and not c[-1] < _DECAYING * law.least:
+    if lasting == np.inf and not c[-1] < law.least:
         return False
     classes = solver.classes
     terms = c[:-1, None, None] * mesh.drift / mesh.inverse
@@ -162,14 +165,22 @@ def at_rest(solver: Solver, law: Law) -> bool:
     reach = float(np.abs(solver.x[:, mass > 0]).max(initial=0.0))
     if not moved <= allowed * second**0.5:
         return False
-    heat = float(c[-1])
+    heat, most = float(c[-1]), float(solver.model.scale.max())
     if lasting == np.inf:
+        fed = heat / law.least
+        # What is left of an error that was never large counts, if it is not that of held D.
+        lost = abs(float(solver.moments[0] - final[0]))
+        least = unheld(solver, law).least
+        held = least * most * solver.time * (2.0 + 2.0 * reach * edge)
+        if lost > allowed * solver.control.clock[kernels.LARGEST] and held <= allowed * second:
+            return False
         # Where all come to rest there may be an error again.
         kernels.evaluate_law(law._replace(least=-np.inf), solver.time, final, c)
-        heat = max(heat, c[-1], unheld(solver, law).least)
+        heat = max(heat, c[-1], least)
         if not c[-1] < _DECAYING * law.least:
             return False
-    spread = heat * float(solver.model.scale.max())
+        heat /= 1.0 - fed
+    spread = heat * most
     if spread > 0.0:
         spread *= (delay if lasting == np.inf else lasting) * (2.0 + 2.0 * reach * edge)
     return bool(spread <= allowed * second)

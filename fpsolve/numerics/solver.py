@@ -189,6 +189,7 @@ class Solver:
         self.control.clock[kernels.NEXT_LEAD] = _LEAD_WORK
         self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
+        self._begun = time
         self.landed: list[Landings] = []
         self.beside: Callable[[Array], Array] | None = None
         # Where a step leads the mesh, see `lead`.
@@ -249,7 +250,7 @@ class Solver:
         clock, self.landed = self.control.clock, []
         while stops.size:
             chunk = self._chunk
-            record = self._record(min(chunk, stops.size))
+            record, self._begun = self._record(min(chunk, stops.size)), self.time
             clock[kernels.LOGGED] = clock[kernels.LANDED] = clock[kernels.FILLED] = 0.0
             why, grid = kernels.march(
                 self.method,
@@ -320,8 +321,10 @@ class Solver:
         if count and self.log and self.log[-1][-1, 0] == stops[0]:
             # Coefficients were evaluated between the last step and the landing, see `_land`.
             self.log[-1][-1, 1:] = moments[0]
-        if rows:
-            self.log.append(self._whole(record.log[:rows].copy()))
+        # Steps too short for the time to tell may have been taken on either side.
+        begin = int(rows > 0 and record.log[0, 0] == self._begun)
+        if rows > begin:
+            self.log.append(self._whole(record.log[begin:rows].copy()))
         if not count:
             return
         landings = Landings(moments, record.first[:count].copy(), record.densities[:filled].copy())
