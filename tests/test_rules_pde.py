@@ -258,4 +258,5 @@ def test_weights_driven_onto_their_bound_settle_there_however_late_one_asks(rtol
     assert abs(error / ((star - level) ** 2 + 0.1) - 1) < rtol
     width = rate * error / (2.0 * batch) / (star - level)
     assert abs(solved.order_parameters.m[-1] / (star * (bound - width)) - 1) < rtol
-    assert abs(solved.order_parameters.q[-1] / (bound**2 - 2 * bound * width + 2 * width**2) - 1) < rtol
+    square = bound**2 - 2 * bound * width + 2 * width**2
+    assert abs(solved.order_parameters.q[-1] / square - 1) < rtol
