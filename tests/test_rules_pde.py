@@ -236,3 +236,27 @@ def test_a_warm_up_from_the_jump_of_a_leaky_surrogate_starts():
     for name in ("generalization_error", "m", "q"):
         ours, theirs = (getattr(d.order_parameters, name) for d in (zero, nearly))
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-7])
+@pytest.mark.parametrize("variance", [0.0, 0.01])
+def test_weights_driven_onto_their_bound_settle_there_however_late_one_asks(rtol, variance):
+    """Beyond the last threshold drift and ε_g are constant: a layer exp(−a x/D) is all there is."""
+    star, level, bound, rate, batch = 1.0, 0.2, 0.45, 1e-3, 10
+    problem = combined(
+        weight_quantizer=UniformQuantizer(3, level),
+        learning_rate=rate,
+        ridge=0.0,
+        noise_variance=0.1,
+        teacher=Teacher.constant(star),
+        initial=GaussianInitial(star, variance),
+        weight_clip=bound,
+        batch_size=batch,
+    )
+    solved = solve_pde(problem, [3e5], rtol=rtol)
+    error = solved.order_parameters.generalization_error[-1]
+    assert abs(error / ((star - level) ** 2 + 0.1) - 1) < rtol
+    width = rate * error / (2.0 * batch) / (star - level)
+    assert abs(solved.order_parameters.m[-1] / (star * (bound - width)) - 1) < rtol
+    square = bound**2 - 2 * bound * width + 2 * width**2
+    assert abs(solved.order_parameters.q[-1] / square - 1) < rtol

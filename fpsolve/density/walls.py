@@ -143,19 +143,25 @@ def _layer_density(depth: Array, inward: float, heat: float, time: float) -> Arr
     Source: Borodin and Salminen, Handbook of Brownian Motion, A1.16.
     """
     diffusivity, path = heat / time, inward * time
-    root = 2.0 * math.sqrt(heat)
-    z, y = (depth + path) / root, (depth - path) / root
-    # exp(inward·depth/D) erfc(z), free of overflow.
-    tail = np.exp(-(y**2)) * erfcx(z)
+    y = (depth - path) / (2.0 * math.sqrt(heat))
     near = np.exp(-(y**2)) / math.sqrt(math.pi * heat)
-    return np.asarray(near - inward / (2.0 * diffusivity) * tail)
+    return np.asarray(near - inward / (2.0 * diffusivity) * _reflected(depth, path, heat))
 
 
 def _layer_beyond(depth: Array, inward: float, heat: float, time: float) -> Array:
     """Mass of the same deeper than `depth`."""
-    path, root = inward * time, 2.0 * math.sqrt(heat)
+    path = inward * time
+    y = (depth - path) / (2.0 * math.sqrt(heat))
+    return np.asarray(0.5 * erfc(y) + 0.5 * _reflected(depth, path, heat))
+
+
+def _reflected(depth: Array, path: float, heat: float) -> Array:
+    """exp(path·depth/heat) erfc(z), z = (depth + path)/(2 √heat), free of overflow."""
+    root = 2.0 * math.sqrt(heat)
     z, y = (depth + path) / root, (depth - path) / root
-    return np.asarray(0.5 * erfc(y) + 0.5 * np.exp(-(y**2)) * erfcx(z))
+    # Of drift onto the wall the exponent is negative, of drift away from it z is positive.
+    towards = np.exp(np.minimum(depth * (path / heat), 0.0)) * erfc(np.minimum(z, 0.0))
+    return np.where(z < 0.0, towards, np.exp(-(y**2)) * erfcx(np.maximum(z, 0.0)))
 
 
 def walled_start(

@@ -2071,15 +2071,20 @@ _NOTHING = 1e-6
 # What is added by a lift is taken from the nearest elements that lose no more than this share.
 _NEARBY = 0.05
 # By so much lifting has changed a density where errors of its steps have come near to adding up to
-# what is promised, in units of rtol.
+# what is promised, in units of rtol, in L¹, or by how far mass was moved: what happens in edges so
+# narrow that it is a hundredth of what may be displaced is no sign of that.
 _CHANGE_L1 = 12.0
+_CHANGE_FAR = 0.06
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
 # Share of it below which what is left does not count as less.
-_LEAST_LEFT = 0.05
+_LEAST_LEFT = 0.2
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
 # taken again only where this share of what is amiss is more than others may leave unresolved.
 _PATIENCE = 0.03
+# A class may leave unresolved so much more, for each of its elements beyond the first hundred,
+# before a step is taken again.
+_SPARED = 0.01
 # A mesh is set moving if it can move for so many steps before it reaches the end of its bin.
 _CLEAR_STEPS = 10.0
 # It comes to rest where the end is as near as this share of its own length, or nearer than what
@@ -2533,7 +2538,7 @@ def _price(
 ) -> tuple[float, float, float]:
     """Scale the lifted class k in `work.start`; return what taking it over may cost.
 
-    That is a bound on what it adds to errors of the density, what of it is L¹, and the largest
+    That is a bound on what it adds to errors of the density, how much has changed, and the largest
     relative change of a functional; `moved` gets the changes. Clipping brings a density nearer to
     any that is positive by just the mass clipped: what is moved beyond that counts, or how far it
     is moved.
@@ -2556,7 +2561,8 @@ def _price(
             worst = max(worst, abs(moved[i]) / max(work.sizes[i], 1e-300))
     far = model.relevance[k] * _displaced(ref, bins, mesh, work, k) / length
     change = model.relevance[k] * max(0.0, change - clipped)
-    return min(change, _LIFT_L1 / _LIFT_FAR * far), change, worst
+    cost = min(change, _LIFT_L1 / _LIFT_FAR * far)
+    return cost, min(change, _CHANGE_L1 / _CHANGE_FAR * far), worst
 
 
 @_part
@@ -3029,14 +3035,23 @@ def _set_off(
 
 
 @_part
-def _urgency(model: Model, cells: Cells, unresolved: Array, ends: Array) -> tuple[float, float]:
-    """Largest of `ends` and of `unresolved` for which a step would be taken again."""
+def _urgency(
+    model: Model, cells: Cells, unresolved: Array, ends: Array, resolution: float
+) -> tuple[float, float]:
+    """Largest of `ends`, and of what classes leave unresolved, for which to take a step again.
+
+    Of hundreds of elements in a class some always leave a little more than they should, which adds
+    next to nothing to what all may: that is mended after the step.
+    """
     outermost, worst = 0.0, 0.0
     for k in range(cells.first.size - 1):
         share = 1.0 if model.relevance[k] >= 1.0 else _PATIENCE
         outermost = max(outermost, share * max(ends[0, k], ends[1, k]))
+        excess, count = 0.0, cells.first[k + 1] - cells.first[k]
         for e in range(cells.first[k], cells.first[k + 1]):
-            worst = max(worst, share * unresolved[e])
+            excess += max(0.0, share * unresolved[e] - resolution)
+        spared = max(0.0, _SPARED * count - 1.0) * resolution
+        worst = max(worst, resolution + excess - spared)
     return outermost, worst
 
 
@@ -3073,7 +3088,8 @@ def _needy(
     """Whether the mesh leaves unresolved what is to be resolved, or ends too near to it."""
     marks, ends = np.empty((2, u.shape[1])), np.empty((2, cells.first.size - 1))
     _mark(ref, bins, model, cells, mesh, u, bounds, marks, ends)
-    return bool(max(_urgency(model, cells, marks[1], ends)) > bounds[0] / SPLIT_SHARE)
+    resolution = bounds[0] / SPLIT_SHARE
+    return bool(max(_urgency(model, cells, marks[1], ends, resolution)) > resolution)
 
 
 @ahead(aside=True)
@@ -3106,7 +3122,7 @@ def adapt(
     bounds = (SPLIT_SHARE * limits.resolution, merge_below, needs)
     action = _mark(ref, bins, model, cells, mesh, new, bounds, marks, ends)
     reach = np.empty_like(ends)
-    urgent = _urgency(model, cells, marks[1], ends)
+    urgent = _urgency(model, cells, marks[1], ends, limits.resolution)
     needy = urgent[0] > limits.resolution or urgent[1] > limits.resolution
     if needy and not _any(c) and not _needy(ref, bins, model, cells, mesh, old, bounds):
         # A step from a rate of 0 is an explicit one, which finer elements would make unstable.
