@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.density.tips import Tips, have_tips, tips_of
 from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import SEGMENT_KINDS, Equation, Segment, affine_law
 from fpsolve.numerics.foreign import ForeignLaw
@@ -48,14 +50,17 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     """Return the equation of `problem`, its classes counted as accuracy `rtol` demands."""
     dynamics = problem.dynamics
     walls = dynamics.walls
+    tips = tips_of(problem, rtol)
     low, high = (-math.inf, math.inf) if walls is None else walls.solved
+    low, high = (low, high) if tips is None else tips.ends
     breaks, ends = dynamics.breaks, _ends_of_smoothing(problem)
     breaks = np.union1d(breaks, ends) if ends.size else breaks
     breaks = breaks[(breaks > low) & (breaks < high)]
+    breaks = breaks if tips is None else np.concatenate([[low], breaks, [high]])
     absorbing = walls is not None and walls.kind == "absorb" and walls.margin == 0
     bins = bins_between(
         breaks,
-        walls=None if walls is None else (low, high),
+        walls=None if walls is None or tips is not None else (low, high),
         absorbing=(absorbing, absorbing),
         unit=narrowest_bin(problem),
     )
@@ -63,6 +68,8 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
     offset[0] = dynamics.steady_offset
     relevance = _relevance(dynamics.probability, rtol)
     own, pieces = _their_bins(dynamics, bins), dynamics.pieces
+    if tips is not None:
+        own[[0, -1]] = own[[1, -2]]
     classes = dynamics.w_star.size
     if pieces is None:
         terms = dynamics.fields(np.zeros(1), np.zeros(1, np.int64), 0).drift.shape[0]
@@ -76,7 +83,7 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         functionals = np.ascontiguousarray(pieces.functionals[:, :, own])
         shape = np.zeros((breaks.size + 1, 3))
         shape[:, : pieces.shape.shape[1]] = pieces.shape[own]
-    return Equation(
+    equation = Equation(
         bins=bins,
         drift=drift,
         shape=np.ascontiguousarray(shape).reshape(-1, 3),
@@ -92,6 +99,82 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         fields=None if pieces is not None else _fields(dynamics, own),
         widest=None if pieces is not None else widest_resolving(problem),
     )
+    return equation if tips is None else _with_tips(problem, equation, tips, own)
+
+
+def _with_tips(
+    problem: Problem, equation: Equation, tips: Tips, theirs: NDArray[np.int64]
+) -> Equation:
+    """The same with coefficients in the outermost bins that go on from their ends, see `tips`.
+
+    Itô's term is one more of the drift, whose factor is D.
+    """
+    dynamics, last = problem.dynamics, equation.bins.span.size - 1
+    classes = np.arange(dynamics.w_star.size)
+    shape, widest = equation.shape.copy(), equation.widest
+    # Not even, or adaptation would take h² times the density on one side of an end only.
+    shape[[0, last]] = [tips.shape, np.finfo(np.float64).tiny, 0.0]
+    itself = ((0, 1), (0, 0), (0, 0))
+    drift, flat = equation.drift, np.pad(equation.flat, itself)
+    functionals, lines = equation.functionals.copy(), {}
+    if drift.shape[0]:
+        drift = np.pad(drift, (*itself, (0, 0)))
+    for b, end in zip((0, last), tips.ends, strict=True):
+        place = np.full(classes.size, end), np.full(classes.size, theirs[b])
+        found, bend = dynamics.fields(*place, classes), math.copysign(tips.bend, end)
+        fall = np.where(_stays(problem, math.copysign(1.0, end) * found.drift), 1.0, 0.0)
+        fall = -math.copysign(1.0, end) / tips.depth * fall * found.drift
+        line = np.stack([found.drift - end * fall, fall], axis=-1)
+        itos = np.stack([bend * equation.scale, np.zeros(classes.size)], axis=-1)
+        line = np.concatenate([line, itos[None]])
+        flat[:, :, b] = np.where((line[..., 1] == 0.0).all(axis=0), line[..., 0], np.nan)
+        lines[b] = line, found.functionals
+        if drift.shape[0]:
+            drift[:, :, b], functionals[:, :, b] = 0.0, 0.0
+            drift[:, :, b, :2], functionals[:, :, b, 0] = line, found.functionals
+
+    def fields(
+        x: Array, bins: NDArray[np.int64], own: NDArray[np.int64]
+    ) -> tuple[Array, Array, Array]:
+        assert equation.fields is not None
+        found, h, averaged = equation.fields(np.clip(x, *tips.ends), bins, own)
+        found = np.concatenate([found, np.zeros((1, *x.shape))])
+        for b, (line, held) in lines.items():
+            at = bins == b
+            chosen = line[:, own[at]]
+            found[..., at] = chosen[:, None, :, 0] + x[:, at] * chosen[:, None, :, 1]
+            h[:, at], averaged[..., at] = tips.shape, held[:, None, own[at]]
+        return found, h, averaged
+
+    def resolving(left: Array, right: Array) -> Array:
+        assert widest is not None
+        beyond = (right <= tips.ends[0]) | (left >= tips.ends[1])
+        return np.where(beyond, math.inf, widest(left, right))
+
+    return replace(
+        equation,
+        drift=drift,
+        shape=shape,
+        functionals=functionals,
+        terms=equation.terms + 1,
+        flat=flat,
+        fields=None if equation.fields is None else fields,
+        widest=None if widest is None else resolving,
+    )
+
+
+def _stays(problem: Problem, outward: Array) -> NDArray[np.bool_]:
+    """Whether no weight of a class ever returns from next to a bound, (K,).
+
+    `outward` (J, K) are the terms of its drift there, away from 0. Where their sum never points
+    back it does not matter how far beyond the end of what is seen weights are.
+    """
+    if not problem.dynamics.is_standard:
+        return np.zeros(outward.shape[1], np.bool_)
+    stays = outward[0] >= 0.0
+    if varies(problem.ridge):
+        stays &= outward[0] + largest_of(problem.ridge) * outward[1] >= 0.0
+    return np.asarray(stays)
 
 
 def _relevance(probability: Array, rtol: float) -> Array:
@@ -251,6 +334,10 @@ def law_of(problem: Problem, time: float, least: float, foreign: ForeignLaw | No
         extra.append(gain)
         segments.append(_segment(problem.noise_variance, time))
     further = np.stack(extra, axis=1) if extra else None
+    if have_tips(problem):
+        # Itô's term there has the factor D.
+        base, gain, power = (np.append(part, part[-1]) for part in (base, gain, power))
+        further = None if further is None else np.vstack([further, further[-1]])
     return affine_law(
         base, gain[:, None], power, extra=further, segments=segments, least=gain[-1] * least
     )

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.frame import Frame
-from fpsolve.density.start import point_moments, start_at_points, starting_points
+from fpsolve.density.start import (
+    frozen_points,
+    point_moments,
+    start_at_points,
+    starting_points,
+)
 from fpsolve.errors import SolveError
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES
 from fpsolve.problem.problem import Problem
@@ -135,6 +140,12 @@ class Points:
             return Atoms(place, mass)
         return Atoms(np.hstack([atoms.positions, place]), np.hstack([atoms.masses, mass]))
 
+    @property
+    def frozen(self) -> Points:
+        """Those that never move, being frozen; their loss is seen, and the same for ever."""
+        frozen = frozen_points(self.problem, starting_points(self.problem))
+        return Points(self.problem, self.which & frozen)
+
     def functionals(self, times: Array) -> Array:
         """Return what they add to the functionals, shape (T, 6), with that of their loss."""
         dynamics = self.problem.dynamics
@@ -159,8 +170,8 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     """Return the classes that stay points up to `horizon`; None if there are none.
 
     Those are such as start at a point, on a reflecting wall if all of them are beyond it, see noise
-    that cannot move them by a tenth of `rtol`, and are not seen by the loss; and all, where nothing
-    moves and the generalization error is 0.
+    that cannot move them by a tenth of `rtol`, and are not seen by the loss; those frozen beyond an
+    absorbing wall; and all, where nothing moves and the generalization error is 0.
     """
     dynamics, quantizer = problem.dynamics, problem.weight_quantizer
     begins = start_at_points(problem)
@@ -177,7 +188,7 @@ def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
     if quiet and begins.all() and not (np.abs(_drift(problem, start)) > 0).any():
         return Points(problem, np.ones(start.size, np.bool_))
     reach = float(np.abs(start).max())
-    which = begins & (dynamics.sigma2 == 0)
+    which = begins & ((dynamics.sigma2 == 0) | frozen_points(problem, start))
     if quantizer is not None and not turning:
         far = float(np.abs(quantizer.levels).max())
         seen = dynamics.sigma2 * far**2 + 2.0 * np.abs(dynamics.kappa * dynamics.w_star) * far

@@ -18,6 +18,7 @@ from fpsolve.density.points import Points
 from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
+from fpsolve.density.tips import Tips, have_tips, tips_of, unrolled
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.density.walls import (
@@ -94,6 +95,8 @@ class State:
         The law from the start on, and when that is.
     points : Points or None
         Classes that the solver does not know, for they stay points.
+    tips : Tips or None
+        Where the solver's places are not weights.
     """
 
     solver: Solver
@@ -103,6 +106,7 @@ class State:
     before: tuple[float, Frame, Array] | None = None
     law: tuple[float, Law] | None = None
     points: Points | None = None
+    tips: Tips | None = None
 
 
 def begin(
@@ -137,10 +141,11 @@ def begin(
         return State(grid, least, foreign, before=before, law=(start.time, law))
     equation = equation_of(problem, work)
     initial: Initial = start
-    frozen, time = None, start.time
+    frozen, tips, time = None, None, start.time
     walls = dynamics.walls
     if walls is not None and walls.kind == "absorb":
-        frozen = frozen_start(problem, start, order)
+        tips = tips_of(problem, work)
+        frozen = frozen_start(problem, start, order, still, unrolled=tips is not None)
         equation.offset[:] += frozen.functionals
     elif walls is not None and before is not None:
         initial = points_on_walls(problem, start)
@@ -161,11 +166,13 @@ def begin(
     if points is not None:
         spreading = np.flatnonzero(~still)
         equation, initial = equation.only(spreading), chosen(initial, spreading)
-    solver = _solver(equation, law, initial, order, work, errors, time)
+        fixed = points.frozen.functionals(np.zeros(1))[0]
+        equation.offset[:] += fixed
+    solver = _solver(equation, law, unrolled(initial, tips), order, work, errors, time)
     if points is not None:
-        solver.beside = points.functionals
+        solver.beside = lambda times: points.functionals(times) - fixed
         solver.begin()
-    return State(solver, least, foreign, frozen, before, (start.time, law), points)
+    return State(solver, least, foreign, frozen, before, (start.time, law), points, tips)
 
 
 def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) -> State:
@@ -178,8 +185,9 @@ def _begin_from(problem: Problem, work: float, order: int, given: FrameStart) ->
     frozen = None
     if walls is not None and walls.kind == "absorb":
         frozen = FrozenStart.none(problem.teacher.values.size, order)
-    solver = _solver(equation, law, given, order, work, errors)
-    return State(solver, least, foreign, frozen, law=(0.0, law))
+    tips = tips_of(problem, work)
+    solver = _solver(equation, law, unrolled(given, tips), order, work, errors)
+    return State(solver, least, foreign, frozen, law=(0.0, law), tips=tips)
 
 
 def _solver(
@@ -248,9 +256,10 @@ def _foreign(problem: Problem) -> ForeignLaw | None:
     def coefficients(time: float, moments: Array) -> Array:
         error = float(moments[0] + dynamics.added_noise(time))
         found = dynamics.coefficients(time, error)
-        return np.append(found.drift, found.diffusion)
+        return np.append(found.drift, [found.diffusion] * (1 + tips))
 
-    terms = dynamics.coefficients(0.0, 1.0).drift.size
+    tips = have_tips(problem)
+    terms = dynamics.coefficients(0.0, 1.0).drift.size + tips
     return ForeignLaw(coefficients, terms=terms, rank=1)
 
 
@@ -380,8 +389,7 @@ class Run:
             return False
         if self.state.points is not None:
             return False
-        walls = self.problem.dynamics.walls
-        return self.state.frozen is None and (walls is None or walls.margin == 0)
+        return self.state.frozen is None
 
     def _law(self, time: float) -> Law:
         """The law from `time` on, the same until schedules land."""
@@ -424,25 +432,33 @@ class Run:
         if self.problem.surrogate is not None:
             u = u / self._shape(solver) ** 2
         points, atoms, held = self.state.points, None, solver.control.atoms.T
+        mass, tips = (solver.mesh.mass * solver.u).sum(axis=0), self.state.tips
+        if tips is not None:
+            held, mass = tips.held(first, left + 0.5 * width, mass)
         if (held < 0).any():
-            held, u = self._lifted_atoms(held, u)
+            held, u = self._lifted_atoms(held, u, mass)
+        if tips is not None:
+            first, left, width, u = tips.rolled((first, left, width, u), held)
+            held = np.zeros_like(held)
         if points is not None:
             first, held = points.beside(first, held)
         if self.state.frozen is not None:
             walls = self.problem.dynamics.walls
             assert walls is not None
-            if walls.margin == 0:
+            if tips is None and walls.margin == 0:
                 atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
             first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
         if points is not None:
             atoms = points.joined(solver.time, atoms)
         frame = Frame(solver.element.order, first, left, width, u, atoms)
-        self._check_tips(frame)
+        if tips is None:
+            self._check_tips(frame)
         return [frame]
 
-    def _lifted_atoms(self, held: Array, u: Array) -> tuple[Array, Array]:
+    def _lifted_atoms(self, held: Array, u: Array, mass: Array) -> tuple[Array, Array]:
         """Atoms on walls (K, 2) that are not negative, taken from the rest of their densities `u`.
 
+        That rest has these masses (E,). What is at the bound of a triangular surrogate counts too.
         Ripples of a density of little weight leave an atom below 0 as long as hardly anything is
         in it. Like other lifts this comes no further from any density that is positive than by the
         mass that is moved.
@@ -454,7 +470,6 @@ class Run:
                 f"an atom on a wall holds {held.min():.2g} of the mass, less than nothing; "
                 "tighten rtol"
             )
-        mass = (solver.mesh.mass * solver.u).sum(axis=0)
         first = solver.cells.first
         rest = np.add.reduceat(mass, first[:-1]) + np.maximum(held, 0.0).sum(axis=1)
         # A class all of which is stuck beyond the walls has nothing here.
@@ -488,9 +503,11 @@ class Run:
 
     def _shape(self, solver: Solver) -> Array:
         """h at the nodes, from the inside of each element."""
-        dynamics = self.problem.dynamics
-        bins = dynamics.bins(solver.mesh.left + 0.5 * solver.mesh.width)
-        x = solver.x
+        dynamics, tips = self.problem.dynamics, self.state.tips
+        middle, x = solver.mesh.left + 0.5 * solver.mesh.width, solver.x
+        if tips is not None:
+            middle, x = np.clip(middle, *tips.ends), np.clip(x, *tips.ends)
+        bins = dynamics.bins(middle)
         return dynamics.shape(x, np.broadcast_to(bins, x.shape))
 
     def trajectory(self, *, interrupted: bool = False) -> DensityTrajectory:

@@ -13,7 +13,14 @@ from fpsolve.numerics.gaussian import REACH, GaussianStart
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, varies
 
-__all__ = ["gaussian_start", "point_frame", "point_moments", "start_at_points", "starting_points"]
+__all__ = [
+    "frozen_points",
+    "gaussian_start",
+    "point_frame",
+    "point_moments",
+    "start_at_points",
+    "starting_points",
+]
 
 Array = NDArray[np.float64]
 
@@ -50,6 +57,15 @@ def start_at_points(problem: Problem) -> NDArray[np.bool_]:
     mean = initial.mean + initial.overlap * problem.teacher.values
     gone = REACH * math.sqrt(initial.variance)
     return np.asarray((mean - gone >= walls.high) | (mean + gone <= walls.low))
+
+
+def frozen_points(problem: Problem, points: Array) -> NDArray[np.bool_]:
+    """Whether h is 0 at the points for good: beyond absorbing walls, (K,)."""
+    walls, surrogate = problem.dynamics.walls, problem.surrogate
+    if walls is None or walls.kind != "absorb" or surrogate is None:
+        return np.zeros(points.size, np.bool_)
+    beyond = (points < walls.low) | (points > walls.high)
+    return np.asarray(beyond | surrogate.is_triangular & (np.abs(points) == walls.high))
 
 
 def point_frame(problem: Problem) -> Frame:
@@ -99,8 +115,9 @@ def gaussian_start(
     travel, heat = _integrals(problem, error, time)
     deviation = np.sqrt(dynamics.sigma2 * heat) * _gradient_factor(problem, points)
     mean = points + travel @ drift
+    held = _HELD * np.maximum(_size(problem, points), 1.0)
+    deviation = np.where(frozen_points(problem, points), held, deviation)
     if still is not None:
-        held = _HELD * np.maximum(_size(problem, points), 1.0)
         narrow = np.where(deviation < held, _displaceable(problem, mean, rtol), 0.0)
         deviation = np.maximum(deviation, np.maximum(narrow, held))
     return GaussianStart(time, mean, deviation)
@@ -146,7 +163,7 @@ def _scales(problem: Problem) -> list[float]:
 
 
 def _gradient_factor(problem: Problem, points: Array) -> Array:
-    """h at the points, (K,); 1 where it is 0, for what is frozen does not come to use it."""
+    """h at the points, (K,); 1 where it is 0, for what is frozen takes no part in it."""
     bins = problem.dynamics.bins(points)
     h = problem.dynamics.fields(points, bins, np.arange(points.size)).shape
     return np.where(h > 0, h, 1.0)
@@ -197,7 +214,8 @@ def _allowance(
     # Slopes of the drift inside a bin: decay, dampening, rounding, or the identity itself.
     slope = _slope(problem, points)
     steady = 0.0 if varies(problem.ridge) else problem.dynamics.ridge(0.0)
-    share = problem.dynamics.sigma2 * np.square(_gradient_factor(problem, points))
+    h = _gradient_factor(problem, points)
+    share, tilt = problem.dynamics.sigma2 * np.square(h), _tilt(problem, points) / h
 
     def allowed(travel: Array, heat: float) -> bool:
         width, bent, way = np.sqrt(share * heat), travel @ slope, travel @ speed
@@ -212,9 +230,16 @@ def _allowance(
             inside = (2 * _CLEAR * width <= away) & (way <= 0.5 * away)
             fine = np.where(clear, inside, shift <= small * width)
         unseen = ~parts & (np.maximum(width, shift) <= held) & (way * bent <= held)
-        return bool(((fine & (bent <= small)) | unseen)[spreads].all())
+        fine &= (bent <= small) & (width * tilt <= small)
+        return bool((fine | unseen)[spreads].all())
 
     return allowed
+
+
+def _tilt(problem: Problem, points: Array) -> Array:
+    """|∂_w h| at the points, (K,)."""
+    dynamics = problem.dynamics
+    return np.asarray(np.abs(dynamics.shape_pieces[dynamics.bins(points), 1]))
 
 
 def _slope(problem: Problem, points: Array) -> Array:

@@ -302,8 +302,15 @@ class FrozenStart:
         return cls([nothing] * classes, [nothing] * classes, np.zeros(6))
 
 
-def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenStart:
-    """Return what of `start` lies beyond the absorbing walls of `problem`."""
+def frozen_start(
+    problem: Problem, start: GaussianStart, order: int, still: NDArray[np.bool_],
+    *, unrolled: bool = False,
+) -> FrozenStart:  # fmt: skip
+    """Return what of `start` lies beyond the absorbing walls of `problem`.
+
+    Classes that are `still` points, (K,), are not among it. Where the surrogate is `unrolled` next
+    to its bound, what is near but within is solved for.
+    """
     dynamics = problem.dynamics
     walls = dynamics.walls
     assert walls is not None
@@ -311,9 +318,10 @@ def frozen_start(problem: Problem, start: GaussianStart, order: int) -> FrozenSt
     upper: list[tuple[Array, Array, Array]] = []
     functionals = np.zeros(6)
     for k in range(start.mean.size):
-        low, high = start.support(k)
-        below, above = walls.solved
-        for out, a, b in ((lower, low, min(below, high)), (upper, max(above, low), high)):
+        below, above = (walls.low, walls.high) if unrolled else walls.solved
+        low, high = start.support(k) if not still[k] else (below, above)
+        below, above = min(below, high), max(above, low)
+        for out, a, b in ((lower, low, below), (upper, above, high)):
             elements = _elements(problem, start, k, a, b, order)
             out.append(elements)
             functionals += dynamics.probability[k] * _seen(problem, k, elements, order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
@@ -28,7 +29,10 @@ def attach(solver: Solver, law: Law) -> None:
         low = solver.mesh.left[own.start]
         high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
         gap = min(low - bins.lower[b], bins.upper[b] - high)
-        if gap < 1.001 * max(spread[k], kernels.NEAR_END * (high - low)):
+        reach, shape = spread[k], solver.model.shape
+        if shape.shape[0]:
+            reach *= np.abs(polyval(np.array([low, high]), shape[b])).max()
+        if gap < 1.001 * max(reach, kernels.NEAR_END * (high - low)):
             _attach(solver, k, own)
     solver.place()
 

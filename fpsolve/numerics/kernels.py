@@ -1841,7 +1841,8 @@ def _outward(mesh: Mesh, c: Array, k: int, side: int) -> float:
     drift = 0.0
     for i in range(mesh.drift.shape[0]):
         drift += c[i] * mesh.drift[i, node, e]
-    return drift if side else -drift
+    # That of v goes with 1/h².
+    return (drift if side else -drift) / float(mesh.inverse[e])
 
 
 @_part
@@ -2658,9 +2659,18 @@ def _domain(bins: Bins, cells: Cells, motion: Motion, k: int) -> tuple[float, fl
 
 
 @_part
-def _stir(model: Model, diffusivity: float, step: float, k: int) -> float:
-    """How far diffusion carries mass in a step, tails included."""
-    return 4.0 * math.sqrt(2.0 * abs(diffusivity) * model.scale[k] * step)
+def _stir(model: Model, diffusivity: float, step: float, k: int, h: float) -> float:
+    """How far diffusion carries mass in a step where the shape is h, tails included."""
+    return 4.0 * h * math.sqrt(2.0 * abs(diffusivity) * model.scale[k] * step)
+
+
+@_part
+def _widest_shape(model: Model, b: int, low: float, high: float) -> float:
+    """The larger |h| at the ends of [low, high] in bin b."""
+    if model.shape.shape[0] == 0:
+        return 1.0
+    first, last = _polynomial(model.shape[b], low), _polynomial(model.shape[b], high)
+    return float(max(abs(first), abs(last)))
 
 
 @_part
@@ -2682,7 +2692,8 @@ def _keep_inside(
         b = cells.bins[cells.first[k]]
         low, high = _domain(bins, cells, motion, k)
         below, above = low - bins.lower[b], bins.upper[b] - high
-        margin = max(2.0 * _stir(model, c[-1], step, k), NEAR_END * (high - low))
+        h = _widest_shape(model, b, low, high)
+        margin = max(2.0 * _stir(model, c[-1], step, k, h), NEAR_END * (high - low))
         if min(below, above) < margin:
             return -1.0
         speed = _velocity(c, motion.speed, k)
@@ -2710,7 +2721,8 @@ def _detach(bins: Bins, model: Model, cells: Cells, motion: Motion, c: Array, st
         speed = _velocity(c, model.flat[:, :, b], k)
         # Further away than where it would be attached again.
         low, high = _domain(bins, cells, motion, k)
-        stir = max(2.5 * _stir(model, c[-1], step, k), 2.0 * NEAR_END * (high - low))
+        h = _widest_shape(model, b, low, high)
+        stir = max(2.5 * _stir(model, c[-1], step, k, h), 2.0 * NEAR_END * (high - low))
         reach = stir + _CLEAR_STEPS * step * abs(speed)
         below, above = low - bins.lower[b], bins.upper[b] - high
         if below > (reach if speed < 0 else stir) and above > (reach if speed > 0 else stir):
@@ -2821,15 +2833,11 @@ def _fill_atoms(model: Model, mesh: Mesh, atoms: Array, gained: Array) -> None:
 @_part
 def _reach(model: Model, mesh: Mesh, c: Array, step: float, out: Array) -> None:
     """out = how far beyond its ends (2, K) mass may come in a few steps."""
-    last = mesh.mass.shape[0] - 1
     for k in range(out.shape[1]):
         for side in range(2):
             e = mesh.first[k + 1] - 1 if side else mesh.first[k]
-            drift = 0.0
-            for i in range(mesh.drift.shape[0]):
-                drift += c[i] * mesh.drift[i, last if side else 0, e]
-            outward = drift if side else -drift
-            out[side, k] = _stir(model, c[-1], step, k) + 3.0 * step * max(0.0, outward)
+            stir = _stir(model, c[-1], step, k, 1.0 / math.sqrt(mesh.inverse[e]))
+            out[side, k] = stir + 3.0 * step * max(0.0, _outward(mesh, c, k, side))
 
 
 @_part

@@ -79,7 +79,9 @@ def unheld(solver: Solver, law: Law) -> Law:
         return law
     mass = (mesh.mass * solver.u).sum(axis=0)
     drawn = mass * (velocity[0] - velocity[-1]) / mesh.width
-    rates = np.add.reduceat(drawn, first) / np.add.reduceat(mass, first)
+    held, drawn = np.add.reduceat(mass, first), np.add.reduceat(drawn, first)
+    # A class all of which is frozen beyond walls has nothing here.
+    rates = np.divide(drawn, held, out=np.full(held.size, np.inf), where=held > 0.0)
     slowest = max(float(rates.min()), 0.5 / solver.time if solver.time > 0.0 else 0.0)
     point = slowest * (_POINT * solver.rtol * _length(solver)) ** 2
     point /= max(float(solver.model.scale.max()), 1e-300)
