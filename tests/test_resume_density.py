@@ -71,6 +71,15 @@ CASES = {
         {"rtol": 1e-4},
     ),
     "absorbing": (problem(surrogate=Surrogate(bound=1.2, slope=0.0)), {}),
+    "thrown to a tip": (problem(surrogate=Surrogate.triangular(0.05)), {"rtol": 1e-4}),
+    "frozen points": (
+        problem(
+            surrogate=Surrogate(1.2),
+            teacher=Teacher([-1.0, 0.4], [0.5, 0.5]),
+            initial=GaussianInitial(0.0, 0.0, 1.3),
+        ),
+        {"rtol": 1e-4},
+    ),
     "clipped": (problem(weight_clip=1.1), {"rtol": 1e-4}),
     "classes": (problem(teacher=Teacher([-1.0, 0.3, 1.0], [0.5, 0.2, 0.3])), {"rtol": 1e-4}),
     "cells": (problem(), {"scheme": "scharfetter-gummel", "cells": 200, "rtol": 1e-4}),
