@@ -2257,7 +2257,7 @@ def _judge(
     lowest = min(lowest if scheme == 0 else 0.0, -limits.negative * highest)
     if worst <= 1.0 and scheme == 0:
         _lift(ref, bins, model, mesh, work, control, limits, -limits.negative * highest)
-    if worst <= 1.0 and _ripples(control.clock, report[1], lowest):
+    if worst <= 1.0 and _ripples(control.clock, report[1], lowest, highest):
         worst = _TOO_LONG
     return worst, first
 
@@ -2624,18 +2624,19 @@ def _lift(
 
 
 @_part
-def _ripples(clock: Array, minimum: float, lowest: float) -> bool:
+def _ripples(clock: Array, minimum: float, lowest: float, highest: float) -> bool:
     """Whether a step is to be rejected for negative density.
 
     A shorter step cures ripples of time stepping. Those that it does not lessen come from the mesh;
     they are let pass, at their size, until they are gone, but from now on the mesh takes more care.
+    Those as deep as the density is high are none, whatever they come from.
     """
     if minimum >= min(lowest, 1.2 * clock[TOLERATED]):
         if minimum > 0.5 * clock[TOLERATED]:
             clock[TOLERATED] = 0.0
         clock[LAST_MINIMUM] = 0.0
         return False
-    if minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
+    if -highest < minimum < 0.5 * clock[LAST_MINIMUM] < 0.0:
         clock[TOLERATED] = minimum
         clock[CARE] = min(_MORE_CARE * clock[CARE], MOST_CARE)
         clock[LAST_MINIMUM] = 0.0
