@@ -19,7 +19,9 @@ LIMIT = 20.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
+# A second may be no more than a few steps of a large mesh, which tell nothing of what follows.
 _FIRST = 1.0 * WORK_A_SECOND
+_FIRST_TRIES = 8
 _GROWTH = 1.3
 # Early estimates may be far off: after the first second they have to exceed the limit by this
 # factor, later by less and less; what has been done ends it at the last.
@@ -45,7 +47,9 @@ def effort_ahead(
         Time that the next step makes of a unit of work.
     """
     work, time = float(clock[kernels.WORK]), float(clock[kernels.TIME])
-    if work < max(clock[kernels.NEXT_LOOK], _FIRST / _GROWTH**2):
+    unknowns = float(clock[kernels.MOST_UNKNOWNS])
+    tries = _FIRST_TRIES * unknowns * (1.0 + unknowns / kernels.UNCACHED)
+    if work < max(clock[kernels.NEXT_LOOK], _FIRST / _GROWTH**2, tries):
         return 0.0
     clock[kernels.NEXT_LOOK] = _GROWTH * work
     looks = clock[kernels.LOOKS : kernels.LOOKS + 4]
