@@ -130,7 +130,7 @@ def test_the_first_steps_of_a_large_mesh_refuse_nothing():
     clock[kernels.MOST_UNKNOWNS] = unknowns
     time = 0.0
     for tried in range(1, 20):
-        clock[kernels.WORK] += unknowns * (1.0 + unknowns / kernels.UNCACHED)
+        clock[kernels.WORK] += kernels.work_of(unknowns)
         time = min(1e-10 * 6.0 ** (tried - 6), horizon) if tried > 6 else 1e-12
         clock[kernels.TIME] = time
         assert effort.effort_ahead(clock, horizon, 1e-6) == 0.0

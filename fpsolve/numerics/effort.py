@@ -11,11 +11,11 @@ from fpsolve.numerics import kernels
 
 __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "how_long"]
 
-# Work is counted in tries of a step times unknowns, many a little more, so that it is the same on
-# every machine. A busy one does so much in a second, and what is meant to be enough at rtol 1e-6
-# is 20 of them.
+# Work is counted in tries of a step times unknowns, which count more the more there are, so that it
+# is the same on every machine. A busy one does so much in a second, and what is meant to be enough
+# at rtol 1e-6 is 24 of them.
 WORK_A_SECOND = 7e6
-LIMIT = 20.0 * WORK_A_SECOND
+LIMIT = 24.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
@@ -47,8 +47,7 @@ def effort_ahead(
         Time that the next step makes of a unit of work.
     """
     work, time = float(clock[kernels.WORK]), float(clock[kernels.TIME])
-    unknowns = float(clock[kernels.MOST_UNKNOWNS])
-    tries = _FIRST_TRIES * unknowns * (1.0 + unknowns / kernels.UNCACHED)
+    tries = _FIRST_TRIES * kernels.work_of(float(clock[kernels.MOST_UNKNOWNS]))
     if work < max(clock[kernels.NEXT_LOOK], _FIRST / _GROWTH**2, tries):
         return 0.0
     clock[kernels.NEXT_LOOK] = _GROWTH * work

@@ -83,6 +83,7 @@ __all__ = [
     "place",
     "positions",
     "regrid",
+    "work_of",
 ]
 
 Array = NDArray[np.float64]
@@ -2043,10 +2044,10 @@ LARGEST = 31
 CARRIED = 32
 CLOCK_SIZE = 33
 
-# Work of a try that does not grow with the mesh, in unknowns; and so many unknowns that, far beyond
-# what caches hold, each takes twice as long.
+# Work of a try that does not grow with the mesh, in unknowns; beyond about so many of them, which
+# the faster caches do not hold, each takes up to so many times as long.
 _OVERHEAD = 200.0
-UNCACHED = 6e5
+_UNCACHED, _SLOWER = 2e4, 3.5
 # Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
 # there is one after each.
 _STEPS_PER_MERGE = 4
@@ -3182,6 +3183,16 @@ def adapt(
 _adapt_at: Any = at_address(adapt)
 
 
+def work_of(unknowns: float) -> float:
+    """Work of one try of a step, in unknowns of a mesh that caches hold."""
+    square = unknowns * unknowns
+    beyond = square / (square + _UNCACHED * _UNCACHED)
+    return unknowns * (1.0 + (_SLOWER - 1.0) * beyond) + _OVERHEAD
+
+
+_work_of: Any = _part(work_of)
+
+
 @_part
 def _prepare(
     scheme: int,
@@ -3194,7 +3205,7 @@ def _prepare(
     limits: Limits,
 ) -> None:
     """Count the work of a try, and diffuse rare classes in it as they need it."""
-    control.clock[WORK] += u.size * (1.0 + u.size / UNCACHED) + _OVERHEAD
+    control.clock[WORK] += _work_of(float(u.size))
     if scheme == 0:
         _calm(ref, model, mesh, u, c, control, limits)
 

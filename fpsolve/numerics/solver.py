@@ -274,7 +274,7 @@ class Solver:
                 clock[kernels.NEXT_LEAD] = work + max(_LEAD_WORK, _LEAD_SHARE * work)
                 choose(self, law)
             if ending is Ending.REACHED and self.horizon < np.inf and stops.size:
-                pace = self.step / (self.u.size * (1.0 + self.u.size / kernels.UNCACHED))
+                pace = self.step / kernels.work_of(float(self.u.size))
                 self._whole_work = effort_ahead(clock, self.horizon, self.rtol, pace)
                 if self._whole_work > 0.0:
                     ending = Ending.LONG
