@@ -526,9 +526,14 @@ class Run:
                 f"the density has ripples down to {quality.minimum:.2g} of its maximum; "
                 "tighten rtol"
             )
-        rounding = float(self.state.solver.control.clock[kernels.ROUNDING])
-        if self.error > _HUGE and not rounding < _MOST_ROUNDING * self.rtol:
+        if self._outgrown:
             raise self._failed(_DIVERGES)
+
+    @property
+    def _outgrown(self) -> bool:
+        """Whether ε_g has grown so far that the start is lost in rounding."""
+        rounding = float(self.state.solver.control.clock[kernels.ROUNDING])
+        return self.error > _HUGE and not rounding < _MOST_ROUNDING * self.rtol
 
     def statistics(self, quality: Quality, *, interrupted: bool = False) -> dict[str, Any]:
         """How the integration went, and whether it was to end early."""
@@ -561,8 +566,7 @@ class Run:
         )  # fmt: skip
 
     def _why(self, ending: Ending) -> str:
-        error = float(self.state.solver.moments[0])
-        if not error < 1e100:
+        if not self.state.solver.moments[0] < 1e100 or self._outgrown:
             return _DIVERGES
         return self.state.solver.why_long() if ending is Ending.LONG else ending.value
 
