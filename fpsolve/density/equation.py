@@ -169,8 +169,6 @@ def _stays(problem: Problem, outward: Array) -> NDArray[np.bool_]:
     `outward` (J, K) are the terms of its drift there, away from 0. Where their sum never points
     back it does not matter how far beyond the end of what is seen weights are.
     """
-    if not problem.dynamics.is_standard:
-        return np.zeros(outward.shape[1], np.bool_)
     stays = outward[0] >= 0.0
     if varies(problem.ridge):
         stays &= outward[0] + largest_of(problem.ridge) * outward[1] >= 0.0

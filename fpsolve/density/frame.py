@@ -14,9 +14,11 @@ from fpsolve.density.atoms import Atoms
 from fpsolve.density.piecewise import cumulate, evaluate, integrate, invert, survey
 from fpsolve.numerics.element import Element, reference_element
 
-__all__ = ["Frame"]
+__all__ = ["Elements", "Frame", "flanked"]
 
 Array = NDArray[np.float64]
+# Left ends, widths and values at the nodes of elements.
+Elements = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -312,6 +314,24 @@ class Frame:
         values, elements, order = self.count, self.left.size, self.order
         text = f"Frame({values} teacher values, {elements} elements of order {order}"
         return f"{text} on [{low:.4g}, {high:.4g}], mass in atoms {self.atom_masses().max():.3g})"
+
+
+def flanked(
+    first: NDArray[np.int64],
+    elements: Elements,
+    lower: Sequence[Elements],
+    upper: Sequence[Elements],
+) -> tuple[NDArray[np.int64], Array, Array, Array]:
+    """Return where each class begins, and its elements between some more of it, (K,) lists."""
+    left, width, u = elements
+    parts: list[Elements] = []
+    begins = [0]
+    for k, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        own = slice(int(first[k]), int(first[k + 1]))
+        parts += [low, (left[own], width[own], u[:, own]), high]
+        begins.append(begins[-1] + sum(part[0].size for part in parts[-3:]))
+    joined = [np.concatenate([part[i] for part in parts], axis=-1) for i in range(3)]
+    return np.array(begins, np.int64), joined[0], joined[1], joined[2]
 
 
 @lru_cache(maxsize=32)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import equation_of, law_of, narrowest_bin
-from fpsolve.density.frame import Frame
+from fpsolve.density.frame import Frame, flanked
 from fpsolve.density.points import Points
 from fpsolve.density.restart import FrameStart
 from fpsolve.density.scharfetter_gummel import ScharfetterGummel
 from fpsolve.density.start import gaussian_start, point_frame, point_moments
-from fpsolve.density.tips import Tips, have_tips, tips_of, unrolled
+from fpsolve.density.tips import Tips, tips_of, unrolled
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.density.walls import (
@@ -256,10 +256,9 @@ def _foreign(problem: Problem) -> ForeignLaw | None:
     def coefficients(time: float, moments: Array) -> Array:
         error = float(moments[0] + dynamics.added_noise(time))
         found = dynamics.coefficients(time, error)
-        return np.append(found.drift, [found.diffusion] * (1 + tips))
+        return np.append(found.drift, found.diffusion)
 
-    tips = have_tips(problem)
-    terms = dynamics.coefficients(0.0, 1.0).drift.size + tips
+    terms = dynamics.coefficients(0.0, 1.0).drift.size
     return ForeignLaw(coefficients, terms=terms, rank=1)
 
 
@@ -438,7 +437,7 @@ class Run:
         if (held < 0).any():
             held, u = self._lifted_atoms(held, u, mass)
         if tips is not None:
-            first, left, width, u = tips.rolled((first, left, width, u), held)
+            first, left, width, u = tips.rolled(first, (left, width, u), held)
             held = np.zeros_like(held)
         if points is not None:
             first, held = points.beside(first, held)
@@ -447,7 +446,8 @@ class Run:
             assert walls is not None
             if tips is None and walls.margin == 0:
                 atoms = Atoms(np.broadcast_to([walls.low, walls.high], held.shape), held)
-            first, left, width, u = _with_frozen(self.state.frozen, first, left, width, u)
+            frozen = self.state.frozen
+            first, left, width, u = flanked(first, (left, width, u), frozen.lower, frozen.upper)
         if points is not None:
             atoms = points.joined(solver.time, atoms)
         frame = Frame(solver.element.order, first, left, width, u, atoms)
@@ -576,20 +576,6 @@ class Run:
         if self.frames:
             partial = self._assemble(Quality.of(self.frames))
         return SolveError(message, time=solver.time, step=solver.step, partial=partial)
-
-
-def _with_frozen(
-    frozen: FrozenStart, first: NDArray[np.int64], left: Array, width: Array, u: Array
-) -> tuple[NDArray[np.int64], Array, Array, Array]:
-    """Elements of a frame, with those that never move put beside the others."""
-    parts: list[tuple[Array, Array, Array]] = []
-    begins = [0]
-    for k, (low, high) in enumerate(zip(frozen.lower, frozen.upper, strict=True)):
-        own = slice(int(first[k]), int(first[k + 1]))
-        parts += [low, (left[own], width[own], u[:, own]), high]
-        begins.append(begins[-1] + sum(p[0].size for p in parts[-3:]))
-    joined = [np.concatenate([p[i] for p in parts], axis=-1) for i in range(3)]
-    return np.array(begins, np.int64), joined[0], joined[1], joined[2]
 
 
 def _larger(one: float, other: float) -> float:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.density.frame import Elements, flanked
 from fpsolve.numerics.gaussian import REACH
 from fpsolve.numerics.initial import Initial
 from fpsolve.problem.problem import Problem
@@ -95,29 +96,26 @@ class Tips(NamedTuple):
         return held, np.where(beyond.any(axis=1), 0.0, mass)
 
     def rolled(
-        self, elements: tuple[Indices, Array, Array, Array], held: Array
+        self, first: Indices, elements: Elements, held: Array
     ) -> tuple[Indices, Array, Array, Array]:
-        """Return elements (first, left, width, u) in w.
+        """Return where the elements of each class begin, and elements (left, width, u), in w.
 
         What each class has beyond an end, `held` (K, 2), is even between that and the bound.
         """
-        first, left, width, u = elements
+        left, width, u = elements
         middle, (low, high) = left + 0.5 * width, self.ends
-        parts, begins = [], [0]
-        for k in range(first.size - 1):
-            own = np.arange(first[k], first[k + 1])
-            inside = own[(middle[own] > low) & (middle[own] < high)]
-            more = [
-                (np.array([at]), np.array([self.depth]), np.full((u.shape[0], 1), m / self.depth))
-                for at, m in zip((-self.bound, high), held[k], strict=True)
-                if m > 0.0
+        inside = (middle > low) & (middle < high)
+        first = np.append(0, np.cumsum(inside))[first]
+
+        def even(at: float, masses: Array) -> list[Elements]:
+            counts = (masses > 0.0).astype(int).tolist()
+            return [
+                (np.full(n, at), np.full(n, self.depth), np.full((u.shape[0], n), m / self.depth))
+                for n, m in zip(counts, masses.tolist(), strict=True)
             ]
-            before = [part for part in more if part[0][0] < 0.0]
-            after = [part for part in more if part[0][0] > 0.0]
-            parts += [*before, (left[inside], width[inside], u[:, inside]), *after]
-            begins.append(sum(part[0].size for part in parts))
-        joined = [np.concatenate([part[i] for part in parts], axis=-1) for i in range(3)]
-        return np.array(begins, np.int64), joined[0], joined[1], joined[2]
+
+        lower, upper = even(-self.bound, held[:, 0]), even(high, held[:, 1])
+        return flanked(first, (left[inside], width[inside], u[:, inside]), lower, upper)
 
 
 def have_tips(problem: Problem) -> bool:

@@ -48,6 +48,11 @@ def _elements(solver: Solver, k: int) -> slice:
     return slice(int(solver.cells.first[k]), int(solver.cells.first[k + 1]))
 
 
+def _mass(solver: Solver, own: slice) -> float:
+    """Mass in some elements."""
+    return float((solver.mesh.mass[:, own] * solver.u[:, own]).sum())
+
+
 def _attach(solver: Solver, k: int, own: slice) -> None:
     """The same for class k, whose elements are `own`; mass is kept exactly.
 
@@ -55,7 +60,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     nothing is there: v stays, and all of the class makes up for what mass it is then.
     """
     bins, element, motion = solver.equation.bins, solver.element, solver.motion
-    held = float((solver.mesh.mass * solver.u)[:, own].sum())
+    held = _mass(solver, own)
     left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
     cells = cells_like(bins, left, width)
     size = np.array([cell_width(bins, cell) for cell in cells])
@@ -78,7 +83,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     _replace(solver, k, own, cells, u)
     if not within:
         own = _elements(solver, k)
-        solver.u[:, own] *= held / float((solver.mesh.mass * solver.u)[:, own].sum())
+        solver.u[:, own] *= held / _mass(solver, own)
 
 
 def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:

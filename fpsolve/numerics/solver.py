@@ -189,7 +189,6 @@ class Solver:
         self.control.clock[kernels.NEXT_LEAD] = _LEAD_WORK
         self.control.clock[kernels.CARE] = 1.0
         self.log: list[Array] = []
-        self._begun = time
         self.landed: list[Landings] = []
         self.beside: Callable[[Array], Array] | None = None
         # Where a step leads the mesh, see `lead`.
@@ -250,7 +249,7 @@ class Solver:
         clock, self.landed = self.control.clock, []
         while stops.size:
             chunk = self._chunk
-            record, self._begun = self._record(min(chunk, stops.size)), self.time
+            record, begun = self._record(min(chunk, stops.size)), self.time
             clock[kernels.LOGGED] = clock[kernels.LANDED] = clock[kernels.FILLED] = 0.0
             why, grid = kernels.march(
                 self.method,
@@ -265,7 +264,7 @@ class Solver:
                 record,
             )
             self.cells, self.motion, self.mesh, self.u = grid
-            self._take(record, stops)
+            self._take(record, stops, begun)
             stops = stops[int(clock[kernels.LANDED]) :]
             ending = self._attend(why, law, stops)
             late = clock[kernels.WORK] >= clock[kernels.NEXT_LEAD]
@@ -311,8 +310,8 @@ class Solver:
             np.empty(min(2 * count * one, max(_ROOM, 2 * one))),
         )
 
-    def _take(self, record: Record, stops: Array) -> None:
-        """Keep what was recorded on the way to `stops`, and nothing of the room for it."""
+    def _take(self, record: Record, stops: Array, begun: float) -> None:
+        """Keep what was recorded from `begun` on, on the way to `stops`, and none of its room."""
         clock = self.control.clock
         rows, count = int(clock[kernels.LOGGED]), int(clock[kernels.LANDED])
         moments, filled = record.moments[:count].copy(), int(clock[kernels.FILLED])
@@ -322,7 +321,7 @@ class Solver:
             # Coefficients were evaluated between the last step and the landing, see `_land`.
             self.log[-1][-1, 1:] = moments[0]
         # Steps too short for the time to tell may have been taken on either side.
-        begin = int(rows > 0 and record.log[0, 0] == self._begun)
+        begin = int(rows > 0 and record.log[0, 0] == begun)
         if rows > begin:
             self.log.append(self._whole(record.log[begin:rows].copy()))
         if not count:
