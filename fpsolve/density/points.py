@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -48,7 +47,7 @@ class _Piece(NamedTuple):
     start: float
     bin: int
     share: float
-    at: Callable[[float], float]
+    at: Callable[[Array], Array]
 
 
 class _Path:
@@ -66,11 +65,13 @@ class _Path:
         self._landings = problem.dynamics.landing_points(math.inf).tolist()
         self._least = 2.0 ** math.floor(-math.log2(largest_of(problem.learning_rate)))
 
-    def piece(self, time: float) -> _Piece:
-        """Return the piece that holds `time`."""
-        while self._time <= time or not self._pieces:
+    def pieces(self, times: Array) -> list[tuple[_Piece, slice]]:
+        """Return the pieces that hold increasing `times`, each with which of these it holds."""
+        while self._time <= times[-1] or not self._pieces:
             self._go_on()
-        return self._pieces[max(bisect_right(self._starts, time) - 1, 0)]
+        ends = [*np.searchsorted(times, self._starts[1:]).tolist(), times.size]
+        own = zip(self._pieces, map(slice, [0, *ends[:-1]], ends), strict=True)
+        return [(piece, part) for piece, part in own if part.stop > part.start]
 
     def _go_on(self) -> None:
         now = self._time
@@ -114,7 +115,8 @@ class Points:
         """Return where the weights of each class are, (K,); NaN for those that are no points."""
         out = np.full(self.which.size, np.nan)
         for k in np.flatnonzero(self.which).tolist():
-            out[k] = self._piece(k, time).at(time)
+            ((piece, _),) = self._path(k).pieces(np.array([time]))
+            out[k] = piece.at(np.array([time]))[0]
         return out
 
     def frame(self, time: float) -> Frame:
@@ -147,23 +149,26 @@ class Points:
         return Points(self.problem, self.which & frozen)
 
     def functionals(self, times: Array) -> Array:
-        """Return what they add to the functionals, shape (T, 6), with that of their loss."""
+        """Return what they add to the functionals, shape (T, 6), with that of their loss.
+
+        Times (T,) do not decrease.
+        """
         dynamics = self.problem.dynamics
         out = np.zeros((times.size, len(FUNCTIONAL_NAMES)))
         for k in np.flatnonzero(self.which).tolist():
-            pieces = [self._piece(k, time) for time in times.tolist()]
-            w = np.array([p.at(t) for p, t in zip(pieces, times.tolist(), strict=True)])
-            bins, share = (np.array([getattr(p, n) for p in pieces]) for n in ("bin", "share"))
-            here = dynamics.fields(w, bins, k).functionals
-            beyond = dynamics.fields(w, np.minimum(bins + 1, dynamics.breaks.size), k).functionals
-            mean = np.where(share > 0, (1.0 - share) * here + share * beyond, here)
-            out += dynamics.probability[k] * mean.T
+            for piece, part in self._path(k).pieces(times):
+                w, bins = piece.at(times[part]), np.full(part.stop - part.start, piece.bin)
+                mean = dynamics.fields(w, bins, k).functionals
+                if piece.share > 0.0:
+                    beyond = dynamics.fields(w, bins + 1, k).functionals
+                    mean = (1.0 - piece.share) * mean + piece.share * beyond
+                out[part] += dynamics.probability[k] * mean.T
         return out
 
-    def _piece(self, k: int, time: float) -> _Piece:
+    def _path(self, k: int) -> _Path:
         if k not in self._paths:
             self._paths[k] = _Path(self.problem, k)
-        return self._paths[k].piece(time)
+        return self._paths[k]
 
 
 def points_of(problem: Problem, horizon: float, rtol: float) -> Points | None:
@@ -234,7 +239,7 @@ def _stretch(
         if left > 0.0 > right:
             share = left / (left - right)
             settled = not varies(problem.ridge)
-            return _Piece(time, b - 1, share, lambda t: w), math.inf if settled else until, w
+            return _still(time, b - 1, share, w), math.inf if settled else until, w
         if right < 0.0 and not left > 0.0:
             b, right = b - 1, left
     held = walls is not None and walls.kind == "reflect"
@@ -242,7 +247,7 @@ def _stretch(
         at_wall = (w <= walls.low and right <= 0.0) or (w >= walls.high and right >= 0.0)
         if at_wall:
             settled = not varies(problem.ridge)
-            return _Piece(time, b, 0.0, lambda t: w), math.inf if settled else until, w
+            return _still(time, b, 0.0, w), math.inf if settled else until, w
         edges = np.clip(edges, walls.low, walls.high)
     return _carried(problem, (time, w, until), b, (edges[b], edges[b + 1]), drift)
 
@@ -267,7 +272,7 @@ def _carried(
         return way - _REST * size
 
     if steady and left(time + _EARLY * (until - time), np.array([w])) <= 0.0:
-        return _Piece(time, b, 0.0, lambda t: w), until, w
+        return _still(time, b, 0.0, w), until, w
     found: Any = solve_ivp(
         lambda t, x: [drift(t, float(x[0]), b)], (time, until), [w],
         method="DOP853" if steady else "LSODA", dense_output=True, **_ACCURACY,
@@ -280,8 +285,13 @@ def _carried(
     stop, path, last = float(found.t[-1]), found.sol, float(found.y[0, -1])
     low, high, rest = (when.size > 0 for when in found.t_events)
     last = ends[0] if low else ends[1] if high else last
-    piece = _Piece(time, b, 0.0, lambda t: last if t >= stop else float(path(t)[0]))
+    piece = _Piece(time, b, 0.0, lambda t: np.where(t >= stop, last, path(np.minimum(t, stop))[0]))
     return piece, until if rest else stop, last
+
+
+def _still(time: float, b: int, share: float, w: float) -> _Piece:
+    """A piece that stays where it is."""
+    return _Piece(time, b, share, lambda t: np.full(t.size, w))
 
 
 def _event(function: Callable[[float, Array], float]) -> Any:

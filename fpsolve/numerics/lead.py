@@ -23,6 +23,7 @@ from fpsolve.numerics.effort import REFRESH_WORK
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.protocol import Solver
+from fpsolve.numerics.rest import flux_speed
 
 __all__ = ["choose", "lead"]
 
@@ -200,7 +201,7 @@ def _narrow(solver: Solver, law: Law) -> tuple[Laws, NDArray[np.bool_]]:
     mesh, cells, motion = solver.mesh, solver.cells, solver.motion
     laws = _laws(solver, np.arange(motion.path.size))
     c = _coefficients(solver, law, [0.0])[0]
-    velocity = np.tensordot(c[:-1], mesh.drift, 1) / mesh.inverse
+    velocity = flux_speed(mesh, c) / mesh.inverse
     # What is ahead or behind may be as wide as its lattice lets it be, for it holds nothing.
     reach, classes = _WHOLE * laws.deviation, solver.classes
     held = mesh.left < (laws.centre + reach)[classes]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
 from fpsolve.numerics.equation import SEGMENT_KINDS
-from fpsolve.numerics.kernels import Law
+from fpsolve.numerics.kernels import Law, Mesh
 from fpsolve.numerics.protocol import Solver
 
-__all__ = ["at_rest", "dies_out", "settles", "unheld"]
+__all__ = ["at_rest", "dies_out", "flux_speed", "settles", "unheld"]
 
 Array = NDArray[np.float64]
 
@@ -74,8 +74,10 @@ def unheld(solver: Solver, law: Law) -> Law:
         return law
     c = _present(solver, law)
     mesh, first = solver.mesh, solver.cells.first[:-1]
-    velocity = np.tensordot(c[:-1], mesh.drift, 1) / mesh.inverse
-    if c[-1] > _ABUNDANT * law.least or not _clear(solver, velocity):
+    if c[-1] > _ABUNDANT * law.least:
+        return law
+    velocity = flux_speed(mesh, c) / mesh.inverse
+    if not _clear(solver, velocity):
         return law
     mass = (mesh.mass * solver.u).sum(axis=0)
     drawn = mass * (velocity[0] - velocity[-1]) / mesh.width
@@ -86,6 +88,14 @@ def unheld(solver: Solver, law: Law) -> Law:
     point = slowest * (_POINT * solver.rtol * _length(solver)) ** 2
     point /= max(float(solver.model.scale.max()), 1e-300)
     return law._replace(least=min(law.least, point))
+
+
+def flux_speed(mesh: Mesh, c: Array) -> Array:
+    """Drift/h² at the nodes, (p + 1, E), of coefficients (c_1 … c_J, D).
+
+    No linear algebra from a library, whose threads would go on to wait for more on all cores.
+    """
+    return np.asarray(np.einsum("j,jne->ne", c[:-1], mesh.drift))
 
 
 def _present(solver: Solver, law: Law) -> Array:
@@ -144,7 +154,8 @@ def at_rest(solver: Solver, law: Law) -> bool:
     velocity = terms.sum(axis=0)
     still = np.abs(velocity).max(axis=0) <= _STILL * max(np.abs(terms).max(), 1e-300)
     mass = np.abs((mesh.mass * u).sum(axis=0))
-    second = float((mesh.mass * u * solver.x**2).sum(axis=0) @ solver.model.probability[classes])
+    squares = (mesh.mass * u * solver.x**2).sum(axis=0) * solver.model.probability[classes]
+    second = float(squares.sum())
     second = max(second, _length(solver) ** 2)
     allowed, moved, delay, edge = _SHARE * solver.rtol, 0.0, 0.0, 0.0
     final = solver.model.offset.copy()
@@ -195,8 +206,9 @@ def _changing(solver: Solver, c: Array) -> float:
     diffusion nearly balance: only the discrete equation itself knows what is left.
     """
     mesh, element, u = solver.mesh, solver.element, solver.u
-    flux = np.tensordot(c[:-1], mesh.drift, 1) * u - c[-1] * mesh.heat * (element.derivative @ u)
-    change = element.weak @ flux
+    slope = np.einsum("ij,je->ie", element.derivative, u)
+    flux = flux_speed(mesh, c) * u - c[-1] * mesh.heat * slope
+    change = np.einsum("ij,je->ie", element.weak, flux)
     mass = mesh.mass.copy()
     inside = np.ones(u.shape[1] - 1, np.bool_)
     inside[mesh.first[1:-1] - 1] = False
