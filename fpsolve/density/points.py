@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -69,8 +70,9 @@ class _Path:
         """Return the pieces that hold increasing `times`, each with which of these it holds."""
         while self._time <= times[-1] or not self._pieces:
             self._go_on()
-        ends = [*np.searchsorted(times, self._starts[1:]).tolist(), times.size]
-        own = zip(self._pieces, map(slice, [0, *ends[:-1]], ends), strict=True)
+        low, high = (bisect_right(self._starts, time) for time in times[[0, -1]].tolist())
+        ends = [*np.searchsorted(times, self._starts[low:high]).tolist(), times.size]
+        own = zip(self._pieces[low - 1 : high], map(slice, [0, *ends[:-1]], ends), strict=True)
         return [(piece, part) for piece, part in own if part.stop > part.start]
 
     def _go_on(self) -> None:

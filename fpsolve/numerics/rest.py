@@ -206,6 +206,7 @@ def _changing(solver: Solver, c: Array) -> float:
     diffusion nearly balance: only the discrete equation itself knows what is left.
     """
     mesh, element, u = solver.mesh, solver.element, solver.u
+    # As in `flux_speed`, no library's threads.
     slope = np.einsum("ij,je->ie", element.derivative, u)
     flux = flux_speed(mesh, c) * u - c[-1] * mesh.heat * slope
     change = np.einsum("ij,je->ie", element.weak, flux)
