@@ -120,7 +120,7 @@ def test_after_an_event_the_next_step_counts():
 def test_estimates_are_exact_where_time_grows_by_a_factor_a_second():
     found = asked(lambda work: math.exp(work / 1e7), math.exp(700.0), 1.5 * effort.WORK_A_SECOND)
     assert found == pytest.approx(7e9, rel=0.01)
-    assert effort.how_long(found) == "17 minutes"
+    assert effort.how_long(found) == "13 minutes"
 
 
 def test_the_first_steps_of_a_large_mesh_refuse_nothing():

@@ -110,6 +110,32 @@ def test_a_law_that_leaves_a_wall_takes_its_mesh_along(rtol):
         assert np.trapezoid(np.abs(frame.pdf(0, x) - exact), x) < _PROMISED * rtol
 
 
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_a_law_that_leaves_a_wall_under_weight_decay_takes_its_mesh_along(rtol):
+    """The same where the drift varies with the weight: an Ornstein-Uhlenbeck process from a point.
+
+    A mesh that stays at the wall takes a step for about every width, 150 000.
+    """
+    rate, w_star, decay = 1e-3, 0.5, 0.5
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-1.0, 1.0]), input_quantizer=None, learning_rate=rate,
+        batch_size=1_000_000, noise_variance=1e-3, teacher=Teacher.constant(w_star),
+        initial=GaussianInitial(5.0, 0.0), weight_clip=2.0, weight_decay=decay,
+    )  # fmt: skip
+    times = [200.0, 800.0]
+    solved = solve_pde(problem, times, rtol=rtol)
+    assert solved.stats["steps"] < 10_000
+    pull, rest = rate * decay, (w_star - 1.0) / decay
+    error = w_star**2 + 1e-3 - 2.0 * w_star + 1.0
+    diffusivity = float(problem.dynamics.diffusivity(0.0, error))
+    for frame, time in zip(solved.frames, times, strict=True):
+        mean = rest + (2.0 - rest) * np.exp(-pull * time)
+        deviation = np.sqrt(diffusivity / pull * -np.expm1(-2.0 * pull * time))
+        x = mean + deviation * np.linspace(-9.0, 9.0, 4001)
+        exact = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2.0 * np.pi))
+        assert np.trapezoid(np.abs(frame.pdf(0, x) - exact), x) < _PROMISED * rtol
+
+
 def test_noise_that_fronts_leave_behind_holds_no_mesh_back():
     """Weak noise, four classes that run away through seven bins, three that come to rest.
 

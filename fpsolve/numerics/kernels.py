@@ -1931,7 +1931,6 @@ def _share_out(mesh: Mesh, u: Array, k: int, low: int, high: int) -> None:
 def _trim(
     ref: Reference,
     bins: Bins,
-    model: Model,
     cells: Cells,
     mesh: Mesh,
     u: Array,
@@ -1943,7 +1942,7 @@ def _trim(
     """Mark end elements to drop that, like their neighbour, carry nothing.
 
     What little they held moves inward, so that no mass is lost; a domain may leave a reflecting
-    wall from which a constant drift leads away. marks = (importance, ends), bounds = (most to be
+    wall from which the drift leads away. marks = (importance, ends), bounds = (most to be
     dropped, `ends` above which a domain grows, how many are dropped whole), motion = ((c, D),
     step).
     """
@@ -1955,12 +1954,10 @@ def _trim(
             at, inward = (cells.first[k + 1] - 1, -1) if side else (cells.first[k], 1)
             if left < _FEWEST or action[at] == DROP or _is_atom(bins, mesh, k, at, side * last):
                 continue
-            if _at_wall(bins, cells, at, side) and not (
-                math.isfinite(_sum(model.flat[:, k, cells.bins[at]]))
-                and _outward(mesh, c, k, side) < 0.0
-            ):
+            outward = _outward(mesh, c, k, side)
+            if _at_wall(bins, cells, at, side) and not outward < 0.0:
                 continue
-            ahead = _AHEAD * step * max(0.0, _outward(mesh, c, k, side))
+            ahead = _AHEAD * step * max(0.0, outward)
             count = _idle_run(mesh, u, importance, k, side, (most, many), left, ahead)
             if count <= many and ends[side, k] > grow:
                 continue
@@ -3157,7 +3154,7 @@ def adapt(
     if merge:
         many = _LONG_RUN if clock[CHASES] < _MOST_CHASES else np.inf
         shares = (_TRIM * limits.resolution, _GROW * limits.resolution, many)
-        _trim(ref, bins, model, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
+        _trim(ref, bins, cells, mesh, new, (marks[0], ends), shares, (c, step), action)
     changed, (_, peak) = _any(action), _extremes(mesh, new, spare)
     if changed or growing:
         _weigh(ref, bins, model, cells, new, False)
