@@ -120,7 +120,7 @@ def test_after_an_event_the_next_step_counts():
 def test_estimates_are_exact_where_time_grows_by_a_factor_a_second():
     found = asked(lambda work: math.exp(work / 1e7), math.exp(700.0), 1.5 * effort.WORK_A_SECOND)
     assert found == pytest.approx(7e9, rel=0.01)
-    assert effort.how_long(found) == "13 minutes"
+    assert effort.how_long(found) == "12 minutes"
 
 
 def test_the_first_steps_of_a_large_mesh_refuse_nothing():
@@ -135,3 +135,22 @@ def test_the_first_steps_of_a_large_mesh_refuse_nothing():
         clock[kernels.TIME] = time
         assert effort.effort_ahead(clock, horizon, 1e-6) == 0.0
     assert time == horizon
+
+
+def test_steps_that_are_lost_in_the_time_refuse_nothing():
+    """Each is twice as long as the one before, from 1e-21 on, at a time that has 1e-15 for digits.
+
+    What never gets longer is refused once all work is done.
+    """
+    clock = np.zeros(kernels.CLOCK_SIZE)
+    clock[kernels.MOST_UNKNOWNS] = 1e5
+    for step in 1e-21 * 2.0 ** np.arange(100.0):
+        clock[kernels.WORK] += kernels.work_of(1e5)
+        clock[kernels.TIME] = 11.25 + step
+        assert effort.effort_ahead(clock, 1e6, 1e-6, step / kernels.work_of(1e5)) == 0.0
+    clock[kernels.WORK], clock[kernels.TIME] = 0.0, 11.25
+    found = 0.0
+    while found == 0.0:
+        clock[kernels.WORK] += kernels.work_of(1e5)
+        found = effort.effort_ahead(clock, 1e6, 1e-6, 1e-21 / kernels.work_of(1e5))
+    assert clock[kernels.WORK] < 2.0 * effort.LIMIT

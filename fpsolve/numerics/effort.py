@@ -13,9 +13,9 @@ __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "how_long"]
 
 # Work is counted in tries of a step times unknowns, which count more the more there are, so that it
 # is the same on every machine. A busy one does so much in a second, and what is meant to be enough
-# at rtol 1e-6 is 24 of them.
-WORK_A_SECOND = 9e6
-LIMIT = 24.0 * WORK_A_SECOND
+# at rtol 1e-6 is 27 of them.
+WORK_A_SECOND = 1e7
+LIMIT = 27.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
@@ -26,6 +26,8 @@ _GROWTH = 1.3
 # Early estimates may be far off: after the first second they have to exceed the limit by this
 # factor, later by less and less; what has been done ends it at the last.
 _FAR, _POWER, _NEAR = 12.0, 0.8, 1.0
+# What rounding makes of times, relative to them, with a margin.
+_BLUR = 1e-12
 # A tighter tolerance may cost so much more.
 _TOLERANCE, _RISE = 1e-6, 0.3
 
@@ -73,9 +75,12 @@ def _work_left(looks: list[tuple[float, float]], horizon: float) -> float:
     left, spent = horizon - t2, w2 - w0
     if left <= 0.0:
         return 0.0
+    if not t2 - t0 > _BLUR * t2:
+        # Steps are lost in the rounding of the time, which does not tell how they grow.
+        return 0.0
     if not t2 > t1 or not t1 > t0:
         # Not even one step in a stretch: nothing is known of the next ones.
-        return left / max(t2 - t0, 1e-300) * spent if t2 > t0 else math.inf
+        return left / max(t2 - t0, 1e-300) * spent
     by_factor = math.log(horizon / t2) / math.log(t2 / t0) * spent if t0 > 0.0 else math.inf
     first, second = (t1 - t0) / (w1 - w0), (t2 - t1) / (w2 - w1)
     steady = left / second

@@ -87,7 +87,7 @@ def start_solver(
     gaussian: tuple[Array, Array] = getattr(initial, "gaussian", (nothing, nothing))
     if equation.fields is not None or (gaussian[1] < _NOISY * np.abs(gaussian[0])).any():
         gaussian = (nothing, nothing)
-    again = True
+    again, work = True, 0.0
     while again:
         if gaussian[0].size == 0:
             solver.u = _sample(solver, initial)
@@ -104,6 +104,8 @@ def start_solver(
             gaussian,
         )
         solver.cells, solver.motion, solver.mesh, solver.u = grid
+        # To lay a mesh out costs about as much as a try of a step.
+        work += kernels.work_of(float(solver.u.size))
         if again and equation.fields is not None:
             solver.place()
         if not again and gaussian[0].size == 0:
@@ -111,6 +113,7 @@ def start_solver(
     _fix_masses(solver, initial)
     solver.idle = idle
     solver.begin()
+    solver.control.clock[kernels.WORK] = work
     return solver
 
 

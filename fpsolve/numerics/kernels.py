@@ -2099,7 +2099,7 @@ _INSTANT = 1e-290
 # Steps above the first share of the time are added to it as they are; those below the other one
 # lead nowhere.
 _TOLD = 1e-12
-_SHORTEST = 1e-22
+_SHORTEST = 1e-26
 # A ratio that shortens the next step by a little more than half.
 _TOO_LONG = 32.0
 

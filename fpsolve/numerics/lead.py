@@ -2,10 +2,10 @@
 
 Where the drift is constant a mesh moves with it and nothing is left to solve but diffusion, see
 `kernels._detach`. Where it varies, but hardly over the width of a law, the centre X of the law
-follows dX/dt = a(X), which is solved here to rounding before each step, and the mesh goes the same
-way. In its frame only a(X + y) − a(X) is left of the drift: how the law contracts and bends. It
-changes as the mesh moves over the field, and a step takes its mean over the path by Simpson's rule.
-So steps follow how the drift varies on the way, not how often a law travels its own width.
+follows dX/dt = a(X), which is solved here far within `rtol` before each step, and the mesh goes the
+same way. In its frame only a(X + y) − a(X) is left of the drift: how the law contracts and bends.
+It changes as the mesh moves over the field, and a step takes its mean over the path by Simpson's
+rule. So steps follow how the drift varies on the way, not how often a law travels its own width.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
@@ -152,7 +153,9 @@ def _set_out(solver: Solver, laws: Laws, paths: Paths) -> None:
         shift[laws.which] += way
         there = motion._replace(shift=shift)
         meshes.append(solver.equation.place(solver.reference, solver.model, solver.cells, there))
-    own = np.isfinite(motion.path)[solver.classes]
+    led = np.isfinite(motion.path)
+    # Slices make no copies.
+    own = slice(None) if led.all() else led[solver.classes]
     drift, functionals = mesh.drift.copy(), mesh.functionals.copy()
     drift[:, :, own], functionals[:, :, own] = 0.0, 0.0
     speed = np.zeros((solver.equation.terms, motion.path.size))
@@ -261,6 +264,43 @@ def _polynomials(at: Array) -> Array:
     return np.asarray(np.cos(_ORDERS * np.arccos(np.clip(at, -1.0, 1.0))))
 
 
+@njit(nogil=True, error_model="numpy", inline="always")
+def _value(fit: Array, at: float) -> float:
+    """A sum of Chebyshev polynomials at a point, or at the end of [−1, 1] next to it (Clenshaw)."""
+    z = min(max(at, -1.0), 1.0)
+    later, last = 0.0, 0.0
+    for n in range(fit.size - 1, 0, -1):
+        later, last = last, fit[n] + 2.0 * z * last - later
+    return float(fit[0] + z * last - later)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _follow(fits: Array, c: Array, half: Array, start: Array, dt: float) -> Array:
+    """Places (S + 1, R) after each substep of fourth order, in units of `half` about the middles.
+
+    `fits` (J, n, R) are Chebyshev coefficients of the drift's terms, `c` (2 S + 1, J + 1) what they
+    are multiplied by at the ends and in the middle of each substep.
+    """
+    substeps = c.shape[0] // 2
+    way = np.empty((substeps + 1, start.size))
+    fit = np.empty((3, fits.shape[1]))
+    for r in range(start.size):
+        at = way[0, r] = start[r]
+        for i in range(substeps):
+            for side in range(3):
+                for n in range(fits.shape[1]):
+                    fit[side, n] = 0.0
+                    for j in range(fits.shape[0]):
+                        fit[side, n] += c[2 * i + side, j] * fits[j, n, r]
+            k1 = _value(fit[0], at) / half[r]
+            k2 = _value(fit[1], at + 0.5 * dt * k1) / half[r]
+            k3 = _value(fit[1], at + 0.5 * dt * k2) / half[r]
+            k4 = _value(fit[2], at + dt * k3) / half[r]
+            at += dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+            way[i + 1, r] = at
+    return way
+
+
 def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, float]:
     """Ways of the centres in a step, and the longest step, or `step`, for which means are right."""
     delays = [0.5 * step * i / _SUBSTEPS for i in range(2 * _SUBSTEPS + 1)]
@@ -272,15 +312,7 @@ def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, fl
     terms = _terms(solver.equation, middle + half * _POINTS, laws)
     fits = np.einsum("nm,jmr->jnr", _FIT, terms)
     at = (laws.centre - middle) / half
-    way, dt = [at], step / _SUBSTEPS
-    for i in range(_SUBSTEPS):
-        now, amid, then = (np.tensordot(f[:-1], fits, 1) for f in c[2 * i : 2 * i + 3])
-        k1 = (now * _polynomials(at)).sum(axis=0) / half
-        k2 = (amid * _polynomials(at + 0.5 * dt * k1)).sum(axis=0) / half
-        k3 = (amid * _polynomials(at + 0.5 * dt * k2)).sum(axis=0) / half
-        k4 = (then * _polynomials(at + dt * k3)).sum(axis=0) / half
-        at = at + dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        way.append(at)
+    way = _follow(fits, c, half, at, step / _SUBSTEPS)
     stops = [way[0], way[_SUBSTEPS // 2], way[-1]]
     breadth = _BREADTH * laws.deviation / half
     if not (np.abs(way) + breadth <= 1.0).all():
