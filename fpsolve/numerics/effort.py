@@ -62,7 +62,7 @@ def effort_ahead(
     # What lies behind may have been an event: the next step may be far longer than those before.
     total = work + min(_work_left(path, horizon), (horizon - time) / max(pace, 1e-300))
     limit = LIMIT * max(1.0, (_TOLERANCE / rtol) ** _RISE)
-    far = _FAR * (_FIRST / work) ** _POWER
+    far = max(_FAR * (_FIRST / work) ** _POWER, _NEAR)
     return total if total > far * limit or work > _NEAR * limit else 0.0
 
 
