@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
 
-__all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "how_long"]
+__all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "first_look", "how_long"]
 
 # Work is counted in tries of a step times unknowns, which count more the more there are, so that it
 # is the same on every machine. A busy one does so much in a second, and what is meant to be enough
-# at rtol 1e-6 is 27 of them.
+# at rtol 1e-6 is 26 of them.
 WORK_A_SECOND = 1e7
-LIMIT = 27.0 * WORK_A_SECOND
+LIMIT = 26.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
@@ -64,6 +64,11 @@ def effort_ahead(
     limit = LIMIT * max(1.0, (_TOLERANCE / rtol) ** _RISE)
     far = max(_FAR * (_FIRST / work) ** _POWER, _NEAR)
     return total if total > far * limit or work > _NEAR * limit else 0.0
+
+
+def first_look(work: float, unknowns: int) -> float:
+    """Work at which to look first, after so much that a start has taken."""
+    return max(_FIRST / _GROWTH**2, work + _FIRST_TRIES * kernels.work_of(float(unknowns)))
 
 
 def _work_left(looks: list[tuple[float, float]], horizon: float) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import cells_like
+from fpsolve.numerics.effort import first_look
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.gaussian import gaussian_masses
 from fpsolve.numerics.kernels import Cells, Law
@@ -114,6 +115,7 @@ def start_solver(
     solver.idle = idle
     solver.begin()
     solver.control.clock[kernels.WORK] = work
+    solver.control.clock[kernels.NEXT_LOOK] = first_look(work, solver.u.size)
     return solver
 
 

@@ -2041,10 +2041,10 @@ LARGEST = 31
 CARRIED = 32
 CLOCK_SIZE = 33
 
-# Work of a try that does not grow with the mesh, in unknowns; beyond about so many of them, which
-# the faster caches do not hold, each takes up to so many times as long.
+# Work of a try that does not grow with the mesh, in unknowns. Up to about so many of these fit into
+# the faster caches; where there are far more, each takes so much more time.
 _OVERHEAD = 200.0
-_UNCACHED, _SLOWER = 2e4, 3.5
+_CACHED, _UNCACHED = 8e4, 3.5
 # Accepted steps between attempts to merge elements; with many unknowns a step costs so much that
 # there is one after each.
 _STEPS_PER_MERGE = 4
@@ -3182,9 +3182,7 @@ _adapt_at: Any = at_address(adapt)
 
 def work_of(unknowns: float) -> float:
     """Work of one try of a step, in unknowns of a mesh that caches hold."""
-    square = unknowns * unknowns
-    beyond = square / (square + _UNCACHED * _UNCACHED)
-    return unknowns * (1.0 + (_SLOWER - 1.0) * beyond) + _OVERHEAD
+    return unknowns * (1.0 + _UNCACHED * unknowns / (unknowns + _CACHED)) + _OVERHEAD
 
 
 _work_of: Any = _part(work_of)
