@@ -68,7 +68,7 @@ def effort_ahead(
 
 def first_look(work: float, unknowns: int) -> float:
     """Work at which to look first, after so much that a start has taken."""
-    return max(_FIRST / _GROWTH**2, work + _FIRST_TRIES * kernels.work_of(float(unknowns)))
+    return work + _FIRST_TRIES * kernels.work_of(float(unknowns))
 
 
 def _work_left(looks: list[tuple[float, float]], horizon: float) -> float:
