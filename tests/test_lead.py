@@ -141,3 +141,10 @@ def test_a_drift_that_cancels_to_rounding_is_no_rough_one() -> None:
     assert density.stats["steps"] < 300
     m = task.problem.teacher.values[0] * truth.y[0]
     np.testing.assert_allclose(density.order_parameters.m, m, rtol=10 * rtol)
+
+
+def test_a_led_mesh_that_ends_beyond_a_wall_keeps_its_mass() -> None:
+    """Of a rare teacher value, whose law is led from the upper clipping wall to the lower one."""
+    task = draw(1, 814)
+    solved = solve_pde(task.problem, task.times, rtol=1e-4)
+    assert solved.stats["mass_defect"] < 1e-12

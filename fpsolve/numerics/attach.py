@@ -56,8 +56,8 @@ def _mass(solver: Solver, own: slice) -> float:
 def _attach(solver: Solver, k: int, own: slice) -> None:
     """The same for class k, whose elements are `own`; mass is kept exactly.
 
-    The end of a moving mesh may lie beyond that of its bin, where h may be another one. Next to
-    nothing is there: v stays, and all of the class makes up for what mass it is then.
+    The end of a moving mesh may lie beyond that of its bin, where h may be another one, or beyond a
+    wall. Next to nothing is there: v stays, and all of the class makes up for what mass it is then.
     """
     bins, element, motion = solver.equation.bins, solver.element, solver.motion
     held = _mass(solver, own)
@@ -75,7 +75,8 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     exact = np.diff(moved.cdf(edges))
     defect = exact - 0.5 * size * (element.weights @ u)
     u += element.restore[:, :1] * (2.0 * defect / size)
-    within = {b for b, _, _ in cells} == {int(solver.cells.bins[own.start])}
+    b = int(solver.cells.bins[own.start])
+    within = bins.lower[b] <= left[0] and left[-1] + width[-1] <= bins.upper[b]
     motion.shift[k] = 0.0
     motion.speed[:, k] = 0.0
     motion.detached[k] = False

@@ -13,9 +13,9 @@ __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "first_look
 
 # Work is counted in tries of a step times unknowns, which count more the more there are, so that it
 # is the same on every machine. A busy one does so much in a second, and what is meant to be enough
-# at rtol 1e-6 is 25 of them.
+# at rtol 1e-6 is 22 of them.
 WORK_A_SECOND = 1e7
-LIMIT = 25.0 * WORK_A_SECOND
+LIMIT = 22.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (8000.0, 2.0)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
