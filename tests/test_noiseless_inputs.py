@@ -61,3 +61,25 @@ def test_laws_that_contract_to_points_are_those_of_linear_equations(rtol):
     spread = found.frames[-1].quantile(0, np.array([0.01, 0.99]))
     assert np.abs(spread).max() < 1e-4
     assert found.stats["most_unknowns"] < 2000
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_nothing_but_decay_moves_weights_whose_inputs_all_vanish(ridge):
+    """κ = S = 0: a Gaussian start shrinks by exp(−ηλτ), and ε_g is ρ and the noise."""
+    problem = Problem(
+        weight_quantizer=None, input_quantizer=UniformQuantizer(3, 3.2), learning_rate=0.75,
+        ridge=ridge, noise_variance=0.1, teacher=Teacher([-1.7], [1.0], [0.2]),
+        input_distribution="uniform",
+    )  # fmt: skip
+    assert problem.sigma2 == 0.0
+    assert abs(problem.kappa) < 1e-15
+    times = np.array([0.0, 0.5, 3.0])
+    solved = solve_pde(problem, times)
+    shrunk = np.exp(-0.75 * ridge * times)
+    np.testing.assert_allclose(solved.order_parameters.q, shrunk**2, rtol=1e-13)
+    np.testing.assert_allclose(
+        solved.order_parameters.generalization_error, problem.rho + 0.1, rtol=1e-13
+    )
+    x = np.linspace(-3.0, 3.0, 7)
+    exact = np.exp(-0.5 * (x / shrunk[-1]) ** 2) / (shrunk[-1] * np.sqrt(2.0 * np.pi))
+    np.testing.assert_allclose(solved.frames[-1].pdf(0, x), exact, rtol=1e-12)

@@ -51,7 +51,8 @@ def gaussian_path(problem: Problem, times: Array) -> tuple[Array, Array]:
     eta = problem.dynamics.constant_rate
     rate = eta * pull
     noise = eta**2 * problem.sigma2 / problem.batch_size
-    goal = problem.kappa * teacher.values / pull
+    # Inputs that are all quantized to 0 move nothing: then κ is 0, too.
+    goal = problem.kappa * teacher.values / (pull if pull > 0.0 else 1.0)
     away = initial.mean + initial.overlap * teacher.values - goal
     probability = teacher.probabilities
     # ε_g without the variance's share, as coefficients of exp(−j·rate·τ).
