@@ -79,7 +79,8 @@ def judged(task: Task, tight: float, begin: Callable[[str], None]) -> Iterator[d
     begin("compared")
     loose, reference = solved
     errors = order_parameter_errors(loose, reference)
-    size = float(np.sqrt(reference.order_parameters.q.max()))
+    # On the way, too: a law may have come to a point before the first time asked for.
+    size = float(np.sqrt(reference.dense_order_parameters.q.max()))
     found = [
         density_errors(a, b, task.problem.teacher.probabilities, size)
         for a, b in zip(loose.frames, reference.frames, strict=True)
