@@ -49,7 +49,7 @@ def effort_ahead(
         Time that the next step makes of a unit of work.
     """
     work, time = float(clock[kernels.WORK]), float(clock[kernels.TIME])
-    tries = _FIRST_TRIES * kernels.work_of(float(clock[kernels.MOST_UNKNOWNS]))
+    tries = first_look(0.0, int(clock[kernels.MOST_UNKNOWNS]))
     if work < max(clock[kernels.NEXT_LOOK], _FIRST / _GROWTH**2, tries):
         return 0.0
     clock[kernels.NEXT_LOOK] = _GROWTH * work
