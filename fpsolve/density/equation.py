@@ -15,6 +15,7 @@ from fpsolve.numerics.equation import SEGMENT_KINDS, Equation, Segment, affine_l
 from fpsolve.numerics.foreign import ForeignLaw
 from fpsolve.numerics.kernels import Bins, Law
 from fpsolve.numerics.lattice import bins_between
+from fpsolve.numerics.rest import dies_out
 from fpsolve.problem.dynamics import FUNCTIONAL_NAMES, Dynamics
 from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, largest_of, value_at, varies
@@ -34,6 +35,9 @@ _TEMPERATURES = 1.5
 _SMOOTH = 9.0
 # Layers of the least noisy weights are as wide as this share of the largest weight.
 _THINNEST = 1e-11
+# Power of 2 of the cells in a bin that are the narrowest while the rate falls to 0: integers count
+# no more.
+_DEEPEST = 61
 _RULES = {"loss": kernels.DRIVING, "m": kernels.ABSOLUTE, "q": kernels.GUARDED}
 
 
@@ -83,6 +87,9 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         functionals = np.ascontiguousarray(pieces.functionals[:, :, own])
         shape = np.zeros((breaks.size + 1, 3))
         shape[:, : pieces.shape.shape[1]] = pieces.shape[own]
+    if pieces is not None and _dies_out(problem):
+        even = (shape[:, 1:] == 0.0).all(axis=-1)
+        bins = bins._replace(narrowest=np.where(even, bins.span * 2.0**-_DEEPEST, math.inf))
     equation = Equation(
         bins=bins,
         drift=drift,
@@ -100,6 +107,17 @@ def equation_of(problem: Problem, rtol: float) -> Equation:
         widest=None if pieces is not None else widest_resolving(problem),
     )
     return equation if tips is None else _with_tips(problem, equation, tips, own)
+
+
+def _dies_out(problem: Problem) -> bool:
+    """Whether there comes a time from which on the rate falls to 0, and with it layers.
+
+    Not where ridge or noise vary too, which what has settled does not tell, see `rest`.
+    """
+    if varies(problem.ridge) or varies(problem.noise_variance):
+        return False
+    begins = np.append(0.0, problem.dynamics.landing_points(math.inf)).tolist()
+    return any(dies_out(law_of(problem, time, 0.0, None)) for time in begins)
 
 
 def _with_tips(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fpsolve.density.arrays import frame_arrays, frame_from
 from fpsolve.density.cell_frame import CellFrame
+from fpsolve.density.frame import Frame
 from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
@@ -23,6 +24,9 @@ __all__ = ["FrameStart", "Start", "initial_of"]
 
 Array = NDArray[np.float64]
 
+# Width of elements below which positions do not tell them apart, relative to where they are, and
+# mass in them that does not matter.
+_TELLABLE, _FEW = 1e-13, 1e-9
 # What `start=` of `solve_pde` accepts.
 Start = DensityTrajectory | str | Path | None
 
@@ -112,6 +116,15 @@ def _check(problem: Problem, values: Array, frame: AnyFrame, start: object) -> N
     if (held > 0).any():
         allowed = "must hold no point masses; start from a time at which the density is smooth"
         raise ParameterError("start", float(held.max()), allowed)
+    if isinstance(frame, Frame):
+        thin = frame.width < _TELLABLE * np.abs(frame.left)
+        lost = float((0.5 * frame.width * (frame.element.weights @ frame.u))[thin].sum())
+        if lost > _FEW:
+            allowed = (
+                f"must hold no layers thinner than positions tell ({lost:.2g} of the mass is in "
+                "some); end the learning rate before above 0"
+            )
+            raise ParameterError("start", start, allowed)
     walls = problem.dynamics.walls
     if walls is None:
         return

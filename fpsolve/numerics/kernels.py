@@ -151,13 +151,15 @@ class Reference(NamedTuple):
 class Bins(NamedTuple):
     """Intervals between breaks, each (B,): origin and unit of their lattices, lower and upper ends.
 
-    `absorbing` (2,) says whether the lowest and the highest end absorb (1.0) or not (0.0).
+    `narrowest` (B,) are widths below which no cells next to breaks are split, ∞ where coordinates
+    decide. `absorbing` (2,) says whether the lowest and the highest end absorb (1.0) or not (0.0).
     """
 
     origin: Array1
     span: Array1
     lower: Array1
     upper: Array1
+    narrowest: Array1
     absorbing: Array1
 
 
@@ -452,7 +454,10 @@ def _largest(values: Array) -> float:
 _TILE = 128
 # Elements are not split below this width, relative to where they are; in those up to twice as wide
 # D is at least this share of |drift| times half their width.
-_TELLABLE, _BLUNT = 1e-13, 0.5
+_TELLABLE, BLUNT = 1e-13, 0.5
+# Those fewer than so many cells away from a break, from which they are counted, may be split
+# further.
+_COUNTED = 64
 # Relative change of D for the derivative of the Scharfetter–Gummel coefficients: a central
 # difference is then good to 1e-9, and it only enters the low-rank part of the Jacobian.
 _D_STEP = 3e-5
@@ -532,7 +537,7 @@ def _blunt(mesh: Mesh, work: Work) -> None:
     nodes, elements = mesh.mass.shape
     for e in range(elements):
         if mesh.width[e] <= 2.0 * mesh.finest[e]:
-            work.drift[nodes, e] = max(work.drift[nodes, e], _BLUNT * _swiftest(work, e))
+            work.drift[nodes, e] = max(work.drift[nodes, e], BLUNT * _swiftest(work, e))
 
 
 @_part
@@ -1173,7 +1178,8 @@ def _positions(
     """Fill left ends, widths, and those below which positions lose their digits, each (E,).
 
     Those next to an origin at 0 do so only far below what matters to a lattice of this unit.
-    `shift` (K,) moves the lattice.
+    `shift` (K,) moves the lattice. Next to breaks that do not they are counted in cells, if
+    `narrowest` lets them: positions then tell no more than the bin.
     """
     for k in range(cells.first.size - 1):
         for e in range(cells.first[k], cells.first[k + 1]):
@@ -1182,6 +1188,24 @@ def _positions(
             left[e] = bins.origin[b] + cells.index[e] * width[e] + shift[k]
             size = max(abs(left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
             finest[e] = _TELLABLE * max(size, abs(cells.index[e]) * width[e])
+            counted = shift[k] == 0.0 and bins.narrowest[b] < np.inf
+            if counted and _cells_to_break(bins, cells, e) < _COUNTED:
+                finest[e] = min(finest[e], bins.narrowest[b])
+                # On the side of breaks where it is, though it may be no number away from them.
+                left[e] = min(left[e], np.nextafter(bins.upper[b], -np.inf))
+                if b > 0 and cells.index[e] > 0:
+                    left[e] = max(left[e], np.nextafter(bins.lower[b], np.inf))
+
+
+@_part
+def _cells_to_break(bins: Bins, cells: Cells, e: int) -> int:
+    """How many cells like element e there are between it and the nearest break, walls left out."""
+    b, index, away = cells.bins[e], cells.index[e], _COUNTED
+    if b > 0 and bins.origin[b] == bins.lower[b]:
+        away = min(away, index)
+    if b + 1 < bins.span.size:
+        away = min(away, (2 ** cells.level[e] if _inner(bins, b) else 0) - 1 - index)
+    return away
 
 
 @_part

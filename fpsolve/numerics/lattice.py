@@ -36,7 +36,8 @@ def bins_between(
         span[-1] = span[-2] if span.size > 1 and inner[-2] else unit
     if not np.isfinite(origin).all():  # the whole line
         origin[:] = 0.0
-    return Bins(origin, span, lower, upper, np.array(absorbing, dtype=np.float64))
+    narrowest = np.full(span.size, math.inf)
+    return Bins(origin, span, lower, upper, narrowest, np.array(absorbing, dtype=np.float64))
 
 
 def cell_width(bins: Bins, cell: Cell) -> float:

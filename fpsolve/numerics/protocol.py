@@ -29,6 +29,7 @@ class Solver(Protocol):
     arrival: tuple[kernels.Cells, kernels.Mesh] | None
     cells: kernels.Cells
     u: Array
+    fallen: Array
     rtol: float
 
     @property

@@ -12,7 +12,15 @@ from fpsolve.numerics.equation import SEGMENT_KINDS
 from fpsolve.numerics.kernels import Law, Mesh
 from fpsolve.numerics.protocol import Solver
 
-__all__ = ["at_rest", "dies_out", "flux_speed", "settles", "unheld"]
+__all__ = [
+    "at_rest",
+    "beyond_cells",
+    "dies_out",
+    "flux_speed",
+    "narrowest_cells",
+    "settles",
+    "unheld",
+]
 
 Array = NDArray[np.float64]
 
@@ -31,6 +39,11 @@ _JUMP = 1e-6
 _POINT = 0.05
 # Velocities that are 0 but for rounding, relative to the terms of which they are the sum.
 _STILL = 1e-13
+# Changes that are less than this share of those before them are on their way to none; others may go
+# on as they are until the rate has fallen by e 1/_SLIGHT times.
+_FALLING, _SLIGHT = 0.8, 0.01
+# Functionals whose terms cancel are as accurate as if they were no less than this share of those.
+_CANCELLED = 1e-5
 
 
 def settles(law: Law) -> bool:
@@ -49,6 +62,24 @@ def dies_out(law: Law) -> bool:
     falls = kind == SEGMENT_KINDS["exponential"] or ends
     alone = not law.segments[1:, 0].any() and (law.power >= 1.0).all()
     return bool(law.address == 0 and falls and alone)
+
+
+def narrowest_cells(solver: Solver) -> NDArray[np.bool_]:
+    """Whether elements are as narrow as those get that count from a break, (E,)."""
+    narrowest = solver.equation.bins.narrowest[solver.cells.bins]
+    return np.asarray((solver.mesh.width <= 2.0 * narrowest) & np.isfinite(narrowest))
+
+
+def beyond_cells(solver: Solver, law: Law) -> bool:
+    """Whether layers at breaks are wider than they should be, see `kernels.BLUNT`."""
+    narrow = narrowest_cells(solver)
+    if not (narrow.any() and dies_out(law)):
+        return False
+    mesh, c = solver.mesh, _present(solver, law)
+    mass = np.abs((mesh.mass * solver.u).sum(axis=0)) * solver.model.relevance[solver.classes]
+    swiftest = np.abs(np.einsum("j,jne->ne", c[:-1], mesh.drift)).max(axis=0)
+    layers = (kernels.BLUNT * swiftest > c[-1] * mesh.heat) & (mass > _EMPTY * solver.rtol)
+    return bool((narrow & layers).any())
 
 
 def _lasting(law: Law, time: float) -> float:
@@ -159,7 +190,7 @@ def at_rest(solver: Solver, law: Law) -> bool:
     second = max(second, _length(solver) ** 2)
     allowed, moved, delay, edge = _SHARE * solver.rtol, 0.0, 0.0, 0.0
     final = solver.model.offset.copy()
-    if lasting < np.inf and _changing(solver, c) * lasting > allowed:
+    if lasting < np.inf and not _settled(solver, law, c, allowed):
         return False
     for k in range(mesh.first.size - 1):
         own = slice(int(mesh.first[k]), int(mesh.first[k + 1]))
@@ -199,11 +230,39 @@ def at_rest(solver: Solver, law: Law) -> bool:
     return bool(spread <= allowed * second)
 
 
+def _settled(solver: Solver, law: Law, c: Array, allowed: float) -> bool:
+    """Whether functionals will change by no more than `allowed` while the rate dies out.
+
+    What passes a break changes functionals however little it moves. Under a rate that falls for
+    ever by e in the same time layers become thinner without end, each in its own balance, which
+    only what has happened tells: `solver.fallen` holds the functionals of when the rate was e times
+    what it is, and e times that. What has changed since goes on to by ever the same share of it.
+    A rate that ends leaves no balance: layers stay what they are before they find their next one.
+    """
+    kind, start, duration = law.segments[0, :3]
+    if kind != SEGMENT_KINDS["exponential"]:
+        return _changing(solver, c) * _lasting(law, solver.time) <= allowed
+    folds = (solver.time - start) / duration
+    past, present = solver.fallen, np.append(folds, solver.moments)
+    if folds < past[1, 0] + 1.0:
+        return False
+    now, before = np.abs(present[1:] - past[1, 1:]), np.abs(past[1, 1:] - past[0, 1:])
+    twice = past[0, 0] > -np.inf
+    past[0], past[1] = past[1], present
+    falls = now < _FALLING * before
+    ahead = now * np.where(falls, now, 1.0) / np.where(falls, before - now, _SLIGHT)
+    sizes, rule = solver.control.sizes, solver.model.rule
+    # What cancels is relative to what is left of it.
+    kept = np.maximum(np.abs(present[1:]), _CANCELLED * sizes)
+    few = ahead <= allowed * np.where(rule == kernels.ABSOLUTE, kept, sizes)
+    return bool(twice and few[rule != kernels.UNWATCHED].all())
+
+
 def _changing(solver: Solver, c: Array) -> float:
     """Fastest change of a functional, relative to its size.
 
-    What passes a break changes functionals however little it moves, while in layers drift and
-    diffusion nearly balance: only the discrete equation itself knows what is left.
+    In layers drift and diffusion nearly balance: only the discrete equation itself knows what is
+    left.
     """
     mesh, element, u = solver.mesh, solver.element, solver.u
     # As in `flux_speed`, no library's threads.

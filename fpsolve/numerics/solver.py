@@ -30,7 +30,14 @@ from fpsolve.numerics.kernels import (
     Reference,
 )
 from fpsolve.numerics.lead import choose, lead
-from fpsolve.numerics.rest import at_rest, dies_out, settles, unheld
+from fpsolve.numerics.rest import (
+    at_rest,
+    beyond_cells,
+    dies_out,
+    narrowest_cells,
+    settles,
+    unheld,
+)
 
 __all__ = ["Ending", "Landings", "Solver", "kernel_reference"]
 
@@ -144,6 +151,8 @@ class Solver:
         Rows (time, functionals) of the accepted steps, in pieces.
     landed : list of Landings
         What the last call of `advance` has reached.
+    fallen : ndarray, shape (2, 1 + F)
+        How often the rate had fallen by e, and the functionals then; see `rest`.
     horizon : float
         Where the solve is to end, if it is to be refused when that is far too much work.
     beside : callable or None
@@ -185,6 +194,8 @@ class Solver:
             np.zeros((2, classes)),
             np.zeros((5, classes + 1)),
         )
+        self.fallen = np.zeros((2, 1 + equation.offset.size))
+        self.fallen[:, 0] = -np.inf
         self.control.clock[kernels.TIME] = time
         self.control.clock[kernels.NEXT_LEAD] = _LEAD_WORK
         self.control.clock[kernels.CARE] = 1.0
@@ -347,13 +358,15 @@ class Solver:
             taken = clock[kernels.STEPS]
             if np.isfinite(self.motion.path).any():
                 taken -= clock[kernels.LED_FROM]  # Steps are few from there on.
+            if narrowest_cells(self).any():
+                taken = 0.0  # What comes next they may not resolve.
             clock[kernels.ASK] = clock[kernels.STEPS] + max(_STEPS_PER_QUESTION, _QUESTION * taken)
             if at_rest(self, law):
                 clock[kernels.ASK] = clock[kernels.STEPS]
                 clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
                 clock[kernels.TIME] = stops[0]
                 self.log.append(self._row())
-            elif self._beyond_positions and dies_out(law):
+            elif (self._beyond_positions and dies_out(law)) or beyond_cells(self, law):
                 return Ending.THIN
         elif why == kernels.STUCK:
             return Ending.TRIES if clock[kernels.TRIES] > _MOST_TRIES else Ending.STUCK
@@ -425,7 +438,8 @@ class Solver:
             for group, values in groups.items()
             for name in values._fields
         }
-        return {**arrays, "u": self.u.copy(), "offset": self.model.offset.copy()}
+        own = {name: getattr(self, name).copy() for name in ("u", "fallen")}
+        return {**arrays, **own, "offset": self.model.offset.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `to_arrays` returned for the same equation; the mesh follows from it."""
@@ -456,6 +470,7 @@ class Solver:
         lifted[kernels.TRAVELLED :] = rows[kernels.TRAVELLED :]
         self.control = self.control._replace(clock=clock, lifted=lifted)
         self.u = np.array(arrays["u"], dtype=np.float64, order="C")
+        self.fallen = np.array(arrays.get("fallen", self.fallen))
         self.model.offset[:] = arrays["offset"]
         self.log.clear()
         self.place()
