@@ -218,7 +218,7 @@ def _masses(solver: Solver, initial: Initial) -> Array:
     # Neighbours share an edge to the last bit, so that no mass falls between them.
     right = np.append(mesh.left[1:], 0.0)
     right[first[1:] - 1] = mesh.left[first[1:] - 1] + mesh.width[first[1:] - 1]
-    masses = (mesh.mass * solver.u).sum(axis=0)
+    masses: Array = (mesh.mass * solver.u).sum(axis=0)
     # What is between ends that rounding moves by as much is what the nodes see.
     told = mesh.width > _TOLD * np.abs(mesh.left)
     for k, own in enumerate(_owned(solver)):
