@@ -40,8 +40,9 @@ class Initial(Protocol):
 
 # Elements of this width, relative to positions, are not split.
 _NARROWEST = 1e-12
-# Ends of elements of this width, relative to positions, are good to a thousandth of it.
-_TOLD = 1e-12
+# Ends of elements of this width, relative to positions, are good to a thousandth of it; masses of
+# all those may differ by so much.
+_TOLD, _LOST = 1e-12, 1e-13
 # Gaussians of this width, relative to positions, are laid out in counts of cells, of so many.
 _NOISY, _COUNTABLE = 1e-5, 2.0**60
 
@@ -219,13 +220,14 @@ def _masses(solver: Solver, initial: Initial) -> Array:
     right = np.append(mesh.left[1:], 0.0)
     right[first[1:] - 1] = mesh.left[first[1:] - 1] + mesh.width[first[1:] - 1]
     masses: Array = (mesh.mass * solver.u).sum(axis=0)
-    # What is between ends that rounding moves by as much is what the nodes see.
-    told = mesh.width > _TOLD * np.abs(mesh.left)
+    untold = mesh.width < _TOLD * np.abs(mesh.left)
     for k, own in enumerate(_owned(solver)):
         ends = _about(solver, initial, k, own)
         if ends is None:
             between = initial.masses(k, mesh.left[own], right[own])
-            masses[own] = np.where(told[own], between, masses[own])
+            # Where rounding of ends moves as much as is between nodes may see all of it.
+            seen = np.where(untold[own], masses[own], between)
+            masses[own] = seen if abs((seen - between).sum()) < _LOST else between
         else:
             z = ends / initial.gaussian[1][k]  # type: ignore[attr-defined]
             masses[own] = gaussian_masses(z[:-1], z[1:])
