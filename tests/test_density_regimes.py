@@ -487,3 +487,22 @@ def test_a_rate_that_dies_out_leaves_the_density_where_it_is() -> None:
     density = solve_pde(problem, [200, 1e6])
     assert density.stats["at_rest_from"] < 200
     np.testing.assert_allclose(*density.order_parameters.generalization_error, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_layers_at_the_start_hold_what_the_law_does(rtol: float) -> None:
+    """N(0, 433) is positive, also in cells at thresholds between whose ends its CDF is rounding."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(5, 0.8485291736993673),
+        input_quantizer=UniformQuantizer(2, 1.76850265762693),
+        learning_rate=1.1393240020744822e-05,
+        ridge=0.008585703864432944,
+        noise_variance=8.355455751618288e-05,
+        teacher=Teacher([-1.6804137000629802], [1.0], [0.4305533434407173]),
+        initial=GaussianInitial(0.0, 432.84158846917086, -0.9029805381827007),
+        input_distribution="uniform",
+        surrogate=Surrogate(slope=0.0),
+    )
+    frame = solve_pde(problem, [0.0, 15.0], rtol=rtol).frames[0]
+    assert frame.lowest() >= 0.0
+    assert frame.mass_defect() < 1e-12
