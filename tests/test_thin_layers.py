@@ -82,6 +82,16 @@ def test_layers_keep_their_balance_for_thousands_of_folds(
     assert density.stats["steps"] < 5000
 
 
+def test_each_of_two_rates_that_die_out_has_its_own_balance() -> None:
+    rates = Schedule.exponential(0.2, rate=0.02), Schedule.exponential(0.01, rate=0.005)
+    density = solve_pde(
+        _problem(13.4, Schedule.join(rates, times=[1500.0]), 100), [1500.0, 1e5], rtol=1e-6
+    )
+    expected = [_balance(100, 0.02), _balance(100, 0.005)]
+    errors = density.order_parameters.generalization_error
+    np.testing.assert_allclose(errors, expected, atol=1e-5 * _error(1.0), rtol=0.0)
+
+
 def _last(density: DensityTrajectory) -> Frame:
     frame = density.frames[-1]
     assert isinstance(frame, Frame)

@@ -244,6 +244,8 @@ def _settled(solver: Solver, law: Law, c: Array, allowed: float) -> bool:
         return _changing(solver, c) * _lasting(law, solver.time) <= allowed
     folds = (solver.time - start) / duration
     past, present = solver.fallen, np.append(folds, solver.moments)
+    if folds < past[1, 0]:
+        past[:, 0] = -np.inf  # That was another rate.
     if folds < past[1, 0] + 1.0:
         return False
     now, before = np.abs(present[1:] - past[1, 1:]), np.abs(past[1, 1:] - past[0, 1:])
