@@ -36,7 +36,7 @@ class Compiling:
         self.said = True
         # A warning is shown without any set-up, as Matplotlib's about its font cache is.
         logging.getLogger("fpsolve").warning(
-            "compiling kernels for this machine, once; this takes up to half a minute"
+            "compiling kernels for this machine, once; this takes up to a minute"
         )
 
     def end(self) -> None:
