@@ -85,7 +85,8 @@ def solve_pde(
     start : DensityTrajectory, str or Path, optional
         A trajectory, or its file, whose last density is the initial one instead of that of the
         problem: training goes on with another rate or quantizer, from τ = 0 on. Teacher values
-        must be the same, and the density must fit between the walls of weight_clip or a surrogate.
+        must be the same, and the density must fit between the walls of weight_clip or a surrogate,
+        without point masses or layers thinner than positions tell.
     store : str, Path or Sink, optional
         File to which densities are written as they are reached, with a
         checkpoint every minute; they are kept there instead of in memory, and `resume` goes on with
