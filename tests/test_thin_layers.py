@@ -98,18 +98,15 @@ def _last(density: DensityTrajectory) -> Frame:
     return frame
 
 
-def _two_of(rate: Schedule, times: list[float], rtol: float) -> list[DensityTrajectory]:
-    """The same about a threshold at 0, where coordinates tell anything apart, and elsewhere."""
-    return [solve_pde(_problem(at, rate, 60), times, rtol=rtol) for at in (0.0, 13.4)]
-
-
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6])
 def test_layers_that_a_rate_leaves_at_its_end_do_not_depend_on_where_the_threshold_is(
     rtol: float,
 ) -> None:
     """The drift depends on the levels alone: a shifted threshold shifts the weights, no more."""
     rate = Schedule.cosine(0.02, 0.0, duration=4000.0)
-    one, other = _two_of(rate, [3990.0, 3999.9, 4000.0], rtol)
+    times = [3990.0, 3999.9, 4000.0]
+    # Coordinates tell anything apart about 0.
+    one, other = (solve_pde(_problem(at, rate, 60), times, rtol=rtol) for at in (0.0, 13.4))
     errors = one.order_parameters.generalization_error
     np.testing.assert_allclose(
         other.order_parameters.generalization_error, errors, atol=5.0 * rtol * errors.max()

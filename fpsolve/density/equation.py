@@ -114,6 +114,8 @@ def _dies_out(problem: Problem) -> bool:
 
     Not where ridge or noise vary too, which what has settled does not tell, see `rest`.
     """
+    if not varies(problem.learning_rate):
+        return False
     if varies(problem.ridge) or varies(problem.noise_variance):
         return False
     begins = np.append(0.0, problem.dynamics.landing_points(math.inf)).tolist()

@@ -138,7 +138,7 @@ class Frame:
     @cached_property
     def _before(self) -> Array:
         """Mass of a teacher value's elements before each element, shape (E,)."""
-        mass = self._element_masses()
+        mass = self.element_masses()
         before = np.zeros(self.left.size)
         for own in self._owned():
             before[own.start + 1 : own.stop] = np.cumsum(mass[own])[:-1]
@@ -147,7 +147,8 @@ class Frame:
     def _owned(self) -> list[slice]:
         return [slice(int(a), int(b)) for a, b in zip(self.first[:-1], self.first[1:], strict=True)]
 
-    def _element_masses(self) -> Array:
+    def element_masses(self) -> Array:
+        """Mass of each element, shape (E,)."""
         return np.asarray(0.5 * self.width * (self.element.weights @ self.u))
 
     # --- questions, each of one teacher value ----------------------------------------------------

@@ -16,6 +16,7 @@ from fpsolve.density.gaussian_frame import GaussianFrame
 from fpsolve.density.trajectory import DensityTrajectory
 from fpsolve.density.view import AnyFrame
 from fpsolve.errors import ParameterError
+from fpsolve.numerics import kernels
 from fpsolve.numerics.gaussian import REACH
 from fpsolve.problem.problem import Problem
 from fpsolve.recording.sink import Sink
@@ -24,9 +25,8 @@ __all__ = ["FrameStart", "Start", "initial_of"]
 
 Array = NDArray[np.float64]
 
-# Width of elements below which positions do not tell them apart, relative to where they are, and
-# mass in them that does not matter.
-_TELLABLE, _FEW = 1e-13, 1e-9
+# Mass in elements that positions do not tell apart which does not matter.
+_FEW = 1e-9
 # What `start=` of `solve_pde` accepts.
 Start = DensityTrajectory | str | Path | None
 
@@ -117,8 +117,8 @@ def _check(problem: Problem, values: Array, frame: AnyFrame, start: object) -> N
         allowed = "must hold no point masses; start from a time at which the density is smooth"
         raise ParameterError("start", float(held.max()), allowed)
     if isinstance(frame, Frame):
-        thin = frame.width < _TELLABLE * np.abs(frame.left)
-        lost = float((0.5 * frame.width * (frame.element.weights @ frame.u))[thin].sum())
+        thin = frame.width < kernels.TELLABLE * np.abs(frame.left)
+        lost = float(frame.element_masses()[thin].sum())
         if lost > _FEW:
             allowed = (
                 f"must hold no layers thinner than positions tell ({lost:.2g} of the mass is in "

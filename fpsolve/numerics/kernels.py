@@ -454,7 +454,7 @@ def _largest(values: Array) -> float:
 _TILE = 128
 # Elements are not split below this width, relative to where they are; in those up to twice as wide
 # D is at least this share of |drift| times half their width.
-_TELLABLE, BLUNT = 1e-13, 0.5
+TELLABLE, BLUNT = 1e-13, 0.5
 # Those fewer than so many cells away from a break, from which they are counted, may be split
 # further.
 _COUNTED = 64
@@ -1187,7 +1187,7 @@ def _positions(
             width[e] = bins.span[b] * 2.0 ** (-cells.level[e])
             left[e] = bins.origin[b] + cells.index[e] * width[e] + shift[k]
             size = max(abs(left[e]), abs(bins.origin[b]), 1e-6 * bins.span[b])
-            finest[e] = _TELLABLE * max(size, abs(cells.index[e]) * width[e])
+            finest[e] = TELLABLE * max(size, abs(cells.index[e]) * width[e])
             counted = shift[k] == 0.0 and bins.narrowest[b] < np.inf
             if counted and _cells_to_break(bins, cells, e) < _COUNTED:
                 finest[e] = min(finest[e], bins.narrowest[b])
@@ -1201,7 +1201,7 @@ def _positions(
 def _cells_to_break(bins: Bins, cells: Cells, e: int) -> int:
     """How many cells like element e there are between it and the nearest break, walls left out."""
     b, index, away = cells.bins[e], cells.index[e], _COUNTED
-    if b > 0 and bins.origin[b] == bins.lower[b]:
+    if b > 0:
         away = min(away, index)
     if b + 1 < bins.span.size:
         away = min(away, (2 ** cells.level[e] if _inner(bins, b) else 0) - 1 - index)

@@ -438,8 +438,8 @@ class Solver:
             for group, values in groups.items()
             for name in values._fields
         }
-        own = {name: getattr(self, name).copy() for name in ("u", "fallen")}
-        return {**arrays, **own, "offset": self.model.offset.copy()}
+        own = {"u": self.u, "fallen": self.fallen, "offset": self.model.offset}
+        return {**arrays, **{name: values.copy() for name, values in own.items()}}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `to_arrays` returned for the same equation; the mesh follows from it."""
