@@ -55,6 +55,23 @@ CASES = {
 }
 
 
+def test_what_thins_out_next_to_the_bound_has_no_ripples():
+    late = problem(
+        weight_quantizer=UniformQuantizer(9, 1.6834695070292696),
+        surrogate=Surrogate.triangular(2.072772060625199),
+        learning_rate=0.01838507932857079,
+        ridge=1.9368942378359064,
+        noise_variance=3.242356823542676e-4,
+        teacher=Teacher.constant(4.944171894766716),
+        initial=GaussianInitial(0.0, 444.8854975311637, 0.1064997199473483),
+        momentum=0.5995372293150502,
+    )
+    assert (
+        solve_pde(late, [9.828364346498695, 114.55390364392682], rtol=1e-4).stats["minimum"]
+        >= -1e-4
+    )
+
+
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
 def test_weights_before_the_first_threshold_approach_the_bound_as_geometric_brownian_motion(rtol):
     """There ψ = 0, so the error is constant, and c − w is lognormal while w stays positive.

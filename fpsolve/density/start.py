@@ -14,6 +14,7 @@ from fpsolve.problem.problem import Problem
 from fpsolve.problem.schedule import Schedule, varies
 
 __all__ = [
+    "HELD",
     "frozen_points",
     "gaussian_start",
     "point_frame",
@@ -32,7 +33,7 @@ _HALVINGS = 50
 _INSTANT = 1e-290
 # Laws narrower than this, relative to places and at least 1, no mesh can hold; while they are, it
 # does not matter how they are narrow, unless the drift parts what is on either side of a break.
-_HELD = 1e-12
+HELD = 1e-12
 # So much of rtol, of the root mean square weight, displacements are not seen.
 _UNSEEN = 0.05
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -115,7 +116,7 @@ def gaussian_start(
     travel, heat = _integrals(problem, error, time)
     deviation = np.sqrt(dynamics.sigma2 * heat) * _gradient_factor(problem, points)
     mean = points + travel @ drift
-    held = _HELD * np.maximum(_size(problem, points), 1.0)
+    held = HELD * np.maximum(_size(problem, points), 1.0)
     deviation = np.where(frozen_points(problem, points), held, deviation)
     if still is not None:
         narrow = np.where(deviation < held, _displaceable(problem, mean, rtol), 0.0)
@@ -207,7 +208,7 @@ def _allowance(
     jump = np.abs(before - drift)
     # Where a break parts weights, how many go either way depends on the first instants.
     parts = ~clear & ((before < 0) & (drift > 0)).any(axis=0)
-    held = _HELD * np.maximum(scale, 1.0)
+    held = HELD * np.maximum(scale, 1.0)
     smooth = math.inf
     if quantizer is not None and quantizer.temperature > 0:
         smooth = quantizer.temperature

@@ -12,6 +12,7 @@ from scipy.special import erfc, erfcx
 from fpsolve.density.atoms import Atoms
 from fpsolve.density.equation import widest_resolving
 from fpsolve.density.frame import Frame
+from fpsolve.density.start import HELD
 from fpsolve.numerics.element import reference_element
 from fpsolve.numerics.gaussian import GaussianStart
 from fpsolve.numerics.initial import Initial
@@ -195,8 +196,10 @@ def walled_start(
         # There may be no drift at the walls, or no diffusion.
         by_drift, by_spread = speed / extent, spread / extent**2
         time = min(_INSTANT * rtol / max(by_drift, by_spread, 1e-300), latest)
-    heat = diffusivity * time
-    return WalledStart(start, walls.low, walls.high, time, beyond, inward, np.maximum(heat, 1e-300))
+    # What hardly diffuses stays on its wall in a layer that a mesh can hold.
+    held = HELD * float(np.abs(ends).max())
+    heat = np.maximum(diffusivity * time, held**2)
+    return WalledStart(start, walls.low, walls.high, time, beyond, inward, heat)
 
 
 def _shortest(problem: Problem, time: float) -> float:

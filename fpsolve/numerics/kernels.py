@@ -2100,6 +2100,8 @@ _CHANGE_L1 = 12.0
 _CHANGE_FAR = 0.06
 # Between nodes a lifted density may still be negative; so often it is lifted again.
 _MOST_LIFTS = 4
+# Masses of nodes that lie alike about the middle of an element differ by no more where h is level.
+_LEVEL = 1e-6
 # Share of it below which what is left does not count as less.
 _LEAST_LEFT = 0.2
 # A rare class for which the mesh is too coarse or too short has it mended after the step, which is
@@ -2351,28 +2353,48 @@ def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
 
 
 @_part
+def _least_density(
+    ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, e: int
+) -> tuple[float, float]:
+    """Least density of element e, 0 if none is negative, and the least 1/h² at its nodes.
+
+    That is at a node or on average over one of 2p equal parts, what is seen of it if it is split,
+    relative to what it gets of a lift. `work.flux` gets its densities.
+    """
+    last, density = u.shape[0] - 1, work.flux
+    wall = 2 if _is_atom(bins, mesh, k, e, last) else 0
+    wall = 1 if _is_atom(bins, mesh, k, e, 0) else wall
+    worst, lightest = 0.0, np.inf
+    for j in range(u.shape[0]):
+        density[j, e] = 0.0
+        if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
+            # 1/h², which may vary within an element.
+            divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
+            density[j, e] = u[j, e] * divided
+            share = _gets(0.5 * (1.0 + ref.nodes[j]), wall)
+            worst, lightest = min(worst, density[j, e] / share), min(lightest, divided)
+    return min(worst, _least_part(ref, density, e, wall)), lightest
+
+
+@_part
+def _unsure(mesh: Mesh, e: int) -> bool:
+    """Whether element e may hold ripples that nodes do not show: h varies, or none is finer."""
+    last = mesh.mass.shape[0] - 1
+    level = abs(mesh.mass[1, e] - mesh.mass[last - 1, e]) <= _LEVEL * mesh.mass[1, e]
+    return bool(not level or mesh.width[e] <= mesh.finest[e])
+
+
+@_part
 def _lacks(
     ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, floor: float
 ) -> bool:
     """By how much elements have to be lifted, not to be negative: `work.lower`; whether any has to.
 
-    Only elements are lifted whose density falls below `floor`, at a node or on average over one of
-    2p equal parts: what is seen of it if it is split. `work.flux` gets the densities.
+    Only elements are lifted whose density falls below `floor`, see `_least_density`.
     """
-    last, some, density = u.shape[0] - 1, False, work.flux
+    some = False
     for e in range(mesh.first[k], mesh.first[k + 1]):
-        wall = 2 if _is_atom(bins, mesh, k, e, last) else 0
-        wall = 1 if _is_atom(bins, mesh, k, e, 0) else wall
-        worst, lightest = 0.0, np.inf
-        for j in range(u.shape[0]):
-            density[j, e] = 0.0
-            if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
-                # 1/h², which may vary within an element.
-                divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
-                density[j, e] = u[j, e] * divided
-                share = _gets(0.5 * (1.0 + ref.nodes[j]), wall)
-                worst, lightest = min(worst, density[j, e] / share), min(lightest, divided)
-        worst = min(worst, _least_part(ref, density, e, wall))
+        worst, lightest = _least_density(ref, bins, mesh, work, u, k, e)
         work.lower[e] = 0.0
         if worst < floor:
             work.lower[e], some = -worst / lightest, True
@@ -2602,8 +2624,8 @@ def _lift(
     """Lift densities in `work.new` that fall below `floor`, where that costs little enough.
 
     The report then has the minimum of the classes left as they are. Inside an element nodes may be
-    positive and averages over parts of it not; this is looked for in rare classes only, for the
-    mesh resolves the others to the tolerance.
+    positive and averages over parts of it not; in other than rare classes this is looked for only
+    where the mesh may not resolve it to the tolerance, see `_unsure`.
     """
     lifted, report, moved, low = control.lifted, work.report, work.spare[1], work.flux[0]
     classes = lifted.shape[1] - 1
@@ -2615,6 +2637,8 @@ def _lift(
         minimum = 0.0
         for e in range(mesh.first[k], mesh.first[k + 1]):
             minimum = min(minimum, low[e] * mesh.inverse[e])
+            if model.relevance[k] >= 1.0 and _unsure(mesh, e):
+                minimum = min(minimum, _least_density(ref, bins, mesh, work, work.new, k, e)[0])
         plain = minimum >= floor and model.relevance[k] >= 1.0
         if plain or not _lacks(ref, bins, mesh, work, work.new, k, floor):
             report[1] = min(report[1], minimum)
