@@ -13,11 +13,11 @@ __all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "first_look
 
 # Work is counted in tries of a step times unknowns, which count more the more there are, so that it
 # is the same on every machine. A busy one does so much in a second, and what is meant to be enough
-# at rtol 1e-6 is 22 of them.
+# at rtol 1e-6 is 19 of them.
 WORK_A_SECOND = 1e7
-LIMIT = 22.0 * WORK_A_SECOND
+LIMIT = 19.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
-REFRESH_WORK = (8000.0, 2.0)
+REFRESH_WORK = (3500.0, 0.5)
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
 # A second may be no more than a few steps of a large mesh, which tell nothing of what follows.
 _FIRST = 1.0 * WORK_A_SECOND

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.carry import Placed, carry_over, fill_in, same_elements
 from fpsolve.numerics.kernels import Bins, Cells, Law, Mesh, Model, Motion, Reference
 
 __all__ = ["SEGMENT_KINDS", "Equation", "Fields", "Segment", "affine_law"]
@@ -129,27 +130,50 @@ class Equation:
             fields=None if fields is None else theirs,
         )
 
-    def place(self, ref: Reference, model: Model, cells: Cells, motion: Motion) -> Mesh:
-        """Everything that follows from the cells."""
+    def place(
+        self,
+        ref: Reference,
+        model: Model,
+        cells: Cells,
+        motion: Motion,
+        before: Placed | None = None,
+    ) -> Mesh:
+        """Everything that follows from the cells; `fields` only where they are not those `before`.
+
+        Parameters
+        ----------
+        ref, model, cells, motion
+            What the mesh is made of.
+        before : Placed, optional
+            A mesh that was made before.
+        """
         if self.fields is None:
             mesh: Mesh = kernels.place(ref, self.bins, model, cells, motion)
             return mesh
-        left, width, finest = (np.empty(cells.bins.size) for _ in range(3))
+        nodes, size = ref.nodes.size, cells.bins.size
+        left, width, finest, inverse = np.empty((4, size))
+        widest = np.full(size, np.inf)
         kernels.positions(self.bins, cells, motion.shift, left, width, finest)
         classes = np.repeat(np.arange(cells.first.size - 1), np.diff(cells.first))
-        x = left + 0.5 * width * (1.0 + ref.nodes[:, None])
-        drift, h, functionals = self.fields(x, cells.bins, classes)
-        mass = 0.5 * width * ref.weights[:, None] / h**2
-        drift = np.ascontiguousarray((drift - motion.speed[:, None, classes]) / h**2)
-        functionals = np.ascontiguousarray(self.probability[classes] * mass * functionals)
+        heat = 2.0 * self.scale[classes] / width
+        rows = np.empty((1 + self.terms + self.offset.size, nodes, size))
+        mass, drift, functionals = rows[0], rows[1 : 1 + self.terms], rows[1 + self.terms :]
+        grid = (left, width, finest, widest, inverse, heat, mass[:0])
+        mesh = Mesh(cells.first, *grid, mass, drift, functionals)
+        absorbing, new = self.bins.absorbing != 0.0, np.arange(size)
+        if before is not None:
+            source = same_elements(before, mesh, motion.speed, ends=not absorbing.any())
+            carry_over(before.mesh, mesh, source)
+            new = np.flatnonzero(source < 0)
+        if new.size:
+            own, x = classes[new], left[new] + 0.5 * width[new] * (1.0 + ref.nodes[:, None])
+            terms, h, seen = map(np.ascontiguousarray, self.fields(x, cells.bins[new], own))
+            found = terms, h, seen
+            fill_in(mesh, new, own, ref.weights, found, motion.speed, self.probability)
+            if self.widest is not None:
+                widest[new] = self.widest(left[new], left[new] + width[new])
         for side, node, end in ((0, 0, cells.first[:-1]), (1, -1, cells.first[1:] - 1)):
-            if self.bins.absorbing[side]:
+            if absorbing[side]:
                 functionals[:, node, end] = self.probability * self.walls[side]
                 mass[node, end] = 1.0
-        widest = np.full(width.size, np.inf)
-        if self.widest is not None:
-            widest = self.widest(left, left + width)
-        inverse = 1.0 / h[h.shape[0] // 2] ** 2
-        heat = 2.0 * self.scale[classes] / width
-        grid = (left, width, finest, widest, inverse, heat, mass[:0])
-        return Mesh(cells.first, *grid, mass, drift, functionals)
+        return mesh

@@ -152,7 +152,7 @@ def _set_out(solver: Solver, laws: Laws, paths: Paths) -> None:
         shift = motion.shift.copy()
         shift[laws.which] += way
         there = motion._replace(shift=shift)
-        meshes.append(solver.equation.place(solver.reference, solver.model, solver.cells, there))
+        meshes.append(solver.mesh_at(there))
     led = np.isfinite(motion.path)
     # Slices make no copies.
     own = slice(None) if led.all() else led[solver.classes]

@@ -15,6 +15,7 @@ from fpsolve.errors import SolveError
 from fpsolve.numerics import kernels
 from fpsolve.numerics.ahead import address, make_ready
 from fpsolve.numerics.attach import attach
+from fpsolve.numerics.carry import Placed
 from fpsolve.numerics.effort import REFRESH_WORK, effort_ahead, how_long
 from fpsolve.numerics.element import Element, reference_element
 from fpsolve.numerics.equation import Equation
@@ -206,11 +207,24 @@ class Solver:
         self.arrival: tuple[Cells, Mesh] | None = None
         self.cells = cells
         self.u = np.zeros((order + 1, cells.bins.size))
+        self.mesh: Mesh
+        # The mesh that was made last, if coefficients are evaluated outside of compiled code.
+        self._placed: Placed | None = None
         self.place()
 
     def place(self) -> None:
         """Make the mesh anew after the cells have changed."""
-        self.mesh: Mesh = self.equation.place(self.reference, self.model, self.cells, self.motion)
+        self._take_mesh(self.mesh_at(self.motion))
+
+    def mesh_at(self, motion: Motion) -> Mesh:
+        """Return the mesh that follows from the cells and a motion."""
+        return self.equation.place(self.reference, self.model, self.cells, motion, self._placed)
+
+    def _take_mesh(self, mesh: Mesh) -> None:
+        """Go on with a mesh of `mesh_at` for the present motion."""
+        self.mesh = mesh
+        if self.equation.fields is not None:
+            self._placed = Placed(mesh, self.motion.speed.copy())
 
     @property
     def time(self) -> float:
@@ -396,7 +410,7 @@ class Solver:
         others = self.motion.detached & ~np.isfinite(self.motion.path)
         same = arrival is not None and all(map(np.array_equal, self.cells, arrival[0]))
         if arrival is not None and same and not others.any():
-            self.mesh = arrival[1]
+            self._take_mesh(arrival[1])
         else:
             self._refresh()
         self.log[-1][-1:] = self._row()

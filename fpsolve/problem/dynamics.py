@@ -13,6 +13,7 @@ decay γw and dampening 2ζ(clip(w, ±ω) − ψ). Momentum β turns η into η/
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -390,11 +391,7 @@ class Dynamics:
         psi, square, shape, clip = self._at(points, bins)
         drift = self.drift_terms(coordinate, psi, shape, self._brake(points, psi, clip))
         functionals = self.functional_terms(coordinate, points, psi, square)
-        return Fields(
-            np.array([np.broadcast_to(t, points.shape) for t in drift]),
-            shape,
-            np.array([np.broadcast_to(t, points.shape) for t in functionals]),
-        )
+        return Fields(_stacked(drift, points), shape, _stacked(functionals, points))
 
     def shape(self, w: ArrayLike, bins: NDArray[np.int64] | None = None) -> Array:
         """Return h(w), 1 without a surrogate, continued from `bins` where these are given."""
@@ -565,9 +562,18 @@ def _steady(name: str, value: float | Schedule) -> float:
     return value
 
 
+def _stacked(terms: Sequence[Any], points: Array) -> Array:
+    """Stack terms that are numbers or have the shape of `points`."""
+    out = np.empty((len(terms), *points.shape))
+    for i, term in enumerate(terms):
+        out[i] = term
+    return out
+
+
 def _along(pieces: Array, bins: NDArray[np.int64], points: Array) -> Array:
-    """Evaluate ascending polynomials (B, n) of the given bins at points."""
-    chosen = pieces[bins]
+    """Evaluate ascending polynomials (B, n), n > 1, of the given bins at points."""
+    # To look up the only bin at every point would take longer than all else.
+    chosen = pieces[bins] if pieces.shape[0] > 1 else pieces[0]
     value = chosen[..., -1]
     for i in range(pieces.shape[1] - 2, -1, -1):
         value = chosen[..., i] + points * value
