@@ -22,6 +22,9 @@ from fpsolve import (
     solve_mckean_vlasov,
     solve_pde,
 )
+from fpsolve.numerics.attach import _continued
+from fpsolve.numerics.element import reference_element
+from validation.robustness.problems import draw
 
 _TIMES = [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 _QUANTIZER = UniformQuantizer(3, 1.0)
@@ -242,3 +245,20 @@ def test_rare_laws_next_to_a_wall_that_absorbs_are_nowhere_negative():
     density = solve_pde(problem, [0.09047690161645212], rtol=1e-7)
     assert density.stats["minimum"] > -1e-7
     assert density.stats["mass_defect"] < 1e-12
+
+
+def test_rare_laws_whose_meshes_end_early_come_back_to_the_lattice_without_ripples():
+    """Of classes with probabilities below 1e-18, carried along and put back at the last time."""
+    task = draw(1, 2481)
+    assert solve_pde(task.problem, task.times, rtol=1e-7).stats["minimum"] >= -1e-7
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+@pytest.mark.parametrize("ratio", [0.25, 0.6, 0.999, 1.0, 1.5])
+def test_what_ends_early_goes_on_as_an_exponential_of_the_mass_there(ratio, upwards):
+    element = reference_element(8)
+    u = _continued(element, 2.0, 2.0 * ratio, upwards=upwards)
+    assert u[0 if upwards else -1] == 2.0
+    assert u.min() > 0.0
+    assert 0.5 * element.weights @ u == pytest.approx(2.0 * ratio, rel=1e-14)
+    assert (np.diff(u if upwards else u[::-1]) * (ratio - 1.0) >= -1e-12).all()

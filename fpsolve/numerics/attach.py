@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import exprel
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.element import Element
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_width, cover
 from fpsolve.numerics.polynomials import PiecewisePolynomial
@@ -15,6 +18,13 @@ from fpsolve.numerics.protocol import Solver
 __all__ = ["attach", "attach_all", "cells_like"]
 
 Array = NDArray[np.float64]
+
+# A mesh is cut where it ends at more than this share of rtol of its largest density.
+_CUT = 0.1
+# Outermost cells that hold next to nothing are halved so often, at most.
+_HALVINGS = 20
+# By no more powers of e does a density fall or rise in the outermost element of a mesh that is cut.
+_STEEPEST = 5.0
 
 
 def attach(solver: Solver, law: Law) -> None:
@@ -63,6 +73,9 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     held = _mass(solver, own)
     left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
     cells = cells_like(bins, left, width)
+    cut = _CUT * solver.rtol * old.max() < old[[0, -1], [0, -1]]
+    if cut.any():
+        cells = _trimmed(bins, cells, (left[0], left[-1] + width[-1]), cut)
     size = np.array([cell_width(bins, cell) for cell in cells])
     start = np.array(
         [bins.origin[b] + index * w for (b, _, index), w in zip(cells, size, strict=True)]
@@ -75,6 +88,10 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     exact = np.diff(moved.cdf(edges))
     defect = exact - 0.5 * size * (element.weights @ u)
     u += element.restore[:, :1] * (2.0 * defect / size)
+    for side in np.flatnonzero(cut).tolist():
+        mean, value = exact[-side] / size[-side], u[side - 1, -side]
+        if len(cells) > 1 and min(mean, value) > 0.0:
+            u[:, -side] = _continued(element, value, mean, upwards=side == 1)
     b = int(solver.cells.bins[own.start])
     within = bins.lower[b] <= left[0] and left[-1] + width[-1] <= bins.upper[b]
     motion.shift[k] = 0.0
@@ -85,6 +102,41 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     if not within:
         own = _elements(solver, k)
         solver.u[:, own] *= held / _mass(solver, own)
+
+
+def _trimmed(
+    bins: kernels.Bins, cells: list[Cell], ends: tuple[float, float], cut: NDArray[np.bool_]
+) -> list[Cell]:
+    """Halve the outermost cells where a mesh is cut, or drop them, until it fills half of each."""
+    for side in np.flatnonzero(cut).tolist():
+        for _ in range(_HALVINGS):
+            b, level, index = cells[-side]
+            size = cell_width(bins, cells[-side])
+            begin = bins.origin[b] + index * size
+            filled = ends[1] - begin if side else begin + size - ends[0]
+            if filled >= 0.5 * size or len(cells) == 1:
+                break
+            if filled > 0.0:  # In the inner half.
+                cells[-side] = (b, level + 1, 2 * index + 1 - side)
+            else:
+                cells.pop(-side)
+    return cells
+
+
+def _continued(element: Element, value: float, mean: float, *, upwards: bool) -> Array:
+    """An exponential on an element, (p + 1,), of given mean, and value where it begins.
+
+    A mesh may be cut where a rare class is not next to nothing yet; a polynomial that ends there
+    inside an element would ripple.
+    """
+    away = 0.5 * (1.0 + (element.nodes if upwards else -element.nodes))
+    # Of exp(−c s) with the mean that it has; limits are those of the bracket.
+    ratio = min(max(mean / value, exprel(-_STEEPEST) * 1.01), exprel(_STEEPEST) * 0.99)
+    shape = value * np.exp(-away * brentq(lambda c: exprel(-c) - ratio, -_STEEPEST, _STEEPEST))
+    inner = (away > 0.0) & (away < 1.0)
+    rest = 2.0 * mean - element.weights[~inner] @ shape[~inner]
+    shape[inner] *= rest / (element.weights[inner] @ shape[inner])
+    return np.asarray(shape)
 
 
 def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
