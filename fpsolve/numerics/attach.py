@@ -11,7 +11,7 @@ from scipy.special import exprel
 from fpsolve.numerics import kernels
 from fpsolve.numerics.element import Element
 from fpsolve.numerics.kernels import Cells, Law
-from fpsolve.numerics.lattice import Cell, cell_width, cover
+from fpsolve.numerics.lattice import Cell, cell_begin, cell_width, cover
 from fpsolve.numerics.polynomials import PiecewisePolynomial
 from fpsolve.numerics.protocol import Solver
 
@@ -77,9 +77,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     if cut.any():
         cells = _trimmed(bins, cells, (left[0], left[-1] + width[-1]), cut)
     size = np.array([cell_width(bins, cell) for cell in cells])
-    start = np.array(
-        [bins.origin[b] + index * w for (b, _, index), w in zip(cells, size, strict=True)]
-    )
+    start = np.array([cell_begin(bins, cell) for cell in cells])
     x = start + 0.5 * size * (1.0 + element.nodes[:, None])
     moved = PiecewisePolynomial(element.order, left, width, old)
     u = moved.pdf(x)
@@ -111,8 +109,7 @@ def _trimmed(
     for side in np.flatnonzero(cut).tolist():
         for _ in range(_HALVINGS):
             b, level, index = cells[-side]
-            size = cell_width(bins, cells[-side])
-            begin = bins.origin[b] + index * size
+            size, begin = cell_width(bins, cells[-side]), cell_begin(bins, cells[-side])
             filled = ends[1] - begin if side else begin + size - ends[0]
             if filled >= 0.5 * size or len(cells) == 1:
                 break
@@ -146,8 +143,7 @@ def cells_like(bins: kernels.Bins, left: Array, width: Array) -> list[Cell]:
         fine: list[Cell] = []
         for cell in cells:
             b, level, index = cell
-            size = cell_width(bins, cell)
-            begin = bins.origin[b] + index * size
+            size, begin = cell_width(bins, cell), cell_begin(bins, cell)
             low = max(int(np.searchsorted(left, begin, side="right")) - 1, 0)
             high = max(int(np.searchsorted(left, begin + size)), low + 1)
             if size > 1.01 * width[low:high].min():

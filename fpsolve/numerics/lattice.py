@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics.kernels import Bins
 
-__all__ = ["Cell", "bins_between", "cell_width", "cover", "cover_to_walls"]
+__all__ = ["Cell", "bins_between", "cell_begin", "cell_width", "cover", "cover_to_walls"]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,11 @@ def cell_width(bins: Bins, cell: Cell) -> float:
     return float(bins.span[cell[0]] * np.exp2(-cell[1]))
 
 
+def cell_begin(bins: Bins, cell: Cell) -> float:
+    """Lower end of a cell (dimensionless)."""
+    return float(bins.origin[cell[0]] + cell[2] * cell_width(bins, cell))
+
+
 def cover(bins: Bins, low: float, high: float, width: float) -> list[Cell]:
     """Cells at most `width` wide that cover [low, high], as far as there are bins."""
     cells: list[Cell] = []
@@ -77,8 +82,7 @@ def cover_to_walls(bins: Bins, low: float, high: float, width: float) -> list[Ce
         waiting = [(b, 0, 0)]
         while waiting:
             cell = waiting.pop()
-            size = cell_width(bins, cell)
-            begin = float(bins.origin[b]) + cell[2] * size
+            size, begin = cell_width(bins, cell), cell_begin(bins, cell)
             gap = max(low - (begin + size), begin - high, 0.0)
             if size <= max(width, gap):
                 cells.append(cell)
