@@ -278,3 +278,18 @@ def test_rare_values_thrown_far_out_stay_positive_next_to_the_bound(rtol):
     density = solve_pde(thrown, [0.0, 1.36, 7.87], rtol=rtol)
     assert density.stats["minimum"] >= -rtol
     assert density.stats["mass_defect"] < 1e-12
+
+
+@pytest.mark.parametrize("deviation", [2.0, 3.0])
+def test_rare_values_that_come_to_rest_at_the_bound_leave_no_ripples(deviation):
+    """h² falls by orders of magnitude within the elements there."""
+    values = np.linspace(-44.0, 40.0, 15)
+    probabilities = np.exp(-0.5 * (values / deviation) ** 2)
+    resting = problem(
+        weight_quantizer=None, input_quantizer=UniformQuantizer(2, 1.9), learning_rate=1.0,
+        ridge=2.3, noise_variance=0.004, surrogate=Surrogate.triangular(4.2),
+        teacher=Teacher(values, probabilities / probabilities.sum()),
+    )  # fmt: skip
+    density = solve_pde(resting, [0.0, 3.4], rtol=1e-7)
+    assert density.stats["minimum"] >= -1e-7
+    assert density.stats["mass_defect"] < 1e-12

@@ -2353,10 +2353,16 @@ def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
 
 
 @_part
+def _divided(ref: Reference, mesh: Mesh, j: int, e: int) -> float:
+    """1/h² at a node, from the inside of its element, in which h may vary."""
+    return float(mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j]))
+
+
+@_part
 def _least_density(
     ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, e: int
-) -> tuple[float, float]:
-    """Least density of element e, 0 if none is negative, and the least 1/h² at its nodes.
+) -> float:
+    """Least density of element e, 0 if none is negative.
 
     That is at a node or on average over one of 2p equal parts, what is seen of it if it is split,
     relative to what it gets of a lift. `work.flux` gets its densities.
@@ -2364,16 +2370,13 @@ def _least_density(
     last, density = u.shape[0] - 1, work.flux
     wall = 2 if _is_atom(bins, mesh, k, e, last) else 0
     wall = 1 if _is_atom(bins, mesh, k, e, 0) else wall
-    worst, lightest = 0.0, np.inf
+    worst = 0.0
     for j in range(u.shape[0]):
         density[j, e] = 0.0
         if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
-            # 1/h², which may vary within an element.
-            divided = mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j])
-            density[j, e] = u[j, e] * divided
-            share = _gets(0.5 * (1.0 + ref.nodes[j]), wall)
-            worst, lightest = min(worst, density[j, e] / share), min(lightest, divided)
-    return min(worst, _least_part(ref, density, e, wall)), lightest
+            density[j, e] = u[j, e] * _divided(ref, mesh, j, e)
+            worst = min(worst, density[j, e] / _gets(0.5 * (1.0 + ref.nodes[j]), wall))
+    return min(worst, _least_part(ref, density, e, wall))
 
 
 @_part
@@ -2388,55 +2391,66 @@ def _unsure(mesh: Mesh, e: int) -> bool:
 def _lacks(
     ref: Reference, bins: Bins, mesh: Mesh, work: Work, u: Array, k: int, floor: float
 ) -> bool:
-    """By how much elements have to be lifted, not to be negative: `work.lower`; whether any has to.
+    """By how much a density has to be lifted, not to be negative: `work.lower`; whether it has to.
 
     Only elements are lifted whose density falls below `floor`, see `_least_density`.
     """
     some = False
     for e in range(mesh.first[k], mesh.first[k + 1]):
-        worst, lightest = _least_density(ref, bins, mesh, work, u, k, e)
+        worst = _least_density(ref, bins, mesh, work, u, k, e)
         work.lower[e] = 0.0
         if worst < floor:
-            work.lower[e], some = -worst / lightest, True
+            work.lower[e], some = -worst, True
     return some
 
 
 @_part
-def _vertex(bins: Bins, mesh: Mesh, values: Array, k: int, at: int, walled: float) -> float:
-    """The larger value of the elements at vertex `at`; `walled` where an absorbing wall is."""
+def _lift_at(ref: Reference, bins: Bins, mesh: Mesh, lacks: Array, k: int, at: int) -> float:
+    """By how much v is lifted at vertex `at`: by what either element at it lacks, 0 at a wall."""
+    begin, end, last = mesh.first[k], mesh.first[k + 1], mesh.mass.shape[0] - 1
+    if (at == begin and bins.absorbing[0] != 0.0) or (at == end and bins.absorbing[1] != 0.0):
+        return 0.0
+    lift = lacks[at - 1] / _divided(ref, mesh, last, at - 1) if at > begin else 0.0
+    return float(max(lift, lacks[at] / _divided(ref, mesh, 0, at) if at < end else 0.0))
+
+
+@_part
+def _keep_at(bins: Bins, mesh: Mesh, keep: Array, k: int, at: int) -> float:
+    """The larger factor of the elements at vertex `at`; 1 where an absorbing wall is."""
     if at == mesh.first[k]:
-        return walled if bins.absorbing[0] != 0.0 else float(values[at])
+        return 1.0 if bins.absorbing[0] != 0.0 else float(keep[at])
     if at == mesh.first[k + 1]:
-        return walled if bins.absorbing[1] != 0.0 else float(values[at - 1])
-    return float(max(values[at - 1], values[at]))
+        return 1.0 if bins.absorbing[1] != 0.0 else float(keep[at - 1])
+    return float(max(keep[at - 1], keep[at]))
 
 
 @_part
 def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
     """Lift class k of `work.start`.
 
-    Every vertex is lifted by what the elements at it lack (`lower`), so that the lift is continuous
-    and linear in each element. Each element that was lifted then gives back what it got, as long as
-    it is not left with less than nothing: by factors (`pivot`), which, to be continuous, are the
-    larger ones at vertices and linear between.
+    Every vertex is lifted by what the elements at it lack (`lower`), and the density, whose ripples
+    these are, by what is linear between: where h all but vanishes, what is linear in v = h² μ would
+    move far more. Each element that was lifted then gives back what it got, as long as it is not
+    left with less than nothing: by factors (`pivot`), which, to be continuous, are the larger ones
+    at vertices and linear between.
     """
     u, lacks, keep = work.start, work.lower, work.pivot
-    begin, end = mesh.first[k], mesh.first[k + 1]
+    begin, end, last = mesh.first[k], mesh.first[k + 1], u.shape[0] - 1
     for e in range(begin, end):
-        low = _vertex(bins, mesh, lacks, k, e, 0.0)
-        high = _vertex(bins, mesh, lacks, k, e + 1, 0.0)
+        low = _lift_at(ref, bins, mesh, lacks, k, e) * _divided(ref, mesh, 0, e)
+        high = _lift_at(ref, bins, mesh, lacks, k, e + 1) * _divided(ref, mesh, last, e)
         held, added = 0.0, 0.0
         for j in range(u.shape[0]):
             at = 0.5 * (1.0 + ref.nodes[j])
-            lift = low * (1.0 - at) + high * at
+            lift = (low * (1.0 - at) + high * at) / _divided(ref, mesh, j, e)
             if not _is_atom(bins, mesh, k, e, j):
                 held += mesh.mass[j, e] * u[j, e]
                 added += mesh.mass[j, e] * lift
                 u[j, e] += lift
         keep[e] = max(held, 0.0) / (max(held, 0.0) + added) if lacks[e] > 0.0 else 1.0
     for e in range(begin, end):
-        low = _vertex(bins, mesh, keep, k, e, 1.0)
-        high = _vertex(bins, mesh, keep, k, e + 1, 1.0)
+        low = _keep_at(bins, mesh, keep, k, e)
+        high = _keep_at(bins, mesh, keep, k, e + 1)
         for j in range(u.shape[0]):
             at = 0.5 * (1.0 + ref.nodes[j])
             if not _is_atom(bins, mesh, k, e, j):
@@ -2638,7 +2652,7 @@ def _lift(
         for e in range(mesh.first[k], mesh.first[k + 1]):
             minimum = min(minimum, low[e] * mesh.inverse[e])
             if model.relevance[k] >= 1.0 and _unsure(mesh, e):
-                minimum = min(minimum, _least_density(ref, bins, mesh, work, work.new, k, e)[0])
+                minimum = min(minimum, _least_density(ref, bins, mesh, work, work.new, k, e))
         plain = minimum >= floor and model.relevance[k] >= 1.0
         if plain or not _lacks(ref, bins, mesh, work, work.new, k, floor):
             report[1] = min(report[1], minimum)
