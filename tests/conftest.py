@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,28 @@ sys.path.append(str(Path(__file__).parent.parent))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIMES = [0.0, 1.0, 5.0, 20.0]
+
+# What nearly every test file calls.
+COMPILED = """
+import fpsolve
+levels = fpsolve.UniformQuantizer(2, 1.0)
+problem = fpsolve.Problem(weight_quantizer=levels, input_quantizer=None, learning_rate=0.1)
+fpsolve.solve_pde(problem, [0.0, 0.1], rtol=1e-3)
+fpsolve.simulate_ste(problem, [0.0, 0.1], dimension=10, seed=1)
+fpsolve.simulate_sde(problem, [0.0, 0.1], particles=10, seed=1)
+"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile kernels once, before several processes that need them would do so beside each other.
+
+    What fails here fails again in a test, which tells of it.
+    """
+    if (
+        getattr(session.config.option, "numprocesses", None)
+        and not session.config.option.collectonly
+    ):
+        subprocess.run([sys.executable, "-P", "-c", COMPILED], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")

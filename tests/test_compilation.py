@@ -21,8 +21,17 @@ COLD = """
 import sys
 from fpsolve.cli import main
 print("ready", flush=True)
-sys.exit(main(["run", "--times", "0,1", "-o", sys.argv[1]]))
+sys.exit(main(sys.argv[1:]))
 """
+PROBLEM = """
+[problem]
+learning_rate = 0.3
+[problem.weight_quantizer]
+bit_width = 2
+omega = 1.0
+"""
+# What is compiled by two processes, and what by one, in less time.
+RUN, SIMULATE = ["run"], ["simulate", "--particles", "50", "--seed", "1"]
 
 
 def test_the_first_of_ours_is_announced_once(caplog) -> None:
@@ -88,10 +97,15 @@ def test_numba_tells_of_what_it_compiles() -> None:
     assert first.data["dispatcher"].py_func.__module__ == __name__
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_while_kernels_compile_ends_a_run_in_order(number, code, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("run", "number", "code"), [(RUN, signal.SIGTERM, 143), (SIMULATE, signal.SIGINT, 130)]
+)
+def test_a_signal_while_kernels_compile_ends_a_run_in_order(run, number, code, tmp_path) -> None:
+    problem = tmp_path / "problem.toml"
+    problem.write_text(PROBLEM, encoding="utf-8")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", COLD, str(tmp_path / "r.h5")]
+    command = [sys.executable, "-c", COLD, *run, str(problem), "--times", "0,1"]
+    command += ["-o", str(tmp_path / "r.h5")]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
