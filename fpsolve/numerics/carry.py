@@ -106,14 +106,20 @@ def fill_in(
     `weights` those of the nodes.
     """
     terms, h, seen = found
-    nodes = h.shape[0]
-    for i in range(new.size):
-        e, k = new[i], classes[i]
-        mesh.inverse[e] = 1.0 / (h[nodes // 2, i] * h[nodes // 2, i])
-        for j in range(nodes):
-            square = h[j, i] * h[j, i]
-            mesh.mass[j, e] = 0.5 * mesh.width[e] * weights[j] / square
-            for t in range(terms.shape[0]):
-                mesh.drift[t, j, e] = (terms[t, j, i] - speed[t, k]) / square
-            for f in range(seen.shape[0]):
-                mesh.functionals[f, j, e] = probability[k] * mesh.mass[j, e] * seen[f, j, i]
+    # One row after the other, as they stand in memory; h² and masses are wanted again.
+    square, mass = np.empty(new.size), np.empty(new.size)
+    for j in range(h.shape[0]):
+        for i in range(new.size):
+            square[i] = h[j, i] * h[j, i]
+            mass[i] = 0.5 * mesh.width[new[i]] * weights[j] / square[i]
+            mesh.mass[j, new[i]] = mass[i]
+        if j == h.shape[0] // 2:
+            for i in range(new.size):
+                mesh.inverse[new[i]] = 1.0 / square[i]
+        for t in range(terms.shape[0]):
+            for i in range(new.size):
+                mesh.drift[t, j, new[i]] = (terms[t, j, i] - speed[t, classes[i]]) / square[i]
+        for f in range(seen.shape[0]):
+            for i in range(new.size):
+                seen_by_all = probability[classes[i]] * mass[i] * seen[f, j, i]
+                mesh.functionals[f, j, new[i]] = seen_by_all

@@ -254,14 +254,8 @@ def _speeds(equation: Equation, c: Array, laws: Laws) -> Array:
     return np.asarray(c[:-1] @ _terms(equation, laws.centre[None], laws)[:, 0])
 
 
-_ORDERS = np.arange(_DEGREE + 1.0)[:, None]
 _POINTS = np.cos(np.linspace(np.pi, 0.0, _DEGREE + 1))[:, None]
 _FIT = np.linalg.inv(chebyshev.chebvander(_POINTS[:, 0], _DEGREE))
-
-
-def _polynomials(at: Array) -> Array:
-    """Values of the Chebyshev polynomials (n, R) at points (R,)."""
-    return np.asarray(np.cos(_ORDERS * np.arccos(np.clip(at, -1.0, 1.0))))
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -272,6 +266,19 @@ def _value(fit: Array, at: float) -> float:
     for n in range(fit.size - 1, 0, -1):
         later, last = last, fit[n] + 2.0 * z * last - later
     return float(fit[0] + z * last - later)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _values(fits: Array, at: Array) -> Array:
+    """Sums (J, R) of Chebyshev polynomials, of coefficients `fits` (J, n, R), at points (R,)."""
+    out = np.empty((fits.shape[0], at.size))
+    fit = np.empty(fits.shape[1])
+    for r in range(at.size):
+        for j in range(fits.shape[0]):
+            for n in range(fits.shape[1]):
+                fit[n] = fits[j, n, r]
+            out[j, r] = _value(fit, at[r])
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -317,12 +324,11 @@ def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, fl
     breadth = _BREADTH * laws.deviation / half
     if not (np.abs(way) + breadth <= 1.0).all():
         return Paths([0.0 * at] * 3, [0.0 * terms[:, 0]] * 3), 0.5 * step
-    slopes, at_stops = chebyshev.chebder(fits, axis=1), c[[0, _SUBSTEPS, -1], :-1]
+    slopes = np.tensordot(c[[0, _SUBSTEPS, -1], :-1], chebyshev.chebder(fits, axis=1), 1)
     bends = [
         [
-            np.einsum("j,jnr,nr->r", factor, slopes, _polynomials(stop + side * breadth)[:-1])
-            / half
-            for factor, stop in zip(at_stops, stops, strict=True)
+            _values(slope[None], stop + side * breadth)[0] / half
+            for slope, stop in zip(slopes, stops, strict=True)
         ]
         for side in (-1.0, 0.0, 1.0)
     ]
@@ -333,7 +339,7 @@ def _paths(solver: Solver, law: Law, laws: Laws, step: float) -> tuple[Paths, fl
     mixing = abs(float(c[0, -1])) * solver.model.scale[laws.which] * step
     mixing = np.minimum(1.0, mixing / np.square(laws.deviation))
     most = _longest(solver.rtol, step, np.array(bends), mixing, bool(rough.any()))
-    values = [np.einsum("jnr,nr->jr", fits, _polynomials(stop)) for stop in stops]
+    values = [_values(fits, stop) for stop in stops]
     return Paths([(stop - way[0]) * half for stop in stops], values), most
 
 
