@@ -348,7 +348,10 @@ class Solver:
         # Steps too short for the time to tell may have been taken on either side.
         begin = int(rows > 0 and record.log[0, 0] == begun)
         if rows > begin:
-            self.log.append(self._whole(record.log[begin:rows].copy()))
+            logged = record.log[begin:rows].copy()
+            # The last row of a step whose meshes were led is replaced, see `_arrive`.
+            self._whole(logged[: -1 if clock[kernels.LED] > 0.0 else None])
+            self.log.append(logged)
         if not count:
             return
         landings = Landings(moments, record.first[:count].copy(), record.densities[:filled].copy())
