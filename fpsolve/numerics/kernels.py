@@ -2376,7 +2376,7 @@ def _least_density(
         if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
             density[j, e] = u[j, e] * _divided(ref, mesh, j, e)
             worst = min(worst, density[j, e] / _gets(0.5 * (1.0 + ref.nodes[j]), wall))
-    return min(worst, _least_part(ref, density, e, wall))
+    return float(min(worst, _least_part(ref, density, e, wall)))
 
 
 @_part
