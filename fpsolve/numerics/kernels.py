@@ -3002,6 +3002,8 @@ def _enter(
     _pass_time(clock, step, until)
     _lengthen(clock, step, ratio)
     clock[STEPS] += 1.0
+    if clock[STEP] > clock[TIME]:  # What has died out may be at its end before it is asked for.
+        clock[ASK] = min(clock[ASK], clock[STEPS])
     clock[TIME_ERROR] += relative
     clock[ROUNDING] += work.report[2]
     clock[LARGEST] = max(clock[LARGEST], work.report[work.report.size - control.sizes.size])

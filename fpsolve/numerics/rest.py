@@ -300,7 +300,9 @@ def _ways(solver: Solver, own: slice, velocity: Array, still: NDArray[np.bool_])
     middle, right = left + 0.5 * width, left + width
     mean = velocity.mean(axis=0)
     inside = (velocity[0] > 0) & (velocity[-1] < 0)
-    between = np.flatnonzero((velocity[-1, :-1] > 0) & (velocity[0, 1:] < 0))
+    # The drift may vanish just where elements meet.
+    meets = (velocity[-1, :-1] >= 0) & (velocity[0, 1:] <= 0)
+    between = np.flatnonzero(meets & (mean[:-1] > 0) & (mean[1:] < 0))
     places = np.concatenate([left[still], right[still], middle[inside], right[between]])
     order = np.argsort(np.append(places, [-np.inf, np.inf]), kind="stable")
     places = np.append(places, [-np.inf, np.inf])[order]
@@ -308,7 +310,7 @@ def _ways(solver: Solver, own: slice, velocity: Array, still: NDArray[np.bool_])
     centre = each[:, each.shape[1] // 2]
     # On a break to which both sides lead there are as many on either as keep the balance.
     fast, slow = velocity[-1, between], velocity[0, between + 1]
-    share = fast / (fast - slow)
+    share = np.where(fast > slow, fast, 0.5) / np.where(fast > slow, fast - slow, 1.0)
     held = (1.0 - share) * each[:, -1, between] + share * each[:, 0, between + 1]
     nowhere = np.zeros((each.shape[0], 2))
     values = [each[:, 0, still], each[:, -1, still], centre[:, inside], held, nowhere]
