@@ -231,3 +231,17 @@ def test_layers_of_the_least_error_that_fine_levels_leave_are_as_wide_as_it_make
     final = solve_pde(problem, [1e5], rtol=rtol).order_parameters[-1]
     assert abs(final.generalization_error - near * far) < 10.0 * rtol * near * far
     assert abs(final.m / (level + near) - mean) < rtol * mean
+
+
+@pytest.mark.parametrize("rtol", [1e-6, 1e-7])
+def test_ripples_are_gone_before_all_is_at_rest(rtol: float) -> None:
+    """The layer at the threshold thins out as the error dies; what it leaves would stay."""
+    problem = Problem(
+        weight_quantizer=StepQuantizer([-10.047870979726111, 10.047870979726111], [0.0]),
+        input_quantizer=None,
+        learning_rate=0.001955415194596606,
+        teacher=Teacher.constant(-10.047870979726111),
+    )
+    density = solve_pde(problem, [41.43704701364833, 320.8210404180302], rtol=rtol)
+    assert density.stats["minimum"] >= -rtol
+    assert density.stats["at_rest_from"] < 320.0

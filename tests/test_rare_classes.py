@@ -262,3 +262,20 @@ def test_what_ends_early_goes_on_as_an_exponential_of_the_mass_there(ratio, upwa
     assert u.min() > 0.0
     assert 0.5 * element.weights @ u == pytest.approx(2.0 * ratio, rel=1e-14)
     assert (np.diff(u if upwards else u[::-1]) * (ratio - 1.0) >= -1e-12).all()
+
+
+def test_values_that_never_occur_are_lifted_at_any_price():
+    """One of 10¹⁰² weights, whose law travels hundreds of its widths: others would wait for it."""
+    problem = Problem(
+        weight_quantizer=UniformQuantizer(9, 0.36, temperature=0.83), input_quantizer=None,
+        learning_rate=5e-5, ridge=0.25, noise_variance=5e-4, weight_decay=3.5e-4,
+        teacher=Teacher([-13.4, -0.5], [1e-102, 1.0]),
+    )  # fmt: skip
+    crude, fine = (solve_pde(problem, [1e6], rtol=rtol) for rtol in (1e-4, 1e-8))
+    assert crude.stats["rejected"] < 20
+    assert crude.stats["minimum"] >= -1e-4
+    assert crude.stats["lifted"] > 2.5e-4  # More than others may be.
+    # About 630 below 0, and a few wide.
+    w = np.linspace(*fine.frames[0].support(), 100_001)
+    away = np.abs(crude.frames[0].pdf(0, w) - fine.frames[0].pdf(0, w))
+    assert away.sum() * (w[1] - w[0]) < 0.5

@@ -94,6 +94,12 @@ def test_the_domain_is_covered():
     assert len(on_threshold) > 10
 
 
+def test_inputs_that_are_all_quantized_to_nothing_are_a_problem_like_others():
+    task = draw(55, 216)
+    assert task.problem.sigma2 == 0.0
+    assert task.problem.weight_quantizer is None
+
+
 def test_rules_added_later_leave_the_first_problems_alone():
     later = [draw(1, index).problem for index in range(3000, 3200)]
     assert sum(p.surrogate is not None and p.surrogate.is_triangular for p in later) > 5

@@ -29,21 +29,21 @@ _STEEPEST = 5.0
 
 def attach(solver: Solver, law: Law) -> None:
     """Put moving densities that are near an end of their bin back on the lattice at rest."""
-    bins, motion = solver.equation.bins, solver.motion
+    bins, cells, mesh = solver.equation.bins, solver.cells, solver.mesh
+    moving = np.flatnonzero(solver.motion.detached)
     c = np.empty(solver.equation.terms + 1)
     kernels.evaluate_law(law, solver.time, solver.moments, c)
-    spread = 8.0 * np.sqrt(2.0 * np.abs(c[-1]) * solver.model.scale * solver.step)
-    for k in np.flatnonzero(motion.detached).tolist():
-        own = _elements(solver, k)
-        b = solver.cells.bins[own.start]
-        low = solver.mesh.left[own.start]
-        high = solver.mesh.left[own.stop - 1] + solver.mesh.width[own.stop - 1]
-        gap = min(low - bins.lower[b], bins.upper[b] - high)
-        reach, shape = spread[k], solver.model.shape
-        if shape.shape[0]:
-            reach *= np.abs(polyval(np.array([low, high]), shape[b])).max()
-        if gap < 1.001 * max(reach, kernels.NEAR_END * (high - low)):
-            _attach(solver, k, own)
+    reach = 8.0 * np.sqrt(2.0 * np.abs(c[-1]) * solver.model.scale[moving] * solver.step)
+    first, last = cells.first[moving], cells.first[moving + 1] - 1
+    own, low, high = cells.bins[first], mesh.left[first], mesh.left[last] + mesh.width[last]
+    gap = np.minimum(low - bins.lower[own], bins.upper[own] - high)
+    if solver.model.shape.shape[0]:
+        shape = solver.model.shape[own].T
+        ends = [np.abs(polyval(x, shape, tensor=False)) for x in (low, high)]
+        reach *= np.maximum(*ends)
+    near = gap < 1.001 * np.maximum(reach, kernels.NEAR_END * (high - low))
+    for k in moving[near].tolist():
+        _attach(solver, k, _elements(solver, k))
     solver.place()
 
 

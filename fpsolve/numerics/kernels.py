@@ -2089,6 +2089,9 @@ _LIFT_L1 = 25.0
 _LIFT_FAR = 1.0
 _LIFT_FUNCTIONAL = 1.0
 _LIFT_SHARE = 0.2
+# Teacher values of less probability, of which a trillion weights hold none, are lifted at any price
+# where it is high already, or a shorter step has not helped: others would have to wait for them.
+_NEVER = 1e-12
 # Mass, in units of rtol, of which a density that is spread all over its mesh is none.
 _NOTHING = 1e-6
 # What is added by a lift is taken from the nearest elements that lose no more than this share.
@@ -2668,7 +2671,10 @@ def _lift(
         before = _free_mass(bins, mesh, work.new, k)
         scale = before / _free_mass(bins, mesh, work.start, k)
         cost, change, worst = _price(ref, bins, model, mesh, work, k, scale, moved)
-        fair = cost <= _LIFT_SHARE * (_LIFT_L1 * limits.rtol - lifted[SPENT, k])
+        spent, most = lifted[SPENT, k], _LIFT_L1 * limits.rtol
+        fair = cost <= _LIFT_SHARE * (most - spent)
+        if model.probability[k] < _NEVER:
+            fair = fair or spent > 0.5 * most or control.clock[LAST_MINIMUM] < 0.0
         left = _LIFT_FUNCTIONAL * limits.rtol - lifted[SPENT, classes] - lifted[TRIED, classes]
         fair = fair and worst <= _LIFT_SHARE * left
         if not fair or not before > 0.0:

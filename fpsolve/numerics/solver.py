@@ -378,7 +378,8 @@ class Solver:
             if narrowest_cells(self).any():
                 taken = 0.0  # What comes next they may not resolve.
             clock[kernels.ASK] = clock[kernels.STEPS] + max(_STEPS_PER_QUESTION, _QUESTION * taken)
-            if at_rest(self, law):
+            # Ripples that were let pass are to be gone first: they would stay.
+            if clock[kernels.TOLERATED] == 0.0 and at_rest(self, law):
                 clock[kernels.ASK] = clock[kernels.STEPS]
                 clock[kernels.RESTED] = clock[kernels.RESTED] or self.time
                 clock[kernels.TIME] = stops[0]

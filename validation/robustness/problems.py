@@ -147,7 +147,9 @@ def _problem(rng: Generator) -> Problem:
     if weights is None and not _chance(rng, 0.05):
         # Above this rate full-precision training diverges: few problems, for it is a theorem.
         top = float(np.max(teacher.input_scale)) ** 2 * sigma2
-        rate = min(rate, 0.9 * batch * (1.0 - momentum) * (top + ridge) / top**2)
+        # Inputs that are all quantized to 0 train nothing, at any rate.
+        stable = (top + ridge) / top**2 if top > 0.0 else math.inf
+        rate = min(rate, 0.9 * batch * (1.0 - momentum) * stable)
     options: dict[str, Any] = {}
     if "surrogate" in rules:
         bound = None if weights is not None and _chance(rng, 0.5) else _power(rng, 0.1, 10.0)
