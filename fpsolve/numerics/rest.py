@@ -300,9 +300,10 @@ def _ways(solver: Solver, own: slice, velocity: Array, still: NDArray[np.bool_])
     middle, right = left + 0.5 * width, left + width
     mean = velocity.mean(axis=0)
     inside = (velocity[0] > 0) & (velocity[-1] < 0)
+    meets = (velocity[-1, :-1] > 0) & (velocity[0, 1:] < 0)
     # The drift may vanish just where elements meet.
-    meets = (velocity[-1, :-1] >= 0) & (velocity[0, 1:] <= 0)
-    between = np.flatnonzero(meets & (mean[:-1] > 0) & (mean[1:] < 0))
+    vanishes = (velocity[-1, :-1] >= 0) & (velocity[0, 1:] <= 0)
+    between = np.flatnonzero(meets | vanishes & (mean[:-1] > 0) & (mean[1:] < 0))
     places = np.concatenate([left[still], right[still], middle[inside], right[between]])
     order = np.argsort(np.append(places, [-np.inf, np.inf]), kind="stable")
     places = np.append(places, [-np.inf, np.inf])[order]
