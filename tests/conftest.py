@@ -41,10 +41,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     What fails here fails again in a test, which tells of it.
     """
-    if (
-        getattr(session.config.option, "numprocesses", None)
-        and not session.config.option.collectonly
-    ):
+    option = session.config.option
+    if getattr(option, "numprocesses", None) and not option.collectonly:
         subprocess.run([sys.executable, "-P", "-c", COMPILED], capture_output=True, check=False)
 
 

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import exprel
 
 from fpsolve.numerics import kernels
+from fpsolve.numerics.effort import ATTACH_WORK
 from fpsolve.numerics.element import Element
 from fpsolve.numerics.kernels import Cells, Law
 from fpsolve.numerics.lattice import Cell, cell_begin, cell_width, cover
@@ -23,8 +24,6 @@ Array = NDArray[np.float64]
 _CUT = 0.1
 # Outermost cells that hold next to nothing are halved so often, at most.
 _HALVINGS = 20
-# Work of bringing one class back.
-_WORK = 30_000.0
 # By no more powers of e does a density fall or rise in the outermost element of a mesh that is cut.
 _STEEPEST = 5.0
 
@@ -72,7 +71,7 @@ def _attach(solver: Solver, k: int, own: slice) -> None:
     wall. Next to nothing is there: v stays, and all of the class makes up for what mass it is then.
     """
     bins, element, motion = solver.equation.bins, solver.element, solver.motion
-    solver.control.clock[kernels.WORK] += _WORK
+    solver.control.clock[kernels.WORK] += ATTACH_WORK
     held = _mass(solver, own)
     left, width, old = solver.mesh.left[own], solver.mesh.width[own], solver.u[:, own]
     cells = cells_like(bins, left, width)

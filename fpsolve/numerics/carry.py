@@ -106,13 +106,12 @@ def fill_in(
     `weights` those of the nodes.
     """
     terms, h, seen = found
-    # One row after the other, as they stand in memory; h² and masses are wanted again.
-    square, mass = np.empty(new.size), np.empty(new.size)
+    # One row after the other, as they stand in memory; h² is wanted again.
+    square = np.empty(new.size)
     for j in range(h.shape[0]):
         for i in range(new.size):
             square[i] = h[j, i] * h[j, i]
-            mass[i] = 0.5 * mesh.width[new[i]] * weights[j] / square[i]
-            mesh.mass[j, new[i]] = mass[i]
+            mesh.mass[j, new[i]] = 0.5 * mesh.width[new[i]] * weights[j] / square[i]
         if j == h.shape[0] // 2:
             for i in range(new.size):
                 mesh.inverse[new[i]] = 1.0 / square[i]
@@ -121,5 +120,5 @@ def fill_in(
                 mesh.drift[t, j, new[i]] = (terms[t, j, i] - speed[t, classes[i]]) / square[i]
         for f in range(seen.shape[0]):
             for i in range(new.size):
-                seen_by_all = probability[classes[i]] * mass[i] * seen[f, j, i]
-                mesh.functionals[f, j, new[i]] = seen_by_all
+                weight = probability[classes[i]] * mesh.mass[j, new[i]]
+                mesh.functionals[f, j, new[i]] = weight * seen[f, j, i]

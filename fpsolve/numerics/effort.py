@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
 
-__all__ = ["LIMIT", "REFRESH_WORK", "WORK_A_SECOND", "effort_ahead", "first_look", "how_long"]
+__all__ = [
+    "ATTACH_WORK", "LIMIT", "PATH_WORK", "REFRESH_WORK", "WORK_A_SECOND",
+    "effort_ahead", "first_look", "how_long",
+]  # fmt: skip
 
 # Work is counted in tries of a step times unknowns, which count more the more there are, so that it
 # is the same on every machine. A busy one does so much in a second, and what is meant to be enough
@@ -18,6 +21,9 @@ WORK_A_SECOND = 1e7
 LIMIT = 19.0 * WORK_A_SECOND
 # Work, fixed and an unknown, of coefficients that are evaluated anew outside of compiled code.
 REFRESH_WORK = (3500.0, 0.5)
+# Of finding the paths of led classes, fixed and a class; and of bringing one back to the lattice.
+PATH_WORK = (10_000.0, 200.0)
+ATTACH_WORK = 30_000.0
 # The first look at how far a solve has come, and by how much the work has grown at each next one.
 # A second may be no more than a few steps of a large mesh, which tell nothing of what follows.
 _FIRST = 1.0 * WORK_A_SECOND

@@ -2348,17 +2348,29 @@ def _charge(lifted: Array) -> None:
 
 
 @_part
-def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
-    """Whether node j of element e of class k is an absorbing wall, where an atom is held."""
-    low = bins.absorbing[0] != 0.0 and e == mesh.first[k] and j == 0
-    last = mesh.mass.shape[0] - 1
-    return bool(low or (bins.absorbing[1] != 0.0 and e + 1 == mesh.first[k + 1] and j == last))
+def _is_wall(bins: Bins, mesh: Mesh, k: int, at: int) -> bool:
+    """Whether vertex `at` of class k, the left end of element `at`, is an absorbing wall."""
+    low = bins.absorbing[0] != 0.0 and at == mesh.first[k]
+    return bool(low or (bins.absorbing[1] != 0.0 and at == mesh.first[k + 1]))
 
 
 @_part
-def _divided(ref: Reference, mesh: Mesh, j: int, e: int) -> float:
-    """1/h² at a node, from the inside of its element, in which h may vary."""
-    return float(mesh.mass[j, e] / (0.5 * mesh.width[e] * ref.weights[j]))
+def _is_atom(bins: Bins, mesh: Mesh, k: int, e: int, j: int) -> bool:
+    """Whether node j of element e of class k is an absorbing wall, where an atom is held."""
+    if j == 0:
+        return bool(_is_wall(bins, mesh, k, e))
+    return bool(j == mesh.mass.shape[0] - 1 and _is_wall(bins, mesh, k, e + 1))
+
+
+@_part
+def _squared_shape(ref: Reference, bins: Bins, mesh: Mesh, j: int, e: int, k: int) -> float:
+    """h² at node j of element e, from its mass, which is divided by it.
+
+    A node at an absorbing wall has mass 1 for another reason: h is that of its neighbour.
+    """
+    if _is_atom(bins, mesh, k, e, j):
+        j = 1 if j == 0 else j - 1
+    return 0.5 * mesh.width[e] * ref.weights[j] / mesh.mass[j, e]  # type: ignore[no-any-return]
 
 
 @_part
@@ -2377,7 +2389,7 @@ def _least_density(
     for j in range(u.shape[0]):
         density[j, e] = 0.0
         if not (wall > 0 and _is_atom(bins, mesh, k, e, j)):
-            density[j, e] = u[j, e] * _divided(ref, mesh, j, e)
+            density[j, e] = u[j, e] / _squared_shape(ref, bins, mesh, j, e, k)
             worst = min(worst, density[j, e] / _gets(0.5 * (1.0 + ref.nodes[j]), wall))
     return float(min(worst, _least_part(ref, density, e, wall)))
 
@@ -2411,20 +2423,23 @@ def _lacks(
 def _lift_at(ref: Reference, bins: Bins, mesh: Mesh, lacks: Array, k: int, at: int) -> float:
     """By how much v is lifted at vertex `at`: by what either element at it lacks, 0 at a wall."""
     begin, end, last = mesh.first[k], mesh.first[k + 1], mesh.mass.shape[0] - 1
-    if (at == begin and bins.absorbing[0] != 0.0) or (at == end and bins.absorbing[1] != 0.0):
-        return 0.0
-    lift = lacks[at - 1] / _divided(ref, mesh, last, at - 1) if at > begin else 0.0
-    return float(max(lift, lacks[at] / _divided(ref, mesh, 0, at) if at < end else 0.0))
+    lift = 0.0
+    if _is_wall(bins, mesh, k, at):
+        return lift
+    if at > begin:
+        lift = lacks[at - 1] * _squared_shape(ref, bins, mesh, last, at - 1, k)
+    if at < end:
+        lift = max(lift, lacks[at] * _squared_shape(ref, bins, mesh, 0, at, k))
+    return lift
 
 
 @_part
 def _keep_at(bins: Bins, mesh: Mesh, keep: Array, k: int, at: int) -> float:
     """The larger factor of the elements at vertex `at`; 1 where an absorbing wall is."""
-    if at == mesh.first[k]:
-        return 1.0 if bins.absorbing[0] != 0.0 else float(keep[at])
-    if at == mesh.first[k + 1]:
-        return 1.0 if bins.absorbing[1] != 0.0 else float(keep[at - 1])
-    return float(max(keep[at - 1], keep[at]))
+    if _is_wall(bins, mesh, k, at):
+        return 1.0
+    left, right = max(at - 1, mesh.first[k]), min(at, mesh.first[k + 1] - 1)
+    return float(max(keep[left], keep[right]))
 
 
 @_part
@@ -2440,12 +2455,14 @@ def _raise(ref: Reference, bins: Bins, mesh: Mesh, work: Work, k: int) -> None:
     u, lacks, keep = work.start, work.lower, work.pivot
     begin, end, last = mesh.first[k], mesh.first[k + 1], u.shape[0] - 1
     for e in range(begin, end):
-        low = _lift_at(ref, bins, mesh, lacks, k, e) * _divided(ref, mesh, 0, e)
-        high = _lift_at(ref, bins, mesh, lacks, k, e + 1) * _divided(ref, mesh, last, e)
+        low = _lift_at(ref, bins, mesh, lacks, k, e) / _squared_shape(ref, bins, mesh, 0, e, k)
+        high = _lift_at(ref, bins, mesh, lacks, k, e + 1)
+        high /= _squared_shape(ref, bins, mesh, last, e, k)
         held, added = 0.0, 0.0
         for j in range(u.shape[0]):
             at = 0.5 * (1.0 + ref.nodes[j])
-            lift = (low * (1.0 - at) + high * at) / _divided(ref, mesh, j, e)
+            lift = low * (1.0 - at) + high * at
+            lift *= _squared_shape(ref, bins, mesh, j, e, k)
             if not _is_atom(bins, mesh, k, e, j):
                 held += mesh.mass[j, e] * u[j, e]
                 added += mesh.mass[j, e] * lift
@@ -3374,19 +3391,6 @@ def _sample(ref: Reference, mesh: Mesh, gaussian: tuple[Array, Array], u: Array)
                 x = mesh.left[e] + 0.5 * mesh.width[e] * (1.0 + ref.nodes[j])
                 z = (x - mean) / deviation
                 u[j, e] = math.exp(-0.5 * z * z) * top
-
-
-@_part
-def _squared_shape(ref: Reference, bins: Bins, mesh: Mesh, j: int, e: int, k: int) -> float:
-    """h² at node j of element e, from its mass, which is divided by it.
-
-    A node at an absorbing wall has mass 1 for another reason: h is that of its neighbour.
-    """
-    if j == 0 and bins.absorbing[0] != 0.0 and e == mesh.first[k]:
-        j = 1
-    elif j == ref.nodes.size - 1 and bins.absorbing[1] != 0.0 and e == mesh.first[k + 1] - 1:
-        j -= 1
-    return 0.5 * mesh.width[e] * ref.weights[j] / mesh.mass[j, e]  # type: ignore[no-any-return]
 
 
 @_part

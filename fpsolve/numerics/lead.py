@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fpsolve.numerics import kernels
 from fpsolve.numerics.attach import attach_all
-from fpsolve.numerics.effort import REFRESH_WORK
+from fpsolve.numerics.effort import PATH_WORK, REFRESH_WORK
 from fpsolve.numerics.equation import Equation
 from fpsolve.numerics.kernels import Law
 from fpsolve.numerics.protocol import Solver
@@ -50,8 +50,6 @@ _DEGREE, _SLACK, _BREADTH, _SUBSTEPS = 8, 0.25, 2.0, 8
 # not commute with diffusion.
 _CONTRACTION, _BEND, _COMMUTE = 0.5, 1.0, 0.15
 _TAIL = 0.01
-# Work of finding paths, fixed and a class.
-_PATH_WORK = (10_000.0, 200.0)
 _SIMPSON = (1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0)
 
 
@@ -121,7 +119,7 @@ def lead(solver: Solver, law: Law) -> None:
     clock, motion = solver.control.clock, solver.motion
     step = float(clock[kernels.WANTED])
     laws = _laws(solver, np.flatnonzero(np.isfinite(motion.path)))
-    clock[kernels.WORK] += _PATH_WORK[0] + _PATH_WORK[1] * laws.which.size
+    clock[kernels.WORK] += PATH_WORK[0] + PATH_WORK[1] * laws.which.size
     c = _coefficients(solver, law, [0.0])[0]
     ahead = _ahead(solver, laws, float(c[-1]), step)
     speed = _speeds(solver.equation, c, laws)

@@ -311,7 +311,7 @@ def _ways(solver: Solver, own: slice, velocity: Array, still: NDArray[np.bool_])
     centre = each[:, each.shape[1] // 2]
     # On a break to which both sides lead there are as many on either as keep the balance.
     fast, slow = velocity[-1, between], velocity[0, between + 1]
-    share = np.where(fast > slow, fast, 0.5) / np.where(fast > slow, fast - slow, 1.0)
+    share = np.divide(fast, fast - slow, out=np.full(between.size, 0.5), where=fast > slow)
     held = (1.0 - share) * each[:, -1, between] + share * each[:, 0, between + 1]
     nowhere = np.zeros((each.shape[0], 2))
     values = [each[:, 0, still], each[:, -1, still], centre[:, inside], held, nowhere]
